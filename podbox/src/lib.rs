@@ -1,0 +1,6 @@
+//! podbox: Kubernetes Pods on one Linux host, run exactly as a kubelet runs them.
+
+pub mod image;
+pub mod manifest;
+pub mod pod;
+pub mod toolbox;

@@ -1,0 +1,2 @@
+//! podbox.
+fn main() {}

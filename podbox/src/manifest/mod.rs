@@ -1,0 +1,1 @@
+//! The manifest as the user wrote it.

@@ -1,0 +1,381 @@
+//! The fields of a [`Pod`], in podbox's own words: units in the names, sums resolved, no `Option` that a
+//! default has filled.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One validated and defaulted Pod.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pod {
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.namespace`, `default` if the manifest names none.
+    pub namespace: String,
+    /// A random UUID given at `up`; names the pod's directories.
+    pub uid: String,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`.
+    pub annotations: BTreeMap<String, String>,
+    /// SHA-256 (hex) over the submitted document in canonical JSON: the same manifest has the same hash.
+    pub manifest_hash: String,
+    /// The kernel hostname and the name in /etc/hosts, at most 63 characters.
+    pub hostname: String,
+    /// `HOST.SUBDOMAIN.NAMESPACE.svc.cluster.local` where `spec.subdomain` is set.
+    pub fqdn: Option<String>,
+    /// `spec.containers`, in order; never empty.
+    pub containers: Vec<Container>,
+    /// `spec.volumes`.
+    pub volumes: Vec<Volume>,
+    /// `spec.restartPolicy`.
+    pub restart_policy: RestartPolicy,
+    /// `spec.terminationGracePeriodSeconds`, in seconds.
+    pub termination_grace_seconds: u64,
+    /// Which namespaces of the host the pod uses instead of its own.
+    pub host: HostNamespaces,
+    /// `spec.shareProcessNamespace`.
+    pub share_process_namespace: bool,
+    /// `spec.hostAliases`.
+    pub host_aliases: Vec<HostAlias>,
+    /// `spec.dnsPolicy` and `spec.dnsConfig`.
+    pub dns: Dns,
+    /// `spec.securityContext`.
+    pub security: PodSecurity,
+    /// `status.qosClass`.
+    pub qos: QosClass,
+    /// `spec.serviceAccountName` (only visible through fieldRef).
+    pub service_account: String,
+}
+
+/// `spec.hostNetwork`, `spec.hostPID`, `spec.hostIPC`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostNamespaces {
+    /// The host's network namespace (and UTS namespace: the hostname is the host's too).
+    pub network: bool,
+    /// The host's PID namespace.
+    pub pid: bool,
+    /// The host's IPC namespace.
+    pub ipc: bool,
+}
+
+/// One line of `spec.hostAliases`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostAlias {
+    /// The address.
+    pub ip: String,
+    /// Its names.
+    pub hostnames: Vec<String>,
+}
+
+/// How the pod's resolv.conf is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dns {
+    /// `spec.dnsPolicy`.
+    pub policy: DnsPolicy,
+    /// `spec.dnsConfig.nameservers`.
+    pub nameservers: Vec<String>,
+    /// `spec.dnsConfig.searches`.
+    pub searches: Vec<String>,
+    /// `spec.dnsConfig.options`.
+    pub options: Vec<(String, Option<String>)>,
+}
+
+/// `spec.dnsPolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DnsPolicy {
+    /// The cluster's DNS, or the host's where there is none.
+    #[default]
+    ClusterFirst,
+    /// As `ClusterFirst`, also with `hostNetwork`.
+    ClusterFirstWithHostNet,
+    /// The host's resolv.conf.
+    Default,
+    /// Only `dnsConfig`.
+    None,
+}
+
+/// `spec.restartPolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestartPolicy {
+    /// Restart after any exit.
+    #[default]
+    Always,
+    /// Restart after an exit code other than 0.
+    OnFailure,
+    /// Never restart.
+    Never,
+}
+
+/// `status.qosClass`, see kubernetes.io "Quality of Service classes".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum QosClass {
+    /// Every container has equal requests and limits for cpu and memory.
+    Guaranteed,
+    /// Something is requested or limited.
+    Burstable,
+    /// Nothing is requested or limited.
+    BestEffort,
+}
+
+/// Pod-level `securityContext`, as far as containers do not override it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodSecurity {
+    /// `supplementalGroups`.
+    pub supplemental_groups: Vec<u32>,
+    /// `supplementalGroupsPolicy: Strict` (default `Merge`).
+    pub strict_groups: bool,
+    /// `sysctls`, `/` in names already turned into `.`.
+    pub sysctls: BTreeMap<String, String>,
+}
+
+/// One container, pod-level defaults already merged in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    /// Unique in the pod.
+    pub name: String,
+    /// As written.
+    pub image: String,
+    /// `imagePullPolicy`.
+    pub pull_policy: PullPolicy,
+    /// `command`; `None` keeps the image's ENTRYPOINT.
+    pub command: Option<Vec<String>>,
+    /// `args`; `None` keeps the image's CMD (unless `command` is set).
+    pub args: Option<Vec<String>>,
+    /// `workingDir`.
+    pub working_dir: Option<String>,
+    /// `env`, in order.
+    pub env: Vec<EnvVar>,
+    /// `ports`.
+    pub ports: Vec<Port>,
+    /// `resources`.
+    pub resources: Resources,
+    /// `volumeMounts`.
+    pub mounts: Vec<VolumeMount>,
+    /// `terminationMessagePath`.
+    pub termination_message_path: String,
+    /// `stdin`.
+    pub stdin: bool,
+    /// `stdinOnce`.
+    pub stdin_once: bool,
+    /// `tty`.
+    pub tty: bool,
+    /// `livenessProbe`, named ports resolved.
+    pub liveness: Option<probes::Spec>,
+    /// `readinessProbe`, named ports resolved.
+    pub readiness: Option<probes::Spec>,
+    /// `startupProbe`, named ports resolved.
+    pub startup: Option<probes::Spec>,
+    /// `securityContext` over the pod's.
+    pub security: ContainerSecurity,
+}
+
+/// `imagePullPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PullPolicy {
+    /// Ask the registry at every start.
+    Always,
+    /// Pull only what is not there.
+    IfNotPresent,
+    /// Never pull.
+    Never,
+}
+
+/// One entry of `env`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvVar {
+    /// The name.
+    pub name: String,
+    /// Where the value comes from.
+    pub value: EnvValue,
+}
+
+/// Where an environment variable's value comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EnvValue {
+    /// `value`, before `$(VAR)` expansion.
+    Literal(String),
+    /// `valueFrom.fieldRef.fieldPath`.
+    Field(FieldPath),
+    /// `valueFrom.resourceFieldRef`.
+    Resource {
+        /// The container whose resources are meant (its own if the manifest names none).
+        container: String,
+        /// Which resource.
+        resource: ResourceField,
+        /// The divisor in thousandths: `1` is 1000, `1m` is 1, `1Mi` is 1048576000.
+        divisor_milli: u64,
+    },
+}
+
+/// A `fieldPath` of the downward API that may stand in `env`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FieldPath {
+    /// `metadata.name`
+    Name,
+    /// `metadata.namespace`
+    Namespace,
+    /// `metadata.uid`
+    Uid,
+    /// `metadata.labels['KEY']`
+    Label(String),
+    /// `metadata.annotations['KEY']`
+    Annotation(String),
+    /// `spec.nodeName`
+    NodeName,
+    /// `spec.serviceAccountName`
+    ServiceAccountName,
+    /// `status.hostIP`
+    HostIp,
+    /// `status.hostIPs`, joined by commas
+    HostIps,
+    /// `status.podIP`
+    PodIp,
+    /// `status.podIPs`, joined by commas
+    PodIps,
+}
+
+/// A `resource` of the downward API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResourceField {
+    /// `requests.cpu`
+    RequestsCpu,
+    /// `limits.cpu`
+    LimitsCpu,
+    /// `requests.memory`
+    RequestsMemory,
+    /// `limits.memory`
+    LimitsMemory,
+    /// `requests.ephemeral-storage`
+    RequestsEphemeralStorage,
+    /// `limits.ephemeral-storage`
+    LimitsEphemeralStorage,
+}
+
+/// One entry of `ports`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// `name`.
+    pub name: Option<String>,
+    /// `containerPort`.
+    pub container_port: u16,
+    /// `hostPort`.
+    pub host_port: Option<u16>,
+    /// `hostIP`.
+    pub host_ip: Option<std::net::IpAddr>,
+    /// `protocol`.
+    pub protocol: Protocol,
+}
+
+/// A port's transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Protocol {
+    /// TCP
+    Tcp,
+    /// UDP
+    Udp,
+    /// SCTP
+    Sctp,
+}
+
+/// `resources`, defaults applied (a limit without a request is also the request).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// `requests.cpu`, thousandths of a core.
+    pub cpu_request_milli: Option<u64>,
+    /// `limits.cpu`, thousandths of a core.
+    pub cpu_limit_milli: Option<u64>,
+    /// `requests.memory`, bytes.
+    pub memory_request_bytes: Option<u64>,
+    /// `limits.memory`, bytes.
+    pub memory_limit_bytes: Option<u64>,
+    /// `requests.ephemeral-storage`, bytes.
+    pub storage_request_bytes: Option<u64>,
+    /// `limits.ephemeral-storage`, bytes.
+    pub storage_limit_bytes: Option<u64>,
+}
+
+/// One volume of the pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Unique in the pod.
+    pub name: String,
+    /// Where it comes from.
+    pub source: VolumeSource,
+}
+
+/// Where a volume comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VolumeSource {
+    /// `emptyDir`
+    EmptyDir {
+        /// `medium: Memory`: a tmpfs.
+        memory: bool,
+        /// `sizeLimit`, bytes.
+        size_limit_bytes: Option<u64>,
+    },
+    /// `hostPath`
+    HostPath {
+        /// The path on the host.
+        path: PathBuf,
+        /// What must be there, or is made.
+        kind: HostPathType,
+    },
+}
+
+/// `hostPath.type`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostPathType {
+    /// `""`: no check.
+    #[default]
+    Unset,
+    /// A directory, made with mode 0755 if absent.
+    DirectoryOrCreate,
+    /// A directory.
+    Directory,
+    /// A file, made empty with mode 0644 if absent (its parent must exist).
+    FileOrCreate,
+    /// A file.
+    File,
+    /// A UNIX socket.
+    Socket,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+}
+
+/// One entry of `volumeMounts`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeMount {
+    /// The volume's name.
+    pub volume: String,
+    /// Where in the container.
+    pub mount_path: String,
+    /// `subPath`, relative, without `..`.
+    pub sub_path: Option<String>,
+    /// `readOnly`.
+    pub read_only: bool,
+}
+
+/// Container-level `securityContext` over the pod's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSecurity {
+    /// `runAsUser`; `None` is the image's user.
+    pub run_as_user: Option<u32>,
+    /// `runAsGroup`; `None` is the user's own group.
+    pub run_as_group: Option<u32>,
+    /// `runAsNonRoot`.
+    pub run_as_non_root: bool,
+    /// `privileged`.
+    pub privileged: bool,
+    /// `allowPrivilegeEscalation`; `false` sets no_new_privs.
+    pub allow_privilege_escalation: Option<bool>,
+    /// `readOnlyRootFilesystem`.
+    pub read_only_root: bool,
+    /// `capabilities.add`, upper case without `CAP_`, `ALL` allowed.
+    pub add_capabilities: Vec<String>,
+    /// `capabilities.drop`, upper case without `CAP_`, `ALL` allowed.
+    pub drop_capabilities: Vec<String>,
+}

@@ -1,0 +1,1 @@
+//! podbox low-level runtime.
