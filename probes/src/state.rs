@@ -145,6 +145,11 @@ impl Threshold {
         }
     }
 
+    /// The last verdict of a readiness probe was good.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.kind == Kind::Readiness && self.believed == Belief::Good
+    }
+
     /// Nothing that comes later can change it: a startup probe has one verdict, and so has a failed liveness
     /// probe, because the run that it watches is about to be ended.
     #[must_use]
