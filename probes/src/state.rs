@@ -161,3 +161,6 @@ impl Threshold {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

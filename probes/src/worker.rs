@@ -248,3 +248,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
