@@ -8,6 +8,7 @@
 //! failures) and `pkg/probe/*`.
 
 mod dial;
+mod grpc;
 mod http;
 mod resolve;
 mod tcp;
@@ -26,6 +27,9 @@ const TRIES: u32 = 3;
 
 /// How much of an answer (a body, a command's output) is looked at, bytes.
 const MAX_ANSWER: usize = 10 * 1024;
+
+/// What a probe calls itself: the version whose behaviour this is.
+const USER_AGENT_VALUE: &str = "kube-probe/1.36";
 
 /// How much longer than its time a command may take to be reported as timed out.
 const EXEC_MARGIN: Duration = Duration::from_millis(500);
@@ -60,6 +64,7 @@ async fn try_once(spec: &Spec, target: Target, exec: &dyn Exec) -> Outcome {
         Handler::TcpSocket { host, port } => {
             tcp::open(&host_or(host.as_deref(), target), *port, spec.timeout).await
         }
+        Handler::Grpc { port, service } => grpc::check(target.ip, *port, service, spec.timeout).await,
     }
 }
 

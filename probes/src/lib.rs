@@ -1,4 +1,4 @@
-//! The probe engine: how to ask (`ask`, `http`, `tcp`, `exec`), when to ask (`worker`), what is known (`state`).
+//! The probe engine: how to ask (`ask`, a file for each handler), when to ask (`worker`), what is known (`state`).
 //!
 //! It knows nothing of containers: a caller gives it an address to ask and a way to run a command, and
 //! receives verdicts. Behaviour follows the kubelet's `pkg/kubelet/prober` and `pkg/probe`.

@@ -62,6 +62,13 @@ pub enum Handler {
         /// The port, names resolved.
         port: u16,
     },
+    /// `grpc`: the health service of the pod's address, in plain text.
+    Grpc {
+        /// The port; it has no name.
+        port: u16,
+        /// `service`; the whole server if empty.
+        service: String,
+    },
 }
 
 /// Which of the three probes.

@@ -28,7 +28,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    MAX_ANSWER,
+    MAX_ANSWER, USER_AGENT_VALUE,
     dial::dial,
     tls::{self, Refusal},
     url::Url,
@@ -37,7 +37,6 @@ use super::{
 };
 use crate::Outcome;
 
-const USER_AGENT_VALUE: &str = "kube-probe/1.36";
 const MAX_REQUESTS: u32 = 10;
 
 /// Asks for a page.

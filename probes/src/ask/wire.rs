@@ -5,6 +5,10 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -20,11 +24,21 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 pub(super) struct Wire {
     inner: Box<dyn Duplex>,
     seen: Vec<u8>,
+    settings: Option<Arc<AtomicBool>>,
 }
+
+/// A frame's header is its length, 24 bits, and then its type (RFC 9113, 4.1 and 6.5).
+const SETTINGS: u8 = 4;
 
 impl Wire {
     pub(super) fn new(inner: impl Duplex + 'static) -> Self {
-        Self { inner: Box::new(inner), seen: Vec::new() }
+        Self { inner: Box::new(inner), seen: Vec::new(), settings: None }
+    }
+
+    /// Sets `flag` as soon as the peer has begun as an HTTP/2 server must: with a SETTINGS frame.
+    pub(super) fn tell_settings(mut self, flag: Arc<AtomicBool>) -> Self {
+        self.settings = Some(flag);
+        self
     }
 
     /// The first bytes that came.
@@ -50,6 +64,11 @@ impl AsyncRead for Wire {
         let new = buf.filled().get(before..).unwrap_or_default();
         let room = MEMORY.saturating_sub(self.seen.len());
         self.seen.extend_from_slice(&new[..new.len().min(room)]);
+        if self.seen.get(3) == Some(&SETTINGS)
+            && let Some(flag) = self.settings.take()
+        {
+            flag.store(true, Ordering::Relaxed);
+        }
         result
     }
 }
