@@ -1,6 +1,7 @@
 //! podbox: Kubernetes Pods on one Linux host, run exactly as a kubelet runs them.
 
 pub mod image;
+pub mod logs;
 pub mod manifest;
 pub mod pod;
 pub mod toolbox;
