@@ -106,8 +106,16 @@ impl Launched {
     /// # Errors
     /// What waitid(2) says.
     pub fn reap(&self) -> io::Result<Exit> {
-        reap_fd(self.pidfd.as_fd())
+        reap(self.pidfd.as_fd())
     }
+}
+
+/// Reaps the child behind a pidfd. Does not block once the pidfd is readable.
+///
+/// # Errors
+/// What waitid(2) says.
+pub fn reap(child: BorrowedFd<'_>) -> io::Result<Exit> {
+    reap_fd(child)
 }
 
 /// Starts a stage. Its standard error is the caller's.

@@ -12,5 +12,6 @@ pub mod process;
 pub mod recipe;
 pub mod sandbox;
 pub mod stage;
+pub mod terminal;
 
 mod sys;
