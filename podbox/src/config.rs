@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use netplugin::{NetworkConfig, Subnet};
+use netplugin::{Masquerade, NetworkConfig, Subnet};
 use serde::{Deserialize, Serialize};
 
 use crate::restart::BackoffSettings;
@@ -131,7 +131,7 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         ipv4: subnet(file.network.ipv4.as_deref().unwrap_or("10.244.0.0/16")).map_err(&wrong)?,
         ipv6: subnet(file.network.ipv6.as_deref().unwrap_or("fd70:6f64:626f:7800::/64")).map_err(&wrong)?,
         mtu: file.network.mtu,
-        masquerade: file.network.masquerade.unwrap_or(true),
+        masquerade: if file.network.masquerade == Some(false) { Masquerade::Never } else { Masquerade::Egress },
         state_dir: store.leases(&name),
         name,
     };

@@ -4,7 +4,6 @@
 //! `supervisor::machine`) are pure; *acts* (`volumes`, `image`, the crates `runtime` and `netplugin`) do one
 //! privileged thing each; *plumbing* (`supervisor`, `cli`) moves values between the two.
 
-pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod context;
@@ -17,7 +16,6 @@ pub mod logs;
 pub mod manifest;
 pub mod node;
 pub mod oci;
-pub mod output;
 pub mod pod;
 pub mod report;
 pub mod restart;

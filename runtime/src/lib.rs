@@ -6,6 +6,7 @@
 //! by identity ([`process`]), in a cgroup ([`cgroup`]), in pinned namespaces ([`sandbox`]).
 
 pub mod cgroup;
+pub mod guard;
 pub mod launch;
 pub mod plan;
 pub mod process;

@@ -152,7 +152,9 @@ impl Found {
         let store = &session.settings.store;
         let mut errors = Vec::new();
         if self.dir.run().exists() {
-            errors.extend(take_down_pod(&self.pod, &self.dir, &session.settings.network));
+            let memory = self.memory();
+            let reaper = memory.as_ref().and_then(|memory| memory.sandbox.facts()?.reaper);
+            errors.extend(take_down_pod(&self.pod, &self.dir, &session.settings.network, reaper));
         }
         volumes::release(&self.pod, &self.dir);
         let logs = self.dir.logs(&self.pod.namespace, &self.pod.name, &self.pod.uid);

@@ -13,6 +13,7 @@ mod images;
 pub mod machine;
 mod output;
 mod probing;
+mod readable;
 pub mod sandbox;
 mod stages;
 pub mod trace;
@@ -25,8 +26,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::clock::Now;
@@ -129,7 +128,7 @@ fn exits_and_control(world: &Arc<World>) -> Result<(), SupervisorError> {
 fn watch_guardian(world: &Arc<World>) -> io::Result<()> {
     let parent = nix::unistd::getppid();
     let guardian = runtime::process::Process::of_pid(parent.as_raw())?;
-    let guardian = AsyncFd::with_interest(guardian, Interest::READABLE)?;
+    let guardian = readable::readable(&guardian)?;
     if nix::unistd::getppid() != parent {
         world.send(Message::Orphaned);
         return Ok(());
