@@ -115,10 +115,15 @@ pub(crate) fn make(
     found.map(|link| link.index).ok_or_else(|| std::io::Error::from(Errno::ENODEV).into())
 }
 
-/// The bridge's addresses: the pods' gateways.
+/// The bridge's addresses: the pods' gateways, and for IPv6 a link-local one, from which the host asks for a
+/// pod's Ethernet address when it forwards somebody else's packet. The kernel would make one itself, but
+/// after a second of duplicate address detection.
 pub(crate) fn addresses(config: &NetworkConfig, ipv6: Ipv6) -> Vec<InterfaceAddress> {
     let subnets = crate::ipam::subnets(config, ipv6);
-    subnets.iter().map(|s| InterfaceAddress { address: s.gateway(), prefix: s.prefix() }).collect()
+    let gateways = subnets.iter().map(|s| InterfaceAddress { address: s.gateway(), prefix: s.prefix() });
+    let link_local = InterfaceAddress { address: [0xfe80, 0, 0, 0, 0, 0, 0, 1].into(), prefix: 64 };
+    let has_ipv6 = subnets.iter().any(|subnet| subnet.network().is_ipv6());
+    gateways.chain(has_ipv6.then_some(link_local)).collect()
 }
 
 /// Gives the bridge its addresses.

@@ -19,6 +19,7 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::config::{InterfaceAddress, Mac};
+use crate::host::Ipv6;
 
 /// One request and its flags.
 pub(crate) type Message = (RouteNetlinkMessage, u16);
@@ -83,14 +84,17 @@ pub(crate) fn create_bridge(name: &str, mac: Mac, mtu: Option<u32>) -> Message {
     (RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// No link-local IPv6 address, so that nothing waits for duplicate address detection. The kernel takes this
-/// attribute only in a message that changes a link, not in the one that makes it.
+/// No link-local IPv6 address by itself. The kernel takes this attribute only in a message that changes a
+/// link, not in the one that makes it.
 pub(crate) fn no_link_local(which: Link<'_>) -> Message {
     let mut message = link(which);
-    message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![
-        AfSpecInet6::AddrGenMode(In6AddrGenMode::None),
-    ])]));
+    message.attributes.push(generate_no_address());
     (RouteNetlinkMessage::SetLink(message), 0)
+}
+
+fn generate_no_address() -> LinkAttribute {
+    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])])
 }
 
 /// A virtual cable.
@@ -137,9 +141,12 @@ pub(crate) fn create_veth(veth: &Veth<'_>) -> Message {
 
 /// Lets a port of the bridge send a frame back where it came from, for a pod that talks to itself through a
 /// mapped port. The kernel ignores these options in RTM_SETLINK and when the link is made; it must be
-/// RTM_NEWLINK without NLM_F_CREATE.
-pub(crate) fn hairpin(which: Link<'_>) -> Message {
+/// RTM_NEWLINK without NLM_F_CREATE. And a port of a bridge needs no IPv6 address of its own.
+pub(crate) fn set_port(which: Link<'_>, ipv6: Ipv6) -> Message {
     let mut message = link(which);
+    if ipv6 == Ipv6::On {
+        message.attributes.push(generate_no_address());
+    }
     message.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::PortKind(InfoPortKind::Bridge),
         LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)])),

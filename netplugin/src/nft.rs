@@ -19,7 +19,7 @@ mod rules;
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, DataAttribute, Hook, HookNumber, ListAttribute, NfTablesMessage,
     RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute, SetElementList, SetElementMessage,
@@ -96,13 +96,30 @@ pub(crate) fn make(config: &NetworkConfig, holds: &[Hold]) -> Result<Made, NetEr
 }
 
 fn try_make(config: &NetworkConfig, holds: &[Hold]) -> Result<(), KernelError> {
+    match send_table(config, holds, Existing::IsAnError) {
+        Err(error) if error.is(Errno::EEXIST) => send_table(config, holds, Existing::GoesFirst),
+        result => result,
+    }
+}
+
+/// What becomes of a table that is there. Deleting anything makes the kernel wait for a grace period, some
+/// 10 ms: only if need be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    IsAnError,
+    GoesFirst,
+}
+
+fn send_table(config: &NetworkConfig, holds: &[Hold], existing: Existing) -> Result<(), KernelError> {
     let table = config.table();
     let mut transaction = Transaction::begin()?;
     let name = || TableMessage { attributes: vec![TableAttribute::Name(table.clone())] };
-    // Made first, so that deleting it cannot fail.
-    transaction.push(NfTablesMessage::NewTable(name()), NLM_F_CREATE);
-    transaction.push(NfTablesMessage::DeleteTable(name()), 0);
-    transaction.push(NfTablesMessage::NewTable(name()), NLM_F_CREATE);
+    if existing == Existing::GoesFirst {
+        // Made first, so that deleting it cannot fail.
+        transaction.push(NfTablesMessage::NewTable(name()), NLM_F_CREATE);
+        transaction.push(NfTablesMessage::DeleteTable(name()), 0);
+    }
+    transaction.push(NfTablesMessage::NewTable(name()), NLM_F_CREATE | NLM_F_EXCL);
     for chain in rules::CHAINS {
         transaction.push(new_chain(&table, chain), NLM_F_CREATE);
     }

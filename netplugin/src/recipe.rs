@@ -512,7 +512,7 @@ fn plug(world: &mut World<'_>) -> Result<(), Fault> {
             mtu: plan.mtu,
         };
         push(&mut world.host, links::create_veth(&veth));
-        push(&mut world.host, links::hairpin(Link::Name(&plan.host_interface)));
+        push(&mut world.host, links::set_port(Link::Name(&plan.host_interface), world.host_ipv6));
         match world.host.commit() {
             Ok(()) => break,
             Err(error) if error.is(Errno::EEXIST) && !deleted => {

@@ -131,7 +131,7 @@ fn rule(chain: &'static str) -> Draft {
 
 impl Draft {
     fn add(mut self, text: &str, expressions: impl IntoIterator<Item = Expressions>) -> Draft {
-        if !self.0.text.is_empty() {
+        if !self.0.text.is_empty() && !text.is_empty() {
             self.0.text.push(' ');
         }
         self.0.text += text;

@@ -1,7 +1,7 @@
 //! A private host for a test: network namespaces of its own, so that no bridge, route or rule ever touches
 //! the real one.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 
 use std::fs::File;
 use std::io::{Read, Write};
