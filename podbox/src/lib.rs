@@ -4,6 +4,7 @@
 //! `supervisor::machine`) are pure; *acts* (`volumes`, `image`, the crates `runtime` and `netplugin`) do one
 //! privileged thing each; *plumbing* (`supervisor`, `cli`) moves values between the two.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod context;
@@ -16,6 +17,7 @@ pub mod logs;
 pub mod manifest;
 pub mod node;
 pub mod oci;
+pub mod output;
 pub mod pod;
 pub mod report;
 pub mod restart;
