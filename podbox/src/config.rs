@@ -8,6 +8,7 @@ use std::time::Duration;
 use netplugin::{Masquerade, NetworkConfig, Subnet};
 use serde::{Deserialize, Serialize};
 
+use crate::image::RegistryOptions;
 use crate::restart::BackoffSettings;
 use crate::store::Store;
 
@@ -27,6 +28,14 @@ pub struct Settings {
     pub backoff: BackoffSettings,
     /// containers' registries.conf, if not the usual one.
     pub registries_conf: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Where registries are configured.
+    #[must_use]
+    pub fn registry_options(&self) -> RegistryOptions {
+        RegistryOptions { registries_conf: self.registries_conf.clone(), ..RegistryOptions::default() }
+    }
 }
 
 /// What the command line says of places.

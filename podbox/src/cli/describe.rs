@@ -8,11 +8,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::events;
-use crate::output::age;
 use crate::output::table::Table;
 
 use super::pods::{self, Found};
-use super::{Failure, Session, names};
+use super::{Failure, Session, age, names};
 
 /// Arguments of `describe`.
 #[derive(Debug, Args)]
@@ -83,19 +82,19 @@ fn render(found: &Found) -> String {
         describe_container(&mut out, container, status.unwrap_or(&Value::Null));
     }
     out.push_str("Conditions:\n");
-    let mut table = Table::new(&["TYPE", "STATUS", "SINCE", "REASON"]);
+    let mut table = Table::new(["TYPE", "STATUS", "SINCE", "REASON"]);
     for condition in items(&status["conditions"]) {
         let row = ["type", "status", "lastTransitionTime", "reason"].map(|key| text(&condition[key]));
-        table.row(row.to_vec());
+        table.push(row);
     }
     indent(&mut out, &table.to_string());
     out.push_str("Events:\n");
-    let mut table = Table::new(&["TYPE", "REASON", "AGE", "MESSAGE"]);
+    let mut table = Table::new(["TYPE", "REASON", "AGE", "MESSAGE"]);
     for event in events::fold(events::read(&found.dir.events())) {
         let age = age::since(event.last, Timestamp::now());
         let age = if event.count > 1 { format!("{age} (x{})", event.count) } else { age };
         let kind = if event.first.warning { "Warning" } else { "Normal" };
-        table.row(vec![kind.to_owned(), event.first.reason, age, event.first.message.replace('\n', " ")]);
+        table.push([kind.to_owned(), event.first.reason, age, event.first.message.replace('\n', " ")]);
     }
     indent(&mut out, &table.to_string());
     out

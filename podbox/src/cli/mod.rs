@@ -1,5 +1,6 @@
 //! The command line: one file a command, each a thin layer over the library.
 
+mod age;
 mod completion;
 mod describe;
 mod down;

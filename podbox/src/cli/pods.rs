@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::context::kept_environment;
 use crate::pod::Pod;
 use crate::report;
 use crate::store::{PodDir, Store, StoreError, remove, try_lock};
@@ -211,6 +212,7 @@ pub(super) fn start_guardian(dir: &PodDir) -> Result<runtime::process::Process, 
         .arg(dir.run())
         .current_dir("/")
         .env_clear()
+        .envs(kept_environment())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)

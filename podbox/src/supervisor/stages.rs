@@ -106,3 +106,9 @@ impl Reaping {
         }
     }
 }
+
+/// Reaps a child when it has ended, whenever that is.
+pub(super) fn reap_soon(child: &runtime::process::Process) -> io::Result<()> {
+    tokio::spawn(Reaping { fd: readable(child)? }.reap());
+    Ok(())
+}
