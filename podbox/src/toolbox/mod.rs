@@ -1,1 +1,4 @@
 //! The toolbox applets.
+
+/// The applets' names.
+pub const APPLETS: &[&str] = &[];
