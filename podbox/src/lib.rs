@@ -3,5 +3,6 @@
 pub mod image;
 pub mod logs;
 pub mod manifest;
+pub mod output;
 pub mod pod;
 pub mod toolbox;
