@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use crate::manifest::{self, Color, Loaded, Options, Source};
+use crate::manifest::{self, Color, Loaded, Options, Severity, Source};
 use crate::report;
 
 use super::Failure;
@@ -58,17 +58,17 @@ fn unreadable(path: &str, error: &std::io::Error) -> Failure {
 pub(super) fn load(paths: &[String]) -> Result<Loaded, Failure> {
     let sources = sources(paths)?;
     let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    let color = if color { Color::Ansi } else { Color::Plain };
+    let color = if color { Color::Ansi } else { Color::Never };
     match manifest::load(&sources, &Options::default()) {
         Ok(loaded) => {
-            if !loaded.warnings.is_empty() {
+            if !loaded.warnings.0.is_empty() {
                 anstream::eprint!("{}", loaded.warnings.render(color));
             }
             Ok(loaded)
         }
         Err(mistakes) => {
             anstream::eprint!("{}", mistakes.render(color));
-            let count = mistakes.errors().count();
+            let count = mistakes.0.iter().filter(|mistake| mistake.severity == Severity::Error).count();
             let plural = if count == 1 { "" } else { "s" };
             Err(Failure::wrong(format!("{count} mistake{plural} in the manifest; nothing was changed")))
         }

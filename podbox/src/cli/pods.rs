@@ -140,12 +140,27 @@ impl Found {
         let answer = match self.ask(Request::Stop { grace_seconds }) {
             Ok(answer) => answer,
             // It may have finished by itself in this very moment.
-            Err(_) if self.care() == Care::Finished || !self.dir.run().exists() => {
+            Err(_) if self.finishes() => {
                 return if self.dir.pod().exists() { self.remove(session) } else { Ok(()) };
             }
             Err(error) => return Err(Failure::host(&error)),
         };
         if answer.errors.is_empty() { Ok(()) } else { Err(Failure::cannot(answer.errors.join("\nerror: "))) }
+    }
+
+    /// Whether the pod is over, or will be when its guardian has left, which is about to happen.
+    fn finishes(&self) -> bool {
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE && self.dir.run().exists() {
+            if self.care() == Care::Finished {
+                return true;
+            }
+            if self.memory().is_none_or(|memory| memory.finished.is_none()) {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        !self.dir.run().exists()
     }
 
     /// Removes what is left of a pod that nothing runs of any more.
