@@ -150,6 +150,10 @@ fn validate(request: &Request<'_>) -> Result<(), NetError> {
             mapping.host_port, mapping.container_port
         ));
     }
+    let loopback = std::net::IpAddr::from(std::net::Ipv6Addr::LOCALHOST);
+    if request.ports.iter().any(|mapping| mapping.host_ip == Some(loopback)) {
+        return wrong("a port of ::1 cannot be mapped: the kernel lets no answers back to it".to_owned());
+    }
     match ports::clash_within(request.ports) {
         Some(twice) => wrong(format!("host port {}/{} is asked for twice", twice.host_port, twice.protocol)),
         None => Ok(()),

@@ -108,8 +108,6 @@ pub(crate) struct Veth<'a> {
     pub(crate) pod: &'a str,
     /// That end's Ethernet address.
     pub(crate) pod_mac: Mac,
-    /// That end's number in the pod; 0 lets the kernel choose.
-    pub(crate) pod_index: u32,
     /// The pod's network namespace.
     pub(crate) netns: RawFd,
     /// The bridge that the host's end is plugged into.
@@ -123,7 +121,6 @@ pub(crate) struct Veth<'a> {
 /// here: "up" in the peer's part of the message fails with ENOTCONN.
 pub(crate) fn create_veth(veth: &Veth<'_>) -> Message {
     let mut peer = link(Link::Name(veth.pod));
-    peer.header.index = veth.pod_index;
     peer.attributes.push(LinkAttribute::Address(veth.pod_mac.0.to_vec()));
     peer.attributes.push(LinkAttribute::Mtu(veth.mtu));
     peer.attributes.push(LinkAttribute::NetNsFd(veth.netns));

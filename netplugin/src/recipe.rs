@@ -63,7 +63,7 @@ struct Inside {
     netns: File,
     netlink: Netlink,
     ipv6: Ipv6,
-    /// The interface's number there.
+    /// The interface's number there, once it is made.
     index: u32,
 }
 
@@ -84,8 +84,6 @@ pub(crate) struct World<'a> {
     trace: Vec<Timed>,
 }
 
-/// The number that the interface gets in a fresh namespace, where only `lo` is: knowing it saves a question.
-const FIRST_INDEX: u32 = 2;
 const LOOPBACK_INDEX: u32 = 1;
 const DEFAULT_MTU: u32 = 1500;
 
@@ -347,7 +345,7 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
         Step {
             name: "plug the pod into the bridge",
             command: format!(
-                "ip link add {host} up master {bridge} address {} mtu {mtu} type veth peer name {ifname} index {FIRST_INDEX} address {} mtu {mtu} netns {netns}\nbridge link set dev {host} hairpin on",
+                "ip link add {host} up master {bridge} address {} mtu {mtu} type veth peer name {ifname} address {} mtu {mtu} netns {netns}\nbridge link set dev {host} hairpin on",
                 plan.host_mac,
                 plan.pod_mac,
                 mtu = plan.mtu,
@@ -386,7 +384,7 @@ fn enter(world: &mut World<'_>) -> Result<(), Fault> {
     })
     .and_then(|opened| opened)
     .map_err(failed)?;
-    world.inside = Some(Inside { netns, netlink, ipv6, index: FIRST_INDEX });
+    world.inside = Some(Inside { netns, netlink, ipv6, index: 0 });
     Ok(())
 }
 
@@ -493,54 +491,51 @@ fn bridge_index(world: &World<'_>) -> u32 {
 }
 
 /// Makes the cable. A cable of that name is left from an earlier try, maybe in a namespace that is dying: it
-/// is deleted, which takes its time, but only then. A number that is taken is left to the kernel to choose.
+/// is deleted, which takes its time, but only then.
 fn plug(world: &mut World<'_>) -> Result<(), Fault> {
-    let plan = world.plan();
-    let bridge = bridge_index(world);
-    let mut index = FIRST_INDEX;
-    let mut deleted = false;
+    let name = host_interface(world.config, world.request);
     world.plugged = true;
-    loop {
-        let veth = Veth {
-            host: &plan.host_interface,
-            host_mac: plan.host_mac,
-            pod: world.request.ifname,
-            pod_mac: plan.pod_mac,
-            pod_index: index,
-            netns: world.inside()?.netns.as_raw_fd(),
-            bridge,
-            mtu: plan.mtu,
-        };
-        push(&mut world.host, links::create_veth(&veth));
-        push(&mut world.host, links::set_port(Link::Name(&plan.host_interface), world.host_ipv6));
-        match world.host.commit() {
-            Ok(()) => break,
-            Err(error) if error.is(Errno::EEXIST) && !deleted => {
-                deleted = true;
-                push(&mut world.host, links::delete(Link::Name(&plan.host_interface)));
-                if let Err(other) = world.host.commit() {
-                    return Err(if other.is(Errno::ENODEV) { error } else { other }.into());
-                }
+    match make_cable(world) {
+        Err(Fault::Kernel(error)) if error.is(Errno::EEXIST) => {
+            push(&mut world.host, links::delete(Link::Name(&name)));
+            match world.host.commit() {
+                Ok(()) => make_cable(world),
+                // It is the name inside the pod that is taken.
+                Err(other) if other.is(Errno::ENODEV) => Err(error.into()),
+                Err(other) => Err(other.into()),
             }
-            Err(error) if error.is(Errno::EBUSY) && index != 0 => index = 0,
-            Err(error) => return Err(error.into()),
         }
+        result => result,
     }
-    if index == 0 {
-        let ifname = world.request.ifname;
-        let inside = world.inside()?;
-        let link = crate::host::find_link(&mut inside.netlink, Link::Name(ifname))?;
-        inside.index = link.map_or(FIRST_INDEX, |link| link.index);
-    }
-    Ok(())
+}
+
+fn make_cable(world: &mut World<'_>) -> Result<(), Fault> {
+    let plan = world.plan();
+    let veth = Veth {
+        host: &plan.host_interface,
+        host_mac: plan.host_mac,
+        pod: world.request.ifname,
+        pod_mac: plan.pod_mac,
+        netns: world.inside()?.netns.as_raw_fd(),
+        bridge: bridge_index(world),
+        mtu: plan.mtu,
+    };
+    push(&mut world.host, links::create_veth(&veth));
+    push(&mut world.host, links::set_port(Link::Name(&plan.host_interface), world.host_ipv6));
+    Ok(world.host.commit()?)
 }
 
 fn push(netlink: &mut Netlink, (message, flags): Message) {
     netlink.push(message, flags);
 }
 
+/// The interface's number cannot be chosen (the kernel ignores it in the peer's part of the message) and must
+/// not be guessed: a namespace may hold others.
 fn raise(world: &mut World<'_>) -> Result<(), Fault> {
+    let ifname = world.request.ifname;
     let inside = world.inside()?;
+    let link = crate::host::find_link(&mut inside.netlink, Link::Name(ifname))?;
+    inside.index = link.map_or(0, |link| link.index);
     push(&mut inside.netlink, links::up(Link::Index(LOOPBACK_INDEX)));
     push(&mut inside.netlink, links::up(Link::Index(inside.index)));
     Ok(inside.netlink.commit()?)

@@ -134,14 +134,6 @@ pub(crate) fn replace<T: Serialize>(path: &Path, value: &T) -> Result<(), NetErr
     })
 }
 
-/// Writes a JSON file unless there is one; true if it was written.
-pub(crate) fn create<T: Serialize>(path: &Path, value: &T) -> Result<bool, NetError> {
-    let temporary = write_aside(path, value)?;
-    let created = link(&temporary, path);
-    let _ = fs::remove_file(&temporary);
-    created
-}
-
 /// Gives a file a second name unless that name is taken; true if it has it now.
 pub(crate) fn link(from: &Path, to: &Path) -> Result<bool, NetError> {
     match fs::hard_link(from, to) {

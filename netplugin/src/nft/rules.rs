@@ -237,6 +237,15 @@ fn subnet(address: impl Into<IpAddr>, prefix: u8) -> Option<Subnet> {
     Subnet::new(address.into(), prefix).ok()
 }
 
+/// The multicast addresses of a subnet's family.
+fn multicast(pods: Subnet) -> Option<Subnet> {
+    if pods.network().is_ipv4() {
+        subnet([224, 0, 0, 0], 4)
+    } else {
+        subnet([0xff00, 0, 0, 0, 0, 0, 0, 0], 8)
+    }
+}
+
 /// All rules of a network.
 pub(super) fn rules(config: &NetworkConfig) -> Vec<Rule> {
     let bridge = config.bridge.as_str();
@@ -244,30 +253,29 @@ pub(super) fn rules(config: &NetworkConfig) -> Vec<Rule> {
         let jump = ex::verdict(Verdict::Jump, Some(HOST_PORTS));
         rule(chain).is_for_the_host().end(&format!("jump {HOST_PORTS}"), jump)
     };
-    let mut rules = vec![jump(ARRIVING), jump(FROM_HOST)];
+    let mut rules = vec![jump(ARRIVING)];
+    // The kernel routes no packet from a real interface to ::1, so answers to it could never come back.
+    if let Some(loopback) = subnet(std::net::Ipv6Addr::LOCALHOST, 128) {
+        let spared = rule(FROM_HOST).is_of(loopback).is_in(Side::Destination, loopback);
+        rules.push(spared.end("return", ex::verdict(Verdict::Return, None)));
+    }
+    rules.push(jump(FROM_HOST));
     rules.extend(MAPS.iter().map(translate));
     rules.push(rule(LEAVING).leaves_by("lo").end("return", ex::verdict(Verdict::Return, None)));
     for pods in config.subnets() {
-        let loopback = if pods.network().is_ipv4() {
-            subnet([127, 0, 0, 0], 8)
-        } else {
-            subnet([0, 0, 0, 0, 0, 0, 0, 1], 128)
-        };
-        let multicast = if pods.network().is_ipv4() {
-            subnet([224, 0, 0, 0], 4)
-        } else {
-            subnet([0xff00, 0, 0, 0, 0, 0, 0, 0], 8)
-        };
-        let (Some(loopback), Some(multicast)) = (loopback, multicast) else { continue };
-        if loopback.network().is_ipv4() {
-            let drop = ex::verdict(Verdict::Other(NF_DROP), None);
-            let draft = rule(GUARD).arrives_by(bridge).is_of(loopback);
-            rules.push(draft.is_in(Side::Destination, loopback).end("drop", drop));
-        }
         let to_pods = || rule(LEAVING).leaves_by(bridge).is_of(pods);
-        rules.push(to_pods().is_in(Side::Source, loopback).masquerade());
+        if pods.network().is_ipv4()
+            && let Some(loopback) = subnet([127, 0, 0, 0], 8)
+        {
+            let drop = ex::verdict(Verdict::Other(NF_DROP), None);
+            let forged = rule(GUARD).arrives_by(bridge).is_of(loopback);
+            rules.push(forged.is_in(Side::Destination, loopback).end("drop", drop));
+            rules.push(to_pods().is_in(Side::Source, loopback).masquerade());
+        }
         rules.push(to_pods().is_in(Side::Source, pods).has_a_new_destination().masquerade());
-        if config.masquerade == Masquerade::Egress {
+        if config.masquerade == Masquerade::Egress
+            && let Some(multicast) = multicast(pods)
+        {
             let outward = rule(LEAVING).leaves_not_by(bridge).is_of(pods).is_in(Side::Source, pods);
             let outward = outward.is_not_in(Side::Destination, pods);
             rules.push(outward.is_not_in(Side::Destination, multicast).masquerade());
