@@ -4,7 +4,7 @@
 //! in silence. So the list below is closed: it is the fields that are honoured, and whatever a manifest holds
 //! beyond it is an error, also fields that nobody here has thought of.
 
-use super::diagnostic::{Finding, Severity};
+use super::diagnostic::{Finding, NOTED, Severity};
 use super::scalar::Value;
 use super::tree::{Kind, NodeId, Span, Tree};
 use crate::pod::field::Path;
@@ -188,7 +188,7 @@ fn verdict(pattern: &str) -> Option<Verdict> {
 
 /// Walks a Pod's node and reports every field that is not honoured.
 pub(crate) fn check(tree: &Tree<'_>, pod: NodeId, path: &Path<'_>, findings: &mut Vec<Finding>) {
-    let mut walk = Walk { tree, findings, pattern: String::with_capacity(80) };
+    let mut walk = Walk { tree, findings, pattern: String::with_capacity(80), errors: 0, warnings: 0 };
     walk.fields(pod, path);
 }
 
@@ -196,6 +196,8 @@ struct Walk<'a, 't> {
     tree: &'a Tree<'t>,
     findings: &'a mut Vec<Finding>,
     pattern: String,
+    errors: usize,
+    warnings: usize,
 }
 
 impl Walk<'_, '_> {
@@ -209,7 +211,12 @@ impl Walk<'_, '_> {
                         self.pattern.push('.');
                     }
                     self.pattern.push_str(&entry.key);
-                    self.field(entry.key_span, entry.value, &path.field(&entry.key));
+                    let of_map = ["resources.limits", "resources.requests"];
+                    let path = match of_map.iter().any(|map| self.pattern[..before].ends_with(map)) {
+                        true => path.key(&entry.key),
+                        false => path.field(&entry.key),
+                    };
+                    self.field(entry.key_span, entry.value, &path);
                     self.pattern.truncate(before);
                 }
             }
@@ -236,7 +243,7 @@ impl Walk<'_, '_> {
             Some(Look) => self.fields(value, path),
             Some(Honoured) => {}
             Some(Warn(why)) if !self.is_default(value) => {
-                self.report(Severity::Warning, key, path, why.to_owned(), None);
+                self.warn(key, path, why);
             }
             Some(Warn(_)) => {}
             Some(Only(values)) if values.iter().any(|v| self.scalar_is(value, v)) => {}
@@ -245,12 +252,8 @@ impl Walk<'_, '_> {
                 self.unsupported(self.tree.node(value).span, value, path, values);
             }
             Some(Unless(only)) => self.unsupported(self.tree.node(value).span, value, path, &[only]),
-            Some(Refused(why)) => {
-                self.report(Severity::Error, key, path, format!("Forbidden: {why}"), None);
-            }
-            None => {
-                self.report(Severity::Error, key, path, format!("Forbidden: {UNSUPPORTED}"), None);
-            }
+            Some(Refused(why)) => self.refuse(key, path, why),
+            None => self.refuse(key, path, UNSUPPORTED),
         }
     }
 
@@ -262,8 +265,10 @@ impl Walk<'_, '_> {
             },
             Kind::Seq(_) | Kind::Map(_) => return,
         };
-        let hint = format!("podbox takes {} here", values.join(", "));
-        self.report(Severity::Error, span, path, format!("Forbidden: {shown} is {UNSUPPORTED}"), Some(hint));
+        self.refuse(span, path, &format!("{shown} is {UNSUPPORTED}"));
+        if let Some(last) = self.findings.last_mut() {
+            last.hint = Some(format!("podbox takes {} here", values.join(", ")));
+        }
     }
 
     fn scalar_is(&self, node: NodeId, text: &str) -> bool {
@@ -278,16 +283,24 @@ impl Walk<'_, '_> {
         DEFAULTS.iter().any(|(path, text)| *path == self.pattern && self.scalar_is(value, text))
     }
 
-    fn report(
-        &mut self,
-        severity: Severity,
-        span: Span,
-        path: &Path<'_>,
-        message: String,
-        hint: Option<String>,
-    ) {
-        let path = path.to_string();
-        self.findings.push(Finding { severity, span, path, message, hint, other: None });
+    fn warn(&mut self, span: Span, path: &Path<'_>, message: &str) {
+        self.report(Severity::Warning, span, path, message.to_owned());
+    }
+
+    fn refuse(&mut self, span: Span, path: &Path<'_>, detail: &str) {
+        self.report(Severity::Error, span, path, format!("Forbidden: {detail}"));
+    }
+
+    fn report(&mut self, severity: Severity, span: Span, path: &Path<'_>, message: String) {
+        let noted = match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        *noted += 1;
+        if *noted <= NOTED {
+            let path = path.to_string();
+            self.findings.push(Finding { severity, span, path, message, hint: None, other: None });
+        }
     }
 }
 
