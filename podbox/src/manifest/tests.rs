@@ -279,6 +279,64 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
 }
 
 #[test]
+fn every_field_that_is_honoured_loads_without_a_word() {
+    let probe = "{httpGet: {host: h, path: /p, port: web, scheme: HTTPS, httpHeaders: [{name: A, value: b}]}, initialDelaySeconds: 1, periodSeconds: 2, timeoutSeconds: 3, failureThreshold: 4, successThreshold: 1";
+    let text = format!(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {{name: p, namespace: ns, labels: {{a: b}}, annotations: {{c: d}}}}
+spec:
+  automountServiceAccountToken: false
+  dnsConfig: {{nameservers: [1.1.1.1], searches: [a], options: [{{name: o, value: v}}]}}
+  dnsPolicy: None
+  enableServiceLinks: false
+  hostAliases: [{{ip: 1.1.1.1, hostnames: [h]}}]
+  hostIPC: true
+  hostNetwork: true
+  hostPID: true
+  hostname: h
+  restartPolicy: OnFailure
+  securityContext:
+    {{runAsGroup: 1, runAsNonRoot: true, runAsUser: 1, seccompProfile: {{type: Unconfined}}, supplementalGroups: [1],
+     supplementalGroupsPolicy: Merge, sysctls: [{{name: vm.x, value: '1'}}]}}
+  serviceAccountName: s
+  shareProcessNamespace: false
+  subdomain: s
+  terminationGracePeriodSeconds: 1
+  volumes: [{{name: e, emptyDir: {{medium: Memory, sizeLimit: 1Mi}}}}, {{name: h, hostPath: {{path: /h, type: Directory}}}}]
+  containers:
+  - name: c
+    image: i
+    imagePullPolicy: Never
+    command: [c]
+    args: [a]
+    workingDir: /w
+    env: [{{name: A, value: b}}, {{name: B, valueFrom: {{fieldRef: {{apiVersion: v1, fieldPath: status.podIP}}}}}},
+      {{name: C, valueFrom: {{resourceFieldRef: {{containerName: c, resource: limits.cpu, divisor: 1m}}}}}}]
+    ports: [{{containerPort: 1, hostIP: 1.1.1.1, hostPort: 1, name: web, protocol: TCP}}]
+    resources: {{limits: {{cpu: 1, memory: 1Mi}}, requests: {{cpu: 1, memory: 1Mi}}}}
+    livenessProbe: {probe}, terminationGracePeriodSeconds: 1}}
+    readinessProbe: {{exec: {{command: [a]}}}}
+    startupProbe: {{tcpSocket: {{host: h, port: 1}}}}
+    securityContext:
+      {{allowPrivilegeEscalation: true, capabilities: {{add: [A], drop: [ALL]}}, privileged: true,
+       readOnlyRootFilesystem: true, runAsGroup: 1, runAsNonRoot: true, runAsUser: 1, seccompProfile: {{type: Unconfined}}}}
+    stdin: true
+    stdinOnce: true
+    terminationMessagePath: /t
+    terminationMessagePolicy: File
+    tty: true
+    volumeMounts: [{{mountPath: /e, name: e, readOnly: true, subPath: s}}]
+"
+    );
+    let loaded = load(&[Source::new("p", text)], &Options::default()).unwrap_or_else(|why| panic!("{why}"));
+    assert!(loaded.warnings.0.is_empty(), "{}", loaded.warnings);
+    let again = one(&loaded.pods[0].object.to_string());
+    assert_eq!((&again.pod, &again.object), (&loaded.pods[0].pod, &loaded.pods[0].object));
+}
+
+#[test]
 fn empty_unsupported_lists_and_values_that_change_nothing_are_accepted() {
     one(&pod_with(
         "  initContainers: []\n  imagePullSecrets:\n  hostUsers: true\n  setHostnameAsFQDN: no\n  os: {name: linux}\n  schedulerName: default-scheduler",
