@@ -11,10 +11,10 @@ use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::diagnostic::{Finding, Severity};
+use super::diagnostic::{Finding, NOTED, Severity};
 use super::scalar::Value;
 use super::suggest;
-use super::tree::{Entry, Kind, NodeId, Span, Tree};
+use super::tree::{Entry, Kind, NodeId, Tree};
 use crate::pod::field::Path;
 
 /// Reads a node as a `T`. `None` only if the type itself refused, which is noted like the rest.
@@ -94,13 +94,16 @@ impl<'a, 't> De<'a, 't> {
     }
 
     fn note(&self, message: String, hint: Option<String>) {
-        let span = self.tree.node(self.node).span;
-        self.note_at(span, self.path.to_string(), message, hint);
+        if self.is_full() {
+            return;
+        }
+        let (severity, span) = (Severity::Error, self.tree.node(self.node).span);
+        let path = self.path.to_string();
+        self.findings.borrow_mut().push(Finding { severity, span, path, message, hint, other: None });
     }
 
-    fn note_at(&self, span: Span, path: String, message: String, hint: Option<String>) {
-        let finding = Finding { severity: Severity::Error, span, path, message, hint, other: None };
-        self.findings.borrow_mut().push(finding);
+    fn is_full(&self) -> bool {
+        self.findings.borrow().len() >= NOTED
     }
 
     /// Notes that the value is of another type than `wanted`.
@@ -175,6 +178,9 @@ impl<'a, 't> De<'a, 't> {
 
     /// Notes a field that the type does not know.
     fn unknown(&self, entry: &Entry<'_>, fields: &'static [&'static str]) {
+        if self.is_full() {
+            return;
+        }
         let path = self.path.field(&entry.key).to_string();
         let message = format!("unknown field \"{path}\"");
         let hint = suggest::nearest(&entry.key, fields).map(|field| format!("did you mean `{field}`?"));

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::tree::Span;
 
@@ -26,11 +26,70 @@ pub enum Color {
     Ansi,
 }
 
-/// A file's text, kept to show lines of it.
-#[derive(Debug)]
+/// A file's text, kept to show lines of it, with what finds a place in it quickly.
 pub(crate) struct SourceText {
     pub(crate) name: String,
     pub(crate) text: String,
+    /// Where each line begins, in bytes.
+    lines: Vec<usize>,
+    /// Where every [`STRIDE`]th character is, in bytes; empty if a character is a byte.
+    marks: Vec<usize>,
+}
+
+const STRIDE: usize = 256;
+
+impl SourceText {
+    pub(crate) fn new(name: &str, text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        let marks = match text.is_ascii() {
+            true => Vec::new(),
+            false => text.char_indices().step_by(STRIDE).map(|(at, _)| at).collect(),
+        };
+        Self {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            lines: std::iter::once(0).chain(ends).collect(),
+            marks,
+        }
+    }
+
+    /// The line that holds the character, from 1.
+    pub(crate) fn line_of(&self, character: u32) -> usize {
+        self.line(self.offset(character))
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        self.lines.partition_point(|start| *start <= offset)
+    }
+
+    /// Where a character is, in bytes.
+    fn offset(&self, character: u32) -> usize {
+        let character = character as usize;
+        if self.marks.is_empty() {
+            return character.min(self.text.len());
+        }
+        let Some(mark) = self.marks.get(character / STRIDE) else { return self.text.len() };
+        let mut rest = self.text[*mark..].char_indices();
+        rest.nth(character % STRIDE).map_or(self.text.len(), |(at, _)| mark + at)
+    }
+
+    /// Turns a range of characters into one of bytes that ends on the line where it starts.
+    fn bytes(&self, span: Span) -> Range<usize> {
+        let start = self.offset(span.start);
+        let end = start.max(self.offset(span.end)).min(self.line_end(start));
+        start..start + self.text[start..end].trim_end().len()
+    }
+
+    /// The end of the line that holds an offset, without its line feed.
+    fn line_end(&self, offset: usize) -> usize {
+        self.lines.get(self.line(offset)).map_or(self.text.len(), |next| next - 1)
+    }
+}
+
+impl std::fmt::Debug for SourceText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SourceText").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// One mistake or warning.
@@ -68,18 +127,17 @@ pub(crate) struct Finding {
 
 impl Diagnostic {
     pub(crate) fn new(source: &Arc<SourceText>, finding: Finding) -> Self {
-        let span = bytes(&source.text, finding.span);
-        let before = &source.text[..span.start];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let span = source.bytes(finding.span);
+        let line = source.line(span.start);
         Self {
             severity: finding.severity,
             file: source.name.clone(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-            field_path: finding.path,
-            message: finding.message,
-            hint: finding.hint,
-            other: finding.other.map(|(span, label)| (bytes(&source.text, span), label)),
+            line,
+            column: source.text[source.lines[line - 1]..span.start].chars().count() + 1,
+            field_path: harmless(finding.path),
+            message: harmless(finding.message),
+            hint: finding.hint.map(harmless),
+            other: finding.other.map(|(span, label)| (source.bytes(span), label)),
             source: Arc::clone(source),
             span,
         }
@@ -102,7 +160,15 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut group = level.primary_title(self.text()).element(self.snippet());
+        let (snippet, cut) = self.snippet();
+        let group = level.primary_title(self.text());
+        // A snippet counts columns from its own beginning, which is not the line's if that was cut.
+        let mut group = if cut {
+            let origin = Origin::path(self.file.as_str()).line(self.line).char_column(self.column);
+            group.element(origin).element(snippet)
+        } else {
+            group.element(snippet.path(self.file.as_str()))
+        };
         if let Some(hint) = &self.hint {
             group = group.element(Level::HELP.message(hint.as_str()));
         }
@@ -114,39 +180,60 @@ impl Diagnostic {
         .render(&report)
     }
 
-    /// Only the lines that matter are handed on: the rest of the file is cut away.
-    fn snippet(&self) -> Snippet<'_, Annotation<'_>> {
-        let text = self.source.text.as_str();
-        let spans = || std::iter::once(&self.span).chain(self.other.as_ref().map(|(span, _)| span));
-        let first = spans().map(|span| span.start).min().unwrap_or(0);
-        let last = spans().map(|span| span.end).max().unwrap_or(0);
-        let start = text[..first].rfind('\n').map_or(0, |at| at + 1);
-        let end = text[last..].find('\n').map_or(text.len(), |at| last + at);
-        let shift = |span: &Range<usize>| span.start - start..span.end - start;
-        let mut snippet = Snippet::source(&text[start..end])
-            .line_start(text[..start].matches('\n').count() + 1)
-            .path(self.file.as_str())
+    /// Only the lines that matter are handed on: the rest of the file is cut away, and most of a line that is
+    /// a whole file in JSON (then it comes with `true`).
+    fn snippet(&self) -> (Snippet<'_, Annotation<'_>>, bool) {
+        let source = &self.source;
+        let both = || std::iter::once(&self.span).chain(self.other.as_ref().map(|(span, _)| span));
+        let first = both().map(|span| span.start).min().unwrap_or(0);
+        let last = both().map(|span| span.end).max().unwrap_or(0);
+        let mut start = source.lines[source.line(first) - 1];
+        let mut end = source.line_end(last);
+        let wide = end - start > WIDE && source.line(first) == source.line(last);
+        let shown = |span: &Range<usize>| !wide || span == &self.span;
+        if wide {
+            start = source.text.floor_char_boundary(self.span.start.saturating_sub(AROUND).max(start));
+            end = source
+                .text
+                .ceil_char_boundary((self.span.end.min(self.span.start + AROUND) + AROUND).min(end));
+        }
+        let shift = |span: &Range<usize>| span.start - start..span.end.min(end) - start;
+        let mut snippet = Snippet::source(&source.text[start..end])
+            .line_start(source.line(start))
             .annotation(AnnotationKind::Primary.span(shift(&self.span)));
-        if let Some((span, label)) = &self.other {
+        if let Some((span, label)) = self.other.as_ref().filter(|(span, _)| shown(span)) {
             snippet = snippet.annotation(AnnotationKind::Context.span(shift(span)).label(*label));
         }
-        snippet
+        (snippet, wide)
     }
 }
 
-/// Turns a range of characters into one of bytes that ends on the line where it starts.
-fn bytes(text: &str, span: Span) -> Range<usize> {
-    let (start, end) = (span.start as usize, span.end as usize);
-    let offset = |chars: usize| text.char_indices().nth(chars).map_or(text.len(), |(at, _)| at);
-    let start = offset(start);
-    let end = start.max(offset(end));
-    let line = text[start..end].find('\n').map_or(end, |at| start + at);
-    start..start + text[start..line].trim_end().len()
+/// Control characters of a manifest must not reach the terminal.
+fn harmless(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
+
+/// A line longer than this is shown only around the mistake.
+const WIDE: usize = 400;
+const AROUND: usize = 60;
 
 /// Everything that was found, in the order of the files.
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
+
+/// So many mistakes are noted at most in one object; a file can hold more than anyone would read.
+pub(crate) const NOTED: usize = 200;
 
 /// Above this many, the rest is only counted.
 const SHOWN: usize = 50;

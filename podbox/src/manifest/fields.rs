@@ -4,7 +4,7 @@
 //! in silence. So the list below is closed: it is the fields that are honoured, and whatever a manifest holds
 //! beyond it is an error, also fields that nobody here has thought of.
 
-use super::diagnostic::{Finding, Severity};
+use super::diagnostic::{Finding, NOTED, Severity};
 use super::scalar::Value;
 use super::tree::{Kind, NodeId, Span, Tree};
 use crate::pod::field::Path;
@@ -14,7 +14,7 @@ use crate::pod::field::Path;
 enum Verdict {
     /// An object or a list of objects whose fields have verdicts of their own.
     Look,
-    /// Honoured, with everything below it.
+    /// Honoured; below it are only values, or names that the user chose.
     Honoured,
     /// Honoured with these values only.
     Only(&'static [&'static str]),
@@ -32,7 +32,8 @@ const SCHEDULER: Verdict = Warn("only a scheduler needs it, and a single host ha
 const SERVER: Verdict = Warn("written by the API server of a cluster: ignored");
 const UNSUPPORTED: &str = "not supported by podbox yet";
 
-/// Sorted by path, `[*]` for the elements of a list.
+/// Sorted by path, `[*]` for the elements of a list, `(probe)` for each of the three probes. Every field stands
+/// here by its own name: an object is not honoured with whatever a later Kubernetes may put into it.
 const FIELDS: &[(&str, Verdict)] = &[
     ("apiVersion", Honoured),
     ("kind", Honoured),
@@ -53,38 +54,48 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.affinity", SCHEDULER),
     ("spec.automountServiceAccountToken", Honoured),
     ("spec.containers", Look),
+    ("spec.containers[*].(probe)", Look),
+    ("spec.containers[*].(probe).exec", Look),
+    ("spec.containers[*].(probe).exec.command", Honoured),
+    ("spec.containers[*].(probe).failureThreshold", Honoured),
+    ("spec.containers[*].(probe).httpGet", Look),
+    ("spec.containers[*].(probe).httpGet.host", Honoured),
+    ("spec.containers[*].(probe).httpGet.httpHeaders", Look),
+    ("spec.containers[*].(probe).httpGet.httpHeaders[*].name", Honoured),
+    ("spec.containers[*].(probe).httpGet.httpHeaders[*].value", Honoured),
+    ("spec.containers[*].(probe).httpGet.path", Honoured),
+    ("spec.containers[*].(probe).httpGet.port", Honoured),
+    ("spec.containers[*].(probe).httpGet.scheme", Honoured),
+    ("spec.containers[*].(probe).initialDelaySeconds", Honoured),
+    ("spec.containers[*].(probe).periodSeconds", Honoured),
+    ("spec.containers[*].(probe).successThreshold", Honoured),
+    ("spec.containers[*].(probe).tcpSocket", Look),
+    ("spec.containers[*].(probe).tcpSocket.host", Honoured),
+    ("spec.containers[*].(probe).tcpSocket.port", Honoured),
+    ("spec.containers[*].(probe).terminationGracePeriodSeconds", Honoured),
+    ("spec.containers[*].(probe).timeoutSeconds", Honoured),
     ("spec.containers[*].args", Honoured),
     ("spec.containers[*].command", Honoured),
     ("spec.containers[*].env", Look),
     ("spec.containers[*].env[*].name", Honoured),
     ("spec.containers[*].env[*].value", Honoured),
     ("spec.containers[*].env[*].valueFrom", Look),
-    ("spec.containers[*].env[*].valueFrom.fieldRef", Honoured),
-    ("spec.containers[*].env[*].valueFrom.resourceFieldRef", Honoured),
+    ("spec.containers[*].env[*].valueFrom.fieldRef", Look),
+    ("spec.containers[*].env[*].valueFrom.fieldRef.apiVersion", Honoured),
+    ("spec.containers[*].env[*].valueFrom.fieldRef.fieldPath", Honoured),
+    ("spec.containers[*].env[*].valueFrom.resourceFieldRef", Look),
+    ("spec.containers[*].env[*].valueFrom.resourceFieldRef.containerName", Honoured),
+    ("spec.containers[*].env[*].valueFrom.resourceFieldRef.divisor", Honoured),
+    ("spec.containers[*].env[*].valueFrom.resourceFieldRef.resource", Honoured),
     ("spec.containers[*].image", Honoured),
     ("spec.containers[*].imagePullPolicy", Honoured),
-    ("spec.containers[*].livenessProbe", Look),
-    ("spec.containers[*].livenessProbe.exec", Honoured),
-    ("spec.containers[*].livenessProbe.failureThreshold", Honoured),
-    ("spec.containers[*].livenessProbe.httpGet", Honoured),
-    ("spec.containers[*].livenessProbe.initialDelaySeconds", Honoured),
-    ("spec.containers[*].livenessProbe.periodSeconds", Honoured),
-    ("spec.containers[*].livenessProbe.successThreshold", Honoured),
-    ("spec.containers[*].livenessProbe.tcpSocket", Honoured),
-    ("spec.containers[*].livenessProbe.terminationGracePeriodSeconds", Honoured),
-    ("spec.containers[*].livenessProbe.timeoutSeconds", Honoured),
     ("spec.containers[*].name", Honoured),
-    ("spec.containers[*].ports", Honoured),
-    ("spec.containers[*].readinessProbe", Look),
-    ("spec.containers[*].readinessProbe.exec", Honoured),
-    ("spec.containers[*].readinessProbe.failureThreshold", Honoured),
-    ("spec.containers[*].readinessProbe.httpGet", Honoured),
-    ("spec.containers[*].readinessProbe.initialDelaySeconds", Honoured),
-    ("spec.containers[*].readinessProbe.periodSeconds", Honoured),
-    ("spec.containers[*].readinessProbe.successThreshold", Honoured),
-    ("spec.containers[*].readinessProbe.tcpSocket", Honoured),
-    ("spec.containers[*].readinessProbe.terminationGracePeriodSeconds", Honoured),
-    ("spec.containers[*].readinessProbe.timeoutSeconds", Honoured),
+    ("spec.containers[*].ports", Look),
+    ("spec.containers[*].ports[*].containerPort", Honoured),
+    ("spec.containers[*].ports[*].hostIP", Honoured),
+    ("spec.containers[*].ports[*].hostPort", Honoured),
+    ("spec.containers[*].ports[*].name", Honoured),
+    ("spec.containers[*].ports[*].protocol", Honoured),
     ("spec.containers[*].resources", Look),
     ("spec.containers[*].resources.limits", Look),
     ("spec.containers[*].resources.limits.cpu", Honoured),
@@ -96,7 +107,9 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].resources.requests.memory", Honoured),
     ("spec.containers[*].securityContext", Look),
     ("spec.containers[*].securityContext.allowPrivilegeEscalation", Honoured),
-    ("spec.containers[*].securityContext.capabilities", Honoured),
+    ("spec.containers[*].securityContext.capabilities", Look),
+    ("spec.containers[*].securityContext.capabilities.add", Honoured),
+    ("spec.containers[*].securityContext.capabilities.drop", Honoured),
     ("spec.containers[*].securityContext.privileged", Honoured),
     ("spec.containers[*].securityContext.procMount", Unless("Default")),
     ("spec.containers[*].securityContext.readOnlyRootFilesystem", Honoured),
@@ -105,16 +118,6 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].securityContext.runAsUser", Honoured),
     ("spec.containers[*].securityContext.seccompProfile", Look),
     ("spec.containers[*].securityContext.seccompProfile.type", Only(&["Unconfined"])),
-    ("spec.containers[*].startupProbe", Look),
-    ("spec.containers[*].startupProbe.exec", Honoured),
-    ("spec.containers[*].startupProbe.failureThreshold", Honoured),
-    ("spec.containers[*].startupProbe.httpGet", Honoured),
-    ("spec.containers[*].startupProbe.initialDelaySeconds", Honoured),
-    ("spec.containers[*].startupProbe.periodSeconds", Honoured),
-    ("spec.containers[*].startupProbe.successThreshold", Honoured),
-    ("spec.containers[*].startupProbe.tcpSocket", Honoured),
-    ("spec.containers[*].startupProbe.terminationGracePeriodSeconds", Honoured),
-    ("spec.containers[*].startupProbe.timeoutSeconds", Honoured),
     ("spec.containers[*].stdin", Honoured),
     ("spec.containers[*].stdinOnce", Honoured),
     ("spec.containers[*].terminationMessagePath", Honoured),
@@ -128,11 +131,18 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].volumeMounts[*].recursiveReadOnly", Unless("Disabled")),
     ("spec.containers[*].volumeMounts[*].subPath", Honoured),
     ("spec.containers[*].workingDir", Honoured),
-    ("spec.dnsConfig", Honoured),
+    ("spec.dnsConfig", Look),
+    ("spec.dnsConfig.nameservers", Honoured),
+    ("spec.dnsConfig.options", Look),
+    ("spec.dnsConfig.options[*].name", Honoured),
+    ("spec.dnsConfig.options[*].value", Honoured),
+    ("spec.dnsConfig.searches", Honoured),
     ("spec.dnsPolicy", Honoured),
     ("spec.enableServiceLinks", Honoured),
     ("spec.ephemeralContainers", Refused("cannot be set on create")),
-    ("spec.hostAliases", Honoured),
+    ("spec.hostAliases", Look),
+    ("spec.hostAliases[*].hostnames", Honoured),
+    ("spec.hostAliases[*].ip", Honoured),
     ("spec.hostIPC", Honoured),
     ("spec.hostNetwork", Honoured),
     ("spec.hostPID", Honoured),
@@ -157,7 +167,9 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.securityContext.seccompProfile.type", Only(&["Unconfined"])),
     ("spec.securityContext.supplementalGroups", Honoured),
     ("spec.securityContext.supplementalGroupsPolicy", Honoured),
-    ("spec.securityContext.sysctls", Honoured),
+    ("spec.securityContext.sysctls", Look),
+    ("spec.securityContext.sysctls[*].name", Honoured),
+    ("spec.securityContext.sysctls[*].value", Honoured),
     ("spec.serviceAccount", Honoured),
     ("spec.serviceAccountName", Honoured),
     ("spec.setHostnameAsFQDN", Unless("false")),
@@ -167,8 +179,12 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.tolerations", SCHEDULER),
     ("spec.topologySpreadConstraints", SCHEDULER),
     ("spec.volumes", Look),
-    ("spec.volumes[*].emptyDir", Honoured),
-    ("spec.volumes[*].hostPath", Honoured),
+    ("spec.volumes[*].emptyDir", Look),
+    ("spec.volumes[*].emptyDir.medium", Honoured),
+    ("spec.volumes[*].emptyDir.sizeLimit", Honoured),
+    ("spec.volumes[*].hostPath", Look),
+    ("spec.volumes[*].hostPath.path", Honoured),
+    ("spec.volumes[*].hostPath.type", Honoured),
     ("spec.volumes[*].name", Honoured),
     ("status", Honoured),
 ];
@@ -188,7 +204,7 @@ fn verdict(pattern: &str) -> Option<Verdict> {
 
 /// Walks a Pod's node and reports every field that is not honoured.
 pub(crate) fn check(tree: &Tree<'_>, pod: NodeId, path: &Path<'_>, findings: &mut Vec<Finding>) {
-    let mut walk = Walk { tree, findings, pattern: String::with_capacity(80) };
+    let mut walk = Walk { tree, findings, pattern: String::with_capacity(80), errors: 0, warnings: 0 };
     walk.fields(pod, path);
 }
 
@@ -196,6 +212,8 @@ struct Walk<'a, 't> {
     tree: &'a Tree<'t>,
     findings: &'a mut Vec<Finding>,
     pattern: String,
+    errors: usize,
+    warnings: usize,
 }
 
 impl Walk<'_, '_> {
@@ -208,8 +226,16 @@ impl Walk<'_, '_> {
                     if before != 0 {
                         self.pattern.push('.');
                     }
-                    self.pattern.push_str(&entry.key);
-                    self.field(entry.key_span, entry.value, &path.field(&entry.key));
+                    self.pattern.push_str(match entry.key.as_ref() {
+                        "livenessProbe" | "readinessProbe" | "startupProbe" => "(probe)",
+                        key => key,
+                    });
+                    let of_map = ["resources.limits", "resources.requests"];
+                    let path = match of_map.iter().any(|map| self.pattern[..before].ends_with(map)) {
+                        true => path.key(&entry.key),
+                        false => path.field(&entry.key),
+                    };
+                    self.field(entry.key_span, entry.value, &path);
                     self.pattern.truncate(before);
                 }
             }
@@ -236,7 +262,7 @@ impl Walk<'_, '_> {
             Some(Look) => self.fields(value, path),
             Some(Honoured) => {}
             Some(Warn(why)) if !self.is_default(value) => {
-                self.report(Severity::Warning, key, path, why.to_owned(), None);
+                self.warn(key, path, why);
             }
             Some(Warn(_)) => {}
             Some(Only(values)) if values.iter().any(|v| self.scalar_is(value, v)) => {}
@@ -245,12 +271,8 @@ impl Walk<'_, '_> {
                 self.unsupported(self.tree.node(value).span, value, path, values);
             }
             Some(Unless(only)) => self.unsupported(self.tree.node(value).span, value, path, &[only]),
-            Some(Refused(why)) => {
-                self.report(Severity::Error, key, path, format!("Forbidden: {why}"), None);
-            }
-            None => {
-                self.report(Severity::Error, key, path, format!("Forbidden: {UNSUPPORTED}"), None);
-            }
+            Some(Refused(why)) => self.refuse(key, path, why),
+            None => self.refuse(key, path, UNSUPPORTED),
         }
     }
 
@@ -262,8 +284,10 @@ impl Walk<'_, '_> {
             },
             Kind::Seq(_) | Kind::Map(_) => return,
         };
-        let hint = format!("podbox takes {} here", values.join(", "));
-        self.report(Severity::Error, span, path, format!("Forbidden: {shown} is {UNSUPPORTED}"), Some(hint));
+        self.refuse(span, path, &format!("{shown} is {UNSUPPORTED}"));
+        if let Some(last) = self.findings.last_mut() {
+            last.hint = Some(format!("podbox takes {} here", values.join(", ")));
+        }
     }
 
     fn scalar_is(&self, node: NodeId, text: &str) -> bool {
@@ -278,16 +302,24 @@ impl Walk<'_, '_> {
         DEFAULTS.iter().any(|(path, text)| *path == self.pattern && self.scalar_is(value, text))
     }
 
-    fn report(
-        &mut self,
-        severity: Severity,
-        span: Span,
-        path: &Path<'_>,
-        message: String,
-        hint: Option<String>,
-    ) {
-        let path = path.to_string();
-        self.findings.push(Finding { severity, span, path, message, hint, other: None });
+    fn warn(&mut self, span: Span, path: &Path<'_>, message: &str) {
+        self.report(Severity::Warning, span, path, message.to_owned());
+    }
+
+    fn refuse(&mut self, span: Span, path: &Path<'_>, detail: &str) {
+        self.report(Severity::Error, span, path, format!("Forbidden: {detail}"));
+    }
+
+    fn report(&mut self, severity: Severity, span: Span, path: &Path<'_>, message: String) {
+        let noted = match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        *noted += 1;
+        if *noted <= NOTED {
+            let path = path.to_string();
+            self.findings.push(Finding { severity, span, path, message, hint: None, other: None });
+        }
     }
 }
 

@@ -129,13 +129,10 @@ fn load_source(
     pods: &mut Vec<LoadedPod>,
     seen: &mut Seen,
 ) -> (Arc<SourceText>, Vec<Finding>) {
-    let whole = |text: &str, message: String| {
-        let source = Arc::new(SourceText { name: source.name.clone(), text: text.to_owned() });
-        (source, vec![error(Span::default(), String::new(), message)])
-    };
     if source.text.len() > options.limits.bytes {
         let message = format!("the file is larger than {} bytes", options.limits.bytes);
-        return whole("", message);
+        let source = Arc::new(SourceText::new(&source.name, ""));
+        return (source, vec![error(Span::default(), String::new(), message)]);
     }
     let text = match std::str::from_utf8(&source.text) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
@@ -143,21 +140,22 @@ fn load_source(
             let good = String::from_utf8_lossy(&source.text[..why.valid_up_to()]);
             let at = u32::try_from(good.chars().count()).unwrap_or(u32::MAX);
             let message = "the text is not UTF-8 from here on".to_owned();
-            let source = SourceText { name: source.name.clone(), text: good.into_owned() };
-            return (Arc::new(source), vec![error(Span { start: at, end: at }, String::new(), message)]);
+            let source = Arc::new(SourceText::new(&source.name, &good));
+            return (source, vec![error(Span { start: at, end: at }, String::new(), message)]);
         }
     };
-    let (tree, mistakes) = Tree::parse(text, &options.limits);
+    let source = Arc::new(SourceText::new(&source.name, text));
+    let (tree, mistakes) = Tree::parse(&source.text, &options.limits);
     let mut findings: Vec<Finding> = mistakes.into_iter().map(from_mistake).collect();
     if tree.documents.is_empty() && findings.is_empty() {
-        return whole(text, "there is no object in this file".to_owned());
+        let nothing = "there is no object in this file".to_owned();
+        return (source, vec![error(Span::default(), String::new(), nothing)]);
     }
-    let mut reader =
-        Reader { tree: &tree, file: &source.name, text, options, pods, seen, findings: &mut findings };
+    let mut reader = Reader { tree: &tree, source: &source, options, pods, seen, findings: &mut findings };
     for document in &tree.documents {
         reader.object(*document, &Path::ROOT);
     }
-    (Arc::new(SourceText { name: source.name.clone(), text: text.to_owned() }), findings)
+    (source, findings)
 }
 
 fn error(span: Span, path: String, message: String) -> Finding {
@@ -175,8 +173,7 @@ fn from_mistake(mistake: Mistake) -> Finding {
 /// Reads the objects of one file.
 struct Reader<'a, 't> {
     tree: &'t Tree<'t>,
-    file: &'a str,
-    text: &'t str,
+    source: &'a SourceText,
     options: &'a Options,
     pods: &'a mut Vec<LoadedPod>,
     seen: &'a mut Seen,
@@ -269,7 +266,7 @@ impl Reader<'_, '_> {
         let key = |text: &Option<String>| text.clone().unwrap_or_default();
         let (namespace, name) = (key(&typed.metadata.namespace), key(&typed.metadata.name));
         let span = object::locate(self.tree, node, "metadata.name");
-        let here = format!("{}:{}", self.file, self.line(span));
+        let here = format!("{}:{}", self.source.name, self.source.line_of(span.start));
         if name.is_empty() {
             return;
         }
@@ -287,16 +284,11 @@ impl Reader<'_, '_> {
         match object::to_json(typed) {
             Ok(object) => {
                 let pod = pod::convert(typed, object::hash(&object));
-                let line = self.line(span);
-                self.pods.push(LoadedPod { pod, object, file: self.file.to_owned(), line });
+                let line = self.source.line_of(span.start);
+                self.pods.push(LoadedPod { pod, object, file: self.source.name.clone(), line });
             }
             Err(why) => found.push(error(span, String::new(), format!("cannot be written as JSON: {why}"))),
         }
-    }
-
-    /// The line of a position, from 1.
-    fn line(&self, span: Span) -> usize {
-        self.text.chars().take(span.start as usize).filter(|c| *c == '\n').count() + 1
     }
 
     fn refuse(&mut self, span: Span, path: &Path<'_>, message: String) {

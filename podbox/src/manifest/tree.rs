@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as ParserSpan, Tag};
 
 use super::Limits;
+use super::diagnostic::NOTED;
 use super::scalar::{self, Value};
 
 /// A range of the text, counted in characters.
@@ -153,6 +154,9 @@ impl<'t> Tree<'t> {
                 builder.mistakes.push(mistake);
                 break;
             }
+            if builder.mistakes.len() >= NOTED {
+                break;
+            }
         }
         (builder.tree, builder.mistakes)
     }
@@ -161,7 +165,11 @@ impl<'t> Tree<'t> {
 /// The parser's error in words that say what to do, where the text shows it.
 fn syntax(text: &str, error: &ScanError) -> Mistake {
     let at = u32::try_from(error.marker().index()).unwrap_or(u32::MAX);
-    let mistake = Mistake::new(Span { start: at, end: at }, format!("this is not YAML: {}", error.info()));
+    let span = Span { start: at, end: at };
+    if error.info().contains("recursion limit") {
+        return Mistake::new(span, "too many levels are nested here");
+    }
+    let mistake = Mistake::new(span, format!("this is not YAML: {}", error.info()));
     let line = text.lines().nth(error.marker().line().saturating_sub(1)).unwrap_or("");
     let indentation = line.len() - line.trim_start().len();
     if line[..indentation].contains('\t') || error.info().contains("tab") {

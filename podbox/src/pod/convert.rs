@@ -339,3 +339,7 @@ fn qos(spec: &k8s::PodSpec) -> QosClass {
         (true, false) => QosClass::Burstable,
     }
 }
+
+#[cfg(test)]
+#[path = "convert_tests.rs"]
+mod tests;

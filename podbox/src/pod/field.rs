@@ -120,11 +120,22 @@ impl From<serde_json::Value> for Shown {
 
 /// All the mistakes found so far.
 #[derive(Debug, Default)]
-pub(crate) struct Errors(Vec<FieldError>);
+pub(crate) struct Errors {
+    found: Vec<FieldError>,
+    full: bool,
+}
+
+/// More than anyone would read.
+const MOST: usize = 200;
+/// So many names are listed in a hint.
+const LISTED: usize = 8;
 
 impl Errors {
     fn push(&mut self, path: &Path<'_>, message: String) {
-        self.0.push(FieldError { path: path.to_string(), message, hint: None });
+        self.full = self.found.len() >= MOST;
+        if !self.full {
+            self.found.push(FieldError { path: path.to_string(), message, hint: None });
+        }
     }
 
     /// `Required value`, with a detail or without.
@@ -167,9 +178,18 @@ impl Errors {
 
     /// Says what would be right, for the mistake that was reported last.
     pub(crate) fn hint(&mut self, hint: impl Into<String>) {
-        if let Some(last) = self.0.last_mut() {
+        if let Some(last) = self.found.last_mut().filter(|_| !self.full) {
             last.hint = Some(hint.into());
         }
+    }
+
+    /// Says what there is, for the mistake that was reported last.
+    pub(crate) fn hint_names<'n>(&mut self, what: &str, names: impl Iterator<Item = &'n str>) {
+        let mut names: Vec<&str> = names.take(LISTED + 1).collect();
+        if names.len() > LISTED {
+            names[LISTED] = "…";
+        }
+        self.hint(format!("{what} {}", names.join(", ")));
     }
 
     /// Reports each message as `Invalid value`.
@@ -181,7 +201,7 @@ impl Errors {
 
     /// All of them, in the order they were found.
     pub(crate) fn into_vec(self) -> Vec<FieldError> {
-        self.0
+        self.found
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn check_all(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PodSpe
         }
         unique(errors, &name, &container.name, &mut seen);
         basics(errors, &path, container);
-        ports(errors, &path.field("ports"), container, spec.host_network == Some(true));
+        ports(errors, &path.field("ports"), container, spec);
         host_port_conflicts(errors, &path.field("ports"), container, &mut host_ports);
         env::check(errors, &path.field("env"), container.env.as_deref().unwrap_or(&[]), &all);
         if let Some(resources) = &container.resources {
@@ -64,7 +64,8 @@ fn basics(errors: &mut Errors, path: &Path<'_>, container: &k8s::Container) {
     );
 }
 
-fn ports(errors: &mut Errors, path: &Path<'_>, container: &k8s::Container, host_network: bool) {
+fn ports(errors: &mut Errors, path: &Path<'_>, container: &k8s::Container, spec: &k8s::PodSpec) {
+    let host_network = spec.host_network == Some(true);
     let mut seen = BTreeSet::new();
     for (index, port) in container.ports.iter().flatten().enumerate() {
         let path = path.index(index);
@@ -141,9 +142,11 @@ fn check_resources(errors: &mut Errors, path: &Path<'_>, resources: &k8s::Resour
         let path = path.field(field);
         for (name, text) in quantities {
             let path = path.key(name);
+            // A request that was only filled in from a limit repeats the limit's mistake.
+            if field == "requests" && limits.get(name) == Some(text) {
+                continue;
+            }
             match text.0.parse::<Quantity>() {
-                // A request that was only filled in from a limit repeats the limit's mistake.
-                Err(_) if field == "requests" && limits.get(name) == Some(text) => {}
                 Err(why) => bad_quantity(errors, &path, &text.0, why),
                 Ok(quantity) if quantity.is_negative() => {
                     errors.invalid(&path, &text.0, "must be greater than or equal to 0");

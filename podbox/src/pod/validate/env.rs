@@ -119,11 +119,10 @@ fn check_resource(
             None => return errors.unsupported(&name, text, &RESOURCES),
         },
     };
-    if let Some(container) = resource.container_name.as_deref().filter(|name| !name.is_empty()) {
-        if !containers.contains(&container) {
-            errors.not_found(&path.field("containerName"), container);
-            errors.hint(format!("spec.containers has {}", containers.join(", ")));
-        }
+    let container = resource.container_name.as_deref().filter(|name| !name.is_empty());
+    if let Some(container) = container.filter(|name| !containers.contains(name)) {
+        errors.not_found(&path.field("containerName"), container);
+        errors.hint_names("spec.containers has", containers.iter().copied());
     }
     let Some(text) = &resource.divisor else { return };
     let path = path.field("divisor");

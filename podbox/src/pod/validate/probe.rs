@@ -113,11 +113,12 @@ fn port(errors: &mut Errors, path: &Path<'_>, port: &IntOrString, container: &k8
             if !ports.iter().any(|port| port.name.as_ref() == Some(name)) {
                 // The API server lets this pass and every probe then fails: better said at once.
                 errors.not_found(path, name);
-                let known: Vec<&str> = ports.iter().filter_map(|port| port.name.as_deref()).collect();
-                errors.hint(match known.as_slice() {
-                    [] => format!("no port of container {} has a name", container.name),
-                    known => format!("container {} names the ports {}", container.name, known.join(", ")),
-                });
+                let mut known = ports.iter().filter_map(|port| port.name.as_deref()).peekable();
+                if known.peek().is_none() {
+                    errors.hint(format!("no port of container {} has a name", container.name));
+                } else {
+                    errors.hint_names(&format!("container {} names the ports", container.name), known);
+                }
             }
         }
     }

@@ -97,8 +97,7 @@ pub(super) fn check_mounts(
         } else if !volumes.contains(mount.name.as_str()) {
             errors.not_found(&name, &mount.name);
             if !volumes.is_empty() {
-                let known: Vec<&str> = volumes.iter().copied().collect();
-                errors.hint(format!("spec.volumes has {}", known.join(", ")));
+                errors.hint_names("spec.volumes has", volumes.iter().copied());
             }
         }
         let mount_path = path.field("mountPath");
