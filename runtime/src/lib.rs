@@ -6,6 +6,7 @@
 //! by identity ([`process`]), in a cgroup ([`cgroup`]), in pinned namespaces ([`sandbox`]).
 
 pub mod cgroup;
+pub mod identity;
 pub mod launch;
 pub mod plan;
 pub mod process;
@@ -13,4 +14,9 @@ pub mod recipe;
 pub mod sandbox;
 pub mod stage;
 
+mod in_root;
+mod mounts;
+mod privileges;
+mod rootfs;
+mod seccomp;
 mod sys;
