@@ -7,6 +7,7 @@
 
 pub mod cgroup;
 pub mod guard;
+pub mod identity;
 pub mod launch;
 pub mod plan;
 pub mod process;
@@ -15,4 +16,9 @@ pub mod sandbox;
 pub mod stage;
 pub mod terminal;
 
+mod in_root;
+mod mounts;
+mod privileges;
+mod rootfs;
+mod seccomp;
 mod sys;
