@@ -4,7 +4,6 @@ use netlink_packet_core::{DefaultNla, NLA_F_NESTED};
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily, NetfilterSubsystem,
 };
-use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use crate::config::Protocol;
 use crate::netlink::Netlink;
@@ -20,11 +19,10 @@ const CTA_FILTER_REPLY_FLAGS: u16 = 2;
 /// Only these parts of the tuple count.
 const FILTER_PROTO_NUM_AND_DST_PORT: u32 = 1 << 3 | 1 << 5;
 
-/// Forgets all tracked connections that were opened to a port. Where the kernel cannot (no connection
+/// Forgets all tracked connections that were opened to a port, by a netfilter socket. Where the kernel cannot (no connection
 /// tracking, or older than 5.9: no filter), old connections go on until they are idle for long enough.
-pub(crate) fn forget(protocol: Protocol, port: u16) {
+pub(crate) fn forget(netlink: &mut Netlink, protocol: Protocol, port: u16) {
     for family in [NetfilterProtoFamily::IPv4, NetfilterProtoFamily::IPv6] {
-        let Ok(mut netlink) = Netlink::open(NETLINK_NETFILTER) else { return };
         netlink.push(delete(family, protocol, port), 0);
         let _ = netlink.commit();
     }

@@ -8,6 +8,7 @@
 //! That is how one thread configures two namespaces: see [`crate::netns`].
 
 use std::io;
+use std::time::Duration;
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
@@ -139,6 +140,18 @@ impl Netlink {
         M: NetlinkSerializable + NetlinkDeserializable,
     {
         self.ask(message, NLM_F_DUMP)
+    }
+
+    /// Closes the socket after a while, in a thread of its own. While anything that was deleted from nf_tables
+    /// is not freed yet, closing a netfilter socket waits for a grace period, 15 to 30 ms, and with it waits
+    /// whoever changes nf_tables or registers an interface. A little later it waits for nothing.
+    pub(crate) fn close_later(self) {
+        const GRACE: Duration = Duration::from_millis(100);
+        // If there can be no thread, the socket is dropped, and closed, here.
+        let _ = std::thread::Builder::new().name("close".to_owned()).stack_size(64 * 1024).spawn(move || {
+            std::thread::sleep(GRACE);
+            drop(self);
+        });
     }
 
     fn ask<M>(&mut self, message: M, flags: u16) -> Result<Vec<M>, KernelError>

@@ -49,16 +49,15 @@ pub(crate) enum Made {
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
 
 /// Changes that the kernel makes all at once or not at all.
-struct Transaction {
-    netlink: Netlink,
+struct Transaction<'a> {
+    netlink: &'a mut Netlink,
 }
 
-impl Transaction {
-    fn begin() -> Result<Transaction, KernelError> {
-        let mut netlink = Netlink::open(NETLINK_NETFILTER)?;
+impl Transaction<'_> {
+    fn begin(netlink: &mut Netlink) -> Transaction<'_> {
         // Kernels before 6.10 never acknowledge the brackets.
         netlink.push_unacknowledged(bracket(ControlMessage::BatchBegin), 0);
-        Ok(Transaction { netlink })
+        Transaction { netlink }
     }
 
     fn push(&mut self, message: NfTablesMessage, flags: u16) {
@@ -66,7 +65,7 @@ impl Transaction {
         self.netlink.push(NetfilterMessage::new(header, message), flags);
     }
 
-    fn commit(mut self) -> Result<(), KernelError> {
+    fn commit(self) -> Result<(), KernelError> {
         self.netlink.push_unacknowledged(bracket(ControlMessage::BatchEnd), 0);
         self.netlink.commit()
     }
@@ -96,8 +95,9 @@ pub(crate) fn make(config: &NetworkConfig, holds: &[Hold]) -> Result<Made, NetEr
 }
 
 fn try_make(config: &NetworkConfig, holds: &[Hold]) -> Result<(), KernelError> {
-    match send_table(config, holds, Existing::IsAnError) {
-        Err(error) if error.is(Errno::EEXIST) => send_table(config, holds, Existing::GoesFirst),
+    let mut netlink = Netlink::open(NETLINK_NETFILTER)?;
+    match send_table(&mut netlink, config, holds, Existing::IsAnError) {
+        Err(error) if error.is(Errno::EEXIST) => send_table(&mut netlink, config, holds, Existing::GoesFirst),
         result => result,
     }
 }
@@ -110,9 +110,14 @@ enum Existing {
     GoesFirst,
 }
 
-fn send_table(config: &NetworkConfig, holds: &[Hold], existing: Existing) -> Result<(), KernelError> {
+fn send_table(
+    netlink: &mut Netlink,
+    config: &NetworkConfig,
+    holds: &[Hold],
+    existing: Existing,
+) -> Result<(), KernelError> {
     let table = config.table();
-    let mut transaction = Transaction::begin()?;
+    let mut transaction = Transaction::begin(netlink);
     let name = || TableMessage { attributes: vec![TableAttribute::Name(table.clone())] };
     if existing == Existing::GoesFirst {
         // Made first, so that deleting it cannot fail.
@@ -171,15 +176,19 @@ fn new_map(table: &str, map: &Map, id: u32) -> NfTablesMessage {
 
 /// Deletes the table if it is there.
 pub(crate) fn remove(config: &NetworkConfig) -> Result<(), NetError> {
+    let failed =
+        |source| NetError::Kernel { step: format!("delete the nftables table {}", config.table()), source };
+    let mut netlink = match Netlink::open(NETLINK_NETFILTER).map_err(KernelError::from) {
+        Err(error) if is_absent(&error) => return Ok(()),
+        opened => opened.map_err(failed)?,
+    };
+    let mut transaction = Transaction::begin(&mut netlink);
     let attributes = vec![TableAttribute::Name(config.table())];
-    let result = Transaction::begin().and_then(|mut transaction| {
-        transaction.push(NfTablesMessage::DeleteTable(TableMessage { attributes }), 0);
-        transaction.commit()
-    });
+    transaction.push(NfTablesMessage::DeleteTable(TableMessage { attributes }), 0);
+    let result = transaction.commit();
+    netlink.close_later();
     match result {
-        Err(source) if !is_absent(&source) => {
-            Err(NetError::Kernel { step: format!("delete the nftables table {}", config.table()), source })
-        }
+        Err(source) if !is_absent(&source) => Err(failed(source)),
         _ => Ok(()),
     }
 }
@@ -257,7 +266,8 @@ pub(crate) fn map_ports(
 ) -> Result<(), NetError> {
     let failed = |source| NetError::Kernel { step: "lead the host ports to the pod".to_owned(), source };
     let table = config.table();
-    let mut transaction = Transaction::begin().map_err(failed)?;
+    let mut netlink = Netlink::open(NETLINK_NETFILTER).map_err(|error| failed(error.into()))?;
+    let mut transaction = Transaction::begin(&mut netlink);
     for element in ports.iter().flat_map(|mapping| elements(mapping, addresses)) {
         transaction.push(NfTablesMessage::NewSetElement(element.message(&table)), NLM_F_CREATE);
     }
@@ -269,7 +279,7 @@ pub(crate) fn map_ports(
         }
         Err(error) => return Err(failed(error)),
     }
-    forget_connections(ports);
+    forget_connections(&mut netlink, ports);
     Ok(())
 }
 
@@ -280,28 +290,25 @@ pub(crate) fn unmap_ports(
     addresses: &[IpAddr],
 ) -> Result<(), NetError> {
     let table = config.table();
+    let failed = |source| NetError::Kernel { step: "take the host ports from the pod".to_owned(), source };
+    let mut netlink = Netlink::open(NETLINK_NETFILTER).map_err(|error| failed(error.into()))?;
+    let mut problem = None;
     // One transaction each: a missing element would undo the others' removal.
     for element in ports.iter().flat_map(|mapping| elements(mapping, addresses)) {
-        let result = Transaction::begin().and_then(|mut transaction| {
-            transaction.push(NfTablesMessage::DeleteSetElement(element.message(&table)), 0);
-            transaction.commit()
-        });
-        match result {
-            Err(source) if !is_absent(&source) => {
-                return Err(NetError::Kernel { step: "take the host ports from the pod".to_owned(), source });
-            }
-            _ => (),
-        }
+        let mut transaction = Transaction::begin(&mut netlink);
+        transaction.push(NfTablesMessage::DeleteSetElement(element.message(&table)), 0);
+        problem = problem.or(transaction.commit().err().filter(|error| !is_absent(error)));
     }
-    forget_connections(ports);
-    Ok(())
+    forget_connections(&mut netlink, ports);
+    netlink.close_later();
+    problem.map_or(Ok(()), |source| Err(failed(source)))
 }
 
 /// A flow of UDP packets is translated as its first packet was, for as long as it lasts. After a change it
 /// must be looked at anew.
-fn forget_connections(ports: &[PortMapping]) {
+fn forget_connections(netlink: &mut Netlink, ports: &[PortMapping]) {
     for mapping in ports.iter().filter(|mapping| mapping.protocol == Protocol::Udp) {
-        conntrack::forget(mapping.protocol, mapping.host_port);
+        conntrack::forget(netlink, mapping.protocol, mapping.host_port);
     }
 }
 
