@@ -270,4 +270,6 @@ impl ImageError {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
