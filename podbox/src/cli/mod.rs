@@ -7,7 +7,7 @@ mod down;
 mod events;
 mod exec;
 mod failure;
-//mod follow;
+mod follow;
 mod get;
 //mod image;
 mod logs;
@@ -74,7 +74,7 @@ enum Command {
     /// List what happened
     Events(events::EventsArgs),
     /// Print a container's output
-    //Logs(logs::LogsArgs),
+    Logs(logs::LogsArgs),
     /// Run a command in a container
     Exec(exec::ExecArgs),
     /// Wait until something is true of a pod
@@ -131,7 +131,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Get(args) => get::run(&session, &args),
         Command::Describe(args) => describe::run(&session, &args),
         Command::Events(args) => events::run(&session, &args),
-        //Command::Logs(args) => logs::run(&session, &args),
+        Command::Logs(args) => logs::run(&session, &args),
         Command::Exec(args) => exec::run(&session, &args),
         Command::Wait(args) => wait::run(&session, &args),
         Command::Trace(args) => trace::run(&session, &args),
