@@ -180,7 +180,7 @@ pub(crate) fn inside(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
 fn cgroup_command(plan: &ContainerPlan) -> String {
     let path = plan.spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref());
     let join = path.map(|path| {
-        format!("echo $$ | tee /sys/fs/cgroup/{{cpu,cpuacct,memory,pids}}{}/cgroup.procs", path.display())
+        format!("echo $$ | tee /sys/fs/cgroup/{{cpu,cpuacct,memory,pids}}{}/tasks", path.display())
     });
     let leave = has_new(plan, LinuxNamespaceType::Cgroup).then(|| "unshare --cgroup".to_owned());
     join.into_iter().chain(leave).collect::<Vec<_>>().join(" && ")
