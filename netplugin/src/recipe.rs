@@ -16,13 +16,15 @@
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
 
 use crate::bridge::{self, Bridge};
-use crate::config::{Attachment, Described, InterfaceAddress, Mac, NetworkConfig, Request, Subnet, Timed};
+use crate::config::{
+    Attachment, Described, InterfaceAddress, Mac, NetworkConfig, PortMapping, Request, Subnet, Timed,
+};
 use crate::error::NetError;
 use crate::host::{Facts, Ipv6};
 use crate::ipam::{self, Lease};
@@ -80,8 +82,11 @@ pub(crate) struct World<'a> {
     found: Option<Facts>,
     bridge: Option<Bridge>,
     /// Whether a cable of ours may exist.
-    plugged: bool,
+    has_cable: bool,
     trace: Vec<Timed>,
+    /// For tests of crashes: do no more than so many steps.
+    #[cfg(test)]
+    stop_after: usize,
 }
 
 const LOOPBACK_INDEX: u32 = 1;
@@ -101,14 +106,20 @@ impl<'a> World<'a> {
             lock: None,
             found: None,
             bridge: None,
-            plugged: false,
+            has_cable: false,
             trace: Vec::with_capacity(16),
+            #[cfg(test)]
+            stop_after: usize::MAX,
         })
     }
 
     /// Does steps and notes how long each took.
     pub(crate) fn run(&mut self, steps: Vec<Step>) -> Result<(), NetError> {
         for step in steps {
+            #[cfg(test)]
+            if self.trace.len() == self.stop_after {
+                return Err(NetError::Request { id: self.request.id.to_owned(), problem: "stop".to_owned() });
+            }
             let start = Instant::now();
             (step.act)(self).map_err(|fault| match fault {
                 Fault::Net(error) => error,
@@ -146,7 +157,7 @@ impl<'a> World<'a> {
     }
 
     fn plan(&self) -> Plan {
-        Plan::new(self.config, self.request, self.addresses())
+        Plan::new(self.config, self.request, self.addresses(), self.host_ipv6)
     }
 
     fn addresses(&self) -> &[IpAddr] {
@@ -192,7 +203,7 @@ impl<'a> World<'a> {
     /// Takes everything back, as well as it can: the first error is the one to tell.
     fn undo(&mut self) {
         self.lock = None;
-        if self.plugged {
+        if self.has_cable {
             let name = host_interface(self.config, self.request);
             let (message, flags) = links::delete(Link::Name(&name));
             self.host.push(message, flags);
@@ -215,10 +226,12 @@ struct Plan {
     host_mac: Mac,
     host_interface: String,
     mtu: u32,
+    /// Whether the host has IPv6.
+    ipv6: Ipv6,
 }
 
 impl Plan {
-    fn new(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAddr]) -> Plan {
+    fn new(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAddr], ipv6: Ipv6) -> Plan {
         let subnet_of = |address: &IpAddr| config.subnets().find(|subnet| subnet.contains(*address));
         let first = addresses.first().copied().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
         Plan {
@@ -231,6 +244,7 @@ impl Plan {
             host_mac: Mac::of(0x0e, first),
             host_interface: host_interface(config, request),
             mtu: config.mtu.unwrap_or(DEFAULT_MTU),
+            ipv6,
         }
     }
 }
@@ -343,22 +357,38 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
     });
     let mut steps = vec![
         Step {
-            name: "plug the pod into the bridge",
+            name: "lay a cable into the pod",
             command: format!(
-                "ip link add {host} up master {bridge} address {} mtu {mtu} type veth peer name {ifname} address {} mtu {mtu} netns {netns}\nbridge link set dev {host} hairpin on",
+                "ip link add {host} address {} mtu {mtu} type veth peer name {ifname} address {} mtu {mtu} netns {netns}",
                 plan.host_mac,
                 plan.pod_mac,
                 mtu = plan.mtu,
             ),
-            act: plug,
+            act: lay_cable,
         },
+        Step { name: "give the pod its addresses", command: inside(addresses), act: address_pod },
         Step {
             name: "raise the pod's interfaces",
             command: inside(vec!["ip link set lo up".to_owned(), format!("ip link set {ifname} up")]),
             act: raise,
         },
-        Step { name: "give the pod its addresses", command: inside(addresses), act: address_pod },
         Step { name: "show the pod the way out", command: inside(ways.collect()), act: route_pod },
+        Step {
+            name: "plug the cable into the bridge",
+            command: format!(
+                "ip link set {host} master {bridge}{}\nip link set {host} up type bridge_slave hairpin on",
+                if plan.ipv6 == Ipv6::On { " addrgenmode none" } else { "" }
+            ),
+            act: plug,
+        },
+        Step {
+            name: "see that it carries packets",
+            command: format!(
+                "{}\nip link show {host}\nip link show {bridge}",
+                inside(vec![format!("ip link show {ifname}")])
+            ),
+            act: await_carrier,
+        },
     ];
     if !request.ports.is_empty() {
         let addresses: Vec<_> = plan.addresses.iter().map(|a| a.address).collect();
@@ -420,6 +450,13 @@ fn lease(world: &mut World<'_>) -> Result<(), Fault> {
 fn hold_ports(world: &mut World<'_>) -> Result<(), Fault> {
     let _lock = state::lock(&world.config.state_dir, Sharing::Exclusive)?;
     let Some(lease) = &world.lease else { return Ok(()) };
+    let has_family = |host: IpAddr| lease.addresses.iter().any(|ip| ip.is_ipv4() == host.is_ipv4());
+    let unreachable = |mapping: &&PortMapping| mapping.host_ip.is_some_and(|host| !has_family(host));
+    if let Some(mapping) = lease.ports.iter().find(unreachable) {
+        let host_ip = mapping.host_ip.map(|host| host.to_string()).unwrap_or_default();
+        let problem = format!("a port of {host_ip} cannot be mapped: the pod has no address of that family");
+        return Err(NetError::Request { id: lease.id.clone(), problem }.into());
+    }
     Ok(ports::hold(world.config, lease)?)
 }
 
@@ -437,7 +474,8 @@ fn find_bridge(world: &mut World<'_>) -> Result<(), Fault> {
 fn check_host(world: &mut World<'_>) -> Result<(), Fault> {
     ipam::forget_other_boots(world.config)?;
     world.found = bridge::check(&mut world.host, world.config)?;
-    world.bridge = Some(Bridge::unfinished(world.config));
+    // From here on there may be something to remove.
+    bridge::remember(world.config, world.bridge.insert(Bridge::unfinished(world.config)))?;
     Ok(())
 }
 
@@ -476,7 +514,10 @@ fn translate(world: &mut World<'_>) -> Result<(), Fault> {
     } else if world.config.ipv4.is_some() {
         // Lets answers to connections from 127.0.0.1 through the bridge; the table drops all else that
         // comes from there for 127.0.0.0/8.
-        let _ = sysctl::set(&format!("ipv4/conf/{}/route_localnet", world.config.bridge), "1");
+        let name = format!("ipv4/conf/{}/route_localnet", world.config.bridge);
+        if let Err(error) = sysctl::set(&name, "1") {
+            bridge.notes.push(format!("host ports do not answer on 127.0.0.1: cannot {error}"));
+        }
     }
     Ok(())
 }
@@ -492,9 +533,9 @@ fn bridge_index(world: &World<'_>) -> u32 {
 
 /// Makes the cable. A cable of that name is left from an earlier try, maybe in a namespace that is dying: it
 /// is deleted, which takes its time, but only then.
-fn plug(world: &mut World<'_>) -> Result<(), Fault> {
+fn lay_cable(world: &mut World<'_>) -> Result<(), Fault> {
     let name = host_interface(world.config, world.request);
-    world.plugged = true;
+    world.has_cable = true;
     match make_cable(world) {
         Err(Fault::Kernel(error)) if error.is(Errno::EEXIST) => {
             push(&mut world.host, links::delete(Link::Name(&name)));
@@ -517,11 +558,9 @@ fn make_cable(world: &mut World<'_>) -> Result<(), Fault> {
         pod: world.request.ifname,
         pod_mac: plan.pod_mac,
         netns: world.inside()?.netns.as_raw_fd(),
-        bridge: bridge_index(world),
         mtu: plan.mtu,
     };
     push(&mut world.host, links::create_veth(&veth));
-    push(&mut world.host, links::set_port(Link::Name(&plan.host_interface), world.host_ipv6));
     Ok(world.host.commit()?)
 }
 
@@ -531,22 +570,22 @@ fn push(netlink: &mut Netlink, (message, flags): Message) {
 
 /// The interface's number cannot be chosen (the kernel ignores it in the peer's part of the message) and must
 /// not be guessed: a namespace may hold others.
-fn raise(world: &mut World<'_>) -> Result<(), Fault> {
+fn address_pod(world: &mut World<'_>) -> Result<(), Fault> {
+    let plan = world.plan();
     let ifname = world.request.ifname;
     let inside = world.inside()?;
     let link = crate::host::find_link(&mut inside.netlink, Link::Name(ifname))?;
     inside.index = link.map_or(0, |link| link.index);
-    push(&mut inside.netlink, links::up(Link::Index(LOOPBACK_INDEX)));
-    push(&mut inside.netlink, links::up(Link::Index(inside.index)));
-    Ok(inside.netlink.commit()?)
-}
-
-fn address_pod(world: &mut World<'_>) -> Result<(), Fault> {
-    let plan = world.plan();
-    let inside = world.inside()?;
     for address in plan.addresses {
         push(&mut inside.netlink, links::add_address(inside.index, address));
     }
+    Ok(inside.netlink.commit()?)
+}
+
+fn raise(world: &mut World<'_>) -> Result<(), Fault> {
+    let inside = world.inside()?;
+    push(&mut inside.netlink, links::up(Link::Index(LOOPBACK_INDEX)));
+    push(&mut inside.netlink, links::up(Link::Index(inside.index)));
     Ok(inside.netlink.commit()?)
 }
 
@@ -559,6 +598,39 @@ fn route_pod(world: &mut World<'_>) -> Result<(), Fault> {
         push(&mut inside.netlink, links::add_default_route(inside.index, gateway));
     }
     Ok(inside.netlink.commit()?)
+}
+
+/// Last, when the pod's side is complete: the kernel then sets to work on the new port, and would hold the
+/// lock that the pod's side needs.
+fn plug(world: &mut World<'_>) -> Result<(), Fault> {
+    let name = host_interface(world.config, world.request);
+    let bridge = bridge_index(world);
+    push(&mut world.host, links::set_master(Link::Name(&name), bridge, world.host_ipv6));
+    push(&mut world.host, links::raise_port(Link::Name(&name)));
+    Ok(world.host.commit()?)
+}
+
+/// The kernel notices a carrier in a work queue of its own; until then the cable swallows every packet, and
+/// the first connection would take a second. Asking for a link's state makes it notice at once (since Linux
+/// 6.8); older kernels are asked again.
+fn await_carrier(world: &mut World<'_>) -> Result<(), Fault> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let name = host_interface(world.config, world.request);
+    let deadline = Instant::now() + PATIENCE;
+    let inside = world.inside()?;
+    let index = inside.index;
+    await_live(&mut inside.netlink, Link::Index(index), deadline)?;
+    await_live(&mut world.host, Link::Name(&name), deadline)?;
+    await_live(&mut world.host, Link::Name(&world.config.bridge), deadline)
+}
+
+fn await_live(netlink: &mut Netlink, link: Link<'_>, deadline: Instant) -> Result<(), Fault> {
+    while !crate::host::find_link(netlink, link)?.is_some_and(|link| link.is_live)
+        && Instant::now() < deadline
+    {
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    Ok(())
 }
 
 fn map_ports(world: &mut World<'_>) -> Result<(), Fault> {
@@ -578,6 +650,9 @@ pub(crate) fn describe(config: &NetworkConfig, request: &Request<'_>) -> Vec<Des
     if bridge.is_none() {
         steps.extend(bridge_steps(config, ipv6));
     }
-    steps.extend(pod_steps(config, request, &Plan::new(config, request, &addresses)));
+    steps.extend(pod_steps(config, request, &Plan::new(config, request, &addresses, ipv6)));
     steps.into_iter().map(|s| Described { name: s.name.to_owned(), command: s.command }).collect()
 }
+
+#[cfg(test)]
+mod tests;
