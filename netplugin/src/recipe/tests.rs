@@ -1,6 +1,7 @@
 //! Crashes: after every step in turn.
 
 use super::*;
+use crate::config::PortMapping;
 use crate::support::{Host, Netns, tcp, udp};
 
 /// Does the first steps of attaching and then nothing more, as if killed. True if all were done.
