@@ -95,7 +95,7 @@ pub(crate) fn give_back(config: &NetworkConfig, lease: &Lease, errors: &mut Vec<
 }
 
 /// Deletes the bridge and the nftables table if no pod holds a lease; the next [`attach`] makes them
-/// again. It takes up to 30 ms, so call it when nobody waits. True if they are gone.
+/// again. It takes some tens of milliseconds, so call it when nobody waits. True if they are gone.
 ///
 /// Forwarding (`net.ipv4.ip_forward`) stays as it is: others may rely on it by now.
 ///
