@@ -1,8 +1,9 @@
 //! The bridge: what all pods of a network share. Made by the first pod that needs it, removed when nobody
 //! does; both under the exclusive lock.
 //!
-//! A file says that it is complete, and for which configuration. Without that file, or if the link's number
-//! is another, every step of making it is done (again): each is harmless where it was done before.
+//! A file says that it is being made, and then that it is complete, with which number and for which
+//! configuration. If the file does not say so, or the link's number is another, every step of making it is
+//! done (again): each is harmless where it was done before. Without the file nothing here is ours to remove.
 
 use std::path::PathBuf;
 
@@ -168,7 +169,17 @@ fn forward_ipv6(netlink: &mut Netlink) -> Result<(), NetError> {
     sysctl::set(SWITCH, "1")
 }
 
-/// Writes down that the bridge is complete.
+/// Whether the bridge was made, or began to be made, by us.
+pub(crate) fn may_exist(config: &NetworkConfig) -> bool {
+    file(config).exists()
+}
+
+/// Forgets the bridge, once it is removed.
+pub(crate) fn forget(config: &NetworkConfig) -> Result<(), NetError> {
+    state::remove_file(&file(config)).map(|_| ())
+}
+
+/// Writes down how far the bridge has come.
 pub(crate) fn remember(config: &NetworkConfig, bridge: &Bridge) -> Result<(), NetError> {
     state::replace(&file(config), bridge)
 }

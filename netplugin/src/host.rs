@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, State};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
 };
@@ -39,6 +39,8 @@ pub(crate) struct Facts {
     pub(crate) name: String,
     pub(crate) mac: Option<Mac>,
     pub(crate) is_bridge: bool,
+    /// Whether it can carry packets: up, with a carrier, and the kernel has noticed.
+    pub(crate) is_live: bool,
 }
 
 /// Looks a link up; `None` if there is none.
@@ -52,11 +54,13 @@ pub(crate) fn find_link(netlink: &mut Netlink, which: Link<'_>) -> Result<Option
 }
 
 fn facts(link: &LinkMessage) -> Facts {
-    let mut facts = Facts { index: link.header.index, name: String::new(), mac: None, is_bridge: false };
+    let mut facts =
+        Facts { index: link.header.index, name: String::new(), mac: None, is_bridge: false, is_live: false };
     for attribute in &link.attributes {
         match attribute {
             LinkAttribute::IfName(name) => facts.name.clone_from(name),
             LinkAttribute::Address(bytes) => facts.mac = bytes.as_slice().try_into().ok().map(Mac),
+            LinkAttribute::OperState(state) => facts.is_live = *state == State::Up,
             LinkAttribute::LinkInfo(infos) => {
                 facts.is_bridge = infos.contains(&LinkInfo::Kind(InfoKind::Bridge));
             }

@@ -271,3 +271,6 @@ fn boot_id() -> Result<String, NetError> {
         Err(source) => Err(NetError::State { action: "read", path: path.to_owned(), source }),
     }
 }
+
+#[cfg(test)]
+mod tests;

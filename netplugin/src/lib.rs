@@ -24,6 +24,12 @@ mod recipe;
 mod state;
 mod sysctl;
 
+#[cfg(test)]
+extern crate self as netplugin;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 pub use config::{
@@ -89,7 +95,7 @@ pub(crate) fn give_back(config: &NetworkConfig, lease: &Lease, errors: &mut Vec<
 }
 
 /// Deletes the bridge and the nftables table if no pod holds a lease; the next [`attach`] makes them
-/// again. It takes up to 30 ms, so call it when nobody waits. True if they are gone.
+/// again. It takes some tens of milliseconds, so call it when nobody waits. True if they are gone.
 ///
 /// Forwarding (`net.ipv4.ip_forward`) stays as it is: others may rely on it by now.
 ///
@@ -102,12 +108,15 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
     if !state::names(&pods)?.is_empty() {
         return Ok(false);
     }
-    // First what says that the bridge is complete: it is not, from here on.
-    state::remove_file(&config.state_dir.join("bridge"))?;
-    nft::remove(config)?;
-    let mut netlink = Netlink::open(NETLINK_ROUTE)
-        .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
-    bridge::remove(&mut netlink, config)?;
+    if bridge::may_exist(config) {
+        // It is not complete from here on.
+        bridge::remember(config, &bridge::Bridge::unfinished(config))?;
+        nft::remove(config)?;
+        let mut netlink = Netlink::open(NETLINK_ROUTE)
+            .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
+        bridge::remove(&mut netlink, config)?;
+        bridge::forget(config)?;
+    }
     state::remove_file(&config.state_dir.join("last"))?;
     let _ = state::remove_directory(&config.state_dir.join("ports"));
     let _ = state::remove_directory(&pods);

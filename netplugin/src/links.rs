@@ -110,25 +110,21 @@ pub(crate) struct Veth<'a> {
     pub(crate) pod_mac: Mac,
     /// The pod's network namespace.
     pub(crate) netns: RawFd,
-    /// The bridge that the host's end is plugged into.
-    pub(crate) bridge: u32,
     /// Both ends' largest packet.
     pub(crate) mtu: u32,
 }
 
-/// Makes a cable with one end born inside the pod and the other up and in the bridge. Moving a finished
-/// link into a namespace instead would wait some 20 ms for grace periods. The pod's end cannot be raised
-/// here: "up" in the peer's part of the message fails with ENOTCONN.
+/// Makes a cable with one end born inside the pod. Moving a finished link into a namespace instead would wait
+/// some 20 ms for grace periods. The pod's end cannot be raised here: "up" in the peer's part of the message
+/// fails with ENOTCONN.
 pub(crate) fn create_veth(veth: &Veth<'_>) -> Message {
     let mut peer = link(Link::Name(veth.pod));
     peer.attributes.push(LinkAttribute::Address(veth.pod_mac.0.to_vec()));
     peer.attributes.push(LinkAttribute::Mtu(veth.mtu));
     peer.attributes.push(LinkAttribute::NetNsFd(veth.netns));
     let mut message = link(Link::Name(veth.host));
-    raise(&mut message);
     message.attributes.push(LinkAttribute::Address(veth.host_mac.0.to_vec()));
     message.attributes.push(LinkAttribute::Mtu(veth.mtu));
-    message.attributes.push(LinkAttribute::Controller(veth.bridge));
     message.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Veth),
         LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
@@ -136,14 +132,22 @@ pub(crate) fn create_veth(veth: &Veth<'_>) -> Message {
     (RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// Lets a port of the bridge send a frame back where it came from, for a pod that talks to itself through a
-/// mapped port. The kernel ignores these options in RTM_SETLINK and when the link is made; it must be
-/// RTM_NEWLINK without NLM_F_CREATE. And a port of a bridge needs no IPv6 address of its own.
-pub(crate) fn set_port(which: Link<'_>, ipv6: Ipv6) -> Message {
+/// `ip link set master`. A port of a bridge needs no IPv6 address of its own.
+pub(crate) fn set_master(which: Link<'_>, master: u32, ipv6: Ipv6) -> Message {
     let mut message = link(which);
     if ipv6 == Ipv6::On {
         message.attributes.push(generate_no_address());
     }
+    message.attributes.push(LinkAttribute::Controller(master));
+    (RouteNetlinkMessage::SetLink(message), 0)
+}
+
+/// Raises a port of a bridge, and lets it send a frame back where it came from, for a pod that talks to itself through a
+/// mapped port. The kernel ignores these options in RTM_SETLINK and when the link is made; it must be
+/// RTM_NEWLINK without NLM_F_CREATE.
+pub(crate) fn raise_port(which: Link<'_>) -> Message {
+    let mut message = link(which);
+    raise(&mut message);
     message.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::PortKind(InfoPortKind::Bridge),
         LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)])),

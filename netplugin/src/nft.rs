@@ -229,7 +229,7 @@ fn elements(mapping: &PortMapping, addresses: &[IpAddr]) -> Vec<Element> {
 
 fn element(mapping: &PortMapping, address: IpAddr) -> Element {
     let specific = mapping.host_ip.filter(|host| !host.is_unspecified());
-    let map = rules::map_for(address.is_ipv4(), specific.is_some());
+    let map = rules::map_for(address, specific);
     let mut key = Vec::with_capacity(24);
     let mut text = String::new();
     if let Some(host) = specific {

@@ -30,9 +30,16 @@ pub(crate) struct Hold {
 /// Takes all of a lease's ports. The caller holds the lock alone. What was taken before a clash was found is
 /// given back with the lease.
 pub(crate) fn hold(config: &NetworkConfig, lease: &Lease) -> Result<(), NetError> {
-    let held = all(config)?;
-    state::make_directory(&config.state_dir.join("ports"))?;
+    let directory = config.state_dir.join("ports");
+    state::make_directory(&directory)?;
+    let names = state::names(&directory)?;
     for mapping in &lease.ports {
+        // Only what begins alike can clash: with many pods, reading all of them would take its time.
+        let start = format!("{}-{}-", mapping.host_port, mapping.protocol);
+        let mut held: Vec<Hold> = Vec::new();
+        for name in names.iter().filter(|name| name.starts_with(&start)) {
+            held.extend(state::read(&directory.join(name))?);
+        }
         let clash = held.iter().find(|hold| hold.id != lease.id && clash(&hold.mapping, mapping));
         if let Some(hold) = clash {
             return Err(NetError::PortHeld {

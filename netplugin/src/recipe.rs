@@ -15,7 +15,6 @@
 
 use std::fs::File;
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
 use std::time::Instant;
 
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -26,10 +25,11 @@ use crate::config::{Attachment, Described, InterfaceAddress, Mac, NetworkConfig,
 use crate::error::NetError;
 use crate::host::{Facts, Ipv6};
 use crate::ipam::{self, Lease};
-use crate::links::{self, Link, Message, Veth};
+use crate::links::{self, Link};
 use crate::netlink::{KernelError, Netlink};
-use crate::state::{self, Sharing};
-use crate::{netns, nft, ports, sysctl};
+use crate::nft;
+
+mod acts;
 
 /// Why a step failed; the step's name is added by whoever runs it.
 #[derive(Debug)]
@@ -80,11 +80,13 @@ pub(crate) struct World<'a> {
     found: Option<Facts>,
     bridge: Option<Bridge>,
     /// Whether a cable of ours may exist.
-    plugged: bool,
+    has_cable: bool,
     trace: Vec<Timed>,
+    /// For tests of crashes: do no more than so many steps.
+    #[cfg(test)]
+    stop_after: usize,
 }
 
-const LOOPBACK_INDEX: u32 = 1;
 const DEFAULT_MTU: u32 = 1500;
 
 impl<'a> World<'a> {
@@ -101,14 +103,20 @@ impl<'a> World<'a> {
             lock: None,
             found: None,
             bridge: None,
-            plugged: false,
+            has_cable: false,
             trace: Vec::with_capacity(16),
+            #[cfg(test)]
+            stop_after: usize::MAX,
         })
     }
 
     /// Does steps and notes how long each took.
     pub(crate) fn run(&mut self, steps: Vec<Step>) -> Result<(), NetError> {
         for step in steps {
+            #[cfg(test)]
+            if self.trace.len() == self.stop_after {
+                return Err(NetError::Request { id: self.request.id.to_owned(), problem: "stop".to_owned() });
+            }
             let start = Instant::now();
             (step.act)(self).map_err(|fault| match fault {
                 Fault::Net(error) => error,
@@ -146,7 +154,7 @@ impl<'a> World<'a> {
     }
 
     fn plan(&self) -> Plan {
-        Plan::new(self.config, self.request, self.addresses())
+        Plan::new(self.config, self.request, self.addresses(), self.host_ipv6)
     }
 
     fn addresses(&self) -> &[IpAddr] {
@@ -192,7 +200,7 @@ impl<'a> World<'a> {
     /// Takes everything back, as well as it can: the first error is the one to tell.
     fn undo(&mut self) {
         self.lock = None;
-        if self.plugged {
+        if self.has_cable {
             let name = host_interface(self.config, self.request);
             let (message, flags) = links::delete(Link::Name(&name));
             self.host.push(message, flags);
@@ -215,10 +223,12 @@ struct Plan {
     host_mac: Mac,
     host_interface: String,
     mtu: u32,
+    /// Whether the host has IPv6.
+    ipv6: Ipv6,
 }
 
 impl Plan {
-    fn new(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAddr]) -> Plan {
+    fn new(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAddr], ipv6: Ipv6) -> Plan {
         let subnet_of = |address: &IpAddr| config.subnets().find(|subnet| subnet.contains(*address));
         let first = addresses.first().copied().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
         Plan {
@@ -231,6 +241,7 @@ impl Plan {
             host_mac: Mac::of(0x0e, first),
             host_interface: host_interface(config, request),
             mtu: config.mtu.unwrap_or(DEFAULT_MTU),
+            ipv6,
         }
     }
 }
@@ -258,17 +269,17 @@ fn first_steps(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAdd
                 "nsenter --net={} sysctl -w net.ipv6.conf.default.accept_ra=0 net.ipv6.conf.default.accept_dad=0",
                 request.netns.display()
             ),
-            act: enter,
+            act: acts::enter,
         },
-        Step { name: LEASE, command: lease_command(config, request, addresses), act: lease },
+        Step { name: LEASE, command: lease_command(config, request, addresses), act: acts::lease },
     ];
     if !request.ports.is_empty() {
         let directory = config.state_dir.join("ports");
         let command = format!("ls {}", directory.display());
-        steps.push(Step { name: "hold the host ports", command, act: hold_ports });
+        steps.push(Step { name: "hold the host ports", command, act: acts::hold_ports });
     }
     let command = format!("ip link show {}", config.bridge);
-    steps.push(Step { name: "look for the bridge", command, act: find_bridge });
+    steps.push(Step { name: "look for the bridge", command, act: acts::find_bridge });
     steps
 }
 
@@ -302,24 +313,28 @@ fn bridge_steps(config: &NetworkConfig, ipv6: Ipv6) -> Vec<Step> {
         Step {
             name: "check that nobody else uses these addresses",
             command: "ip address show\nip route show table all".to_owned(),
-            act: check_host,
+            act: acts::check_host,
         },
-        Step { name: "make the bridge", command: make, act: make_bridge },
+        Step { name: "make the bridge", command: make, act: acts::make_bridge },
         Step {
             name: "give the bridge the gateway's addresses",
             command: give.join("\n"),
-            act: address_bridge,
+            act: acts::address_bridge,
         },
-        Step { name: "let the host forward packets", command: forward.join("\n"), act: forward_packets },
+        Step {
+            name: "let the host forward packets",
+            command: forward.join("\n"),
+            act: acts::forward_packets,
+        },
         Step {
             name: "make the table of address translation",
             command: nft::commands(config),
-            act: translate,
+            act: acts::translate,
         },
         Step {
             name: "note that the bridge is complete",
             command: format!("touch {}", config.state_dir.join("bridge").display()),
-            act: remember_bridge,
+            act: acts::remember_bridge,
         },
     ]
 }
@@ -343,229 +358,45 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
     });
     let mut steps = vec![
         Step {
-            name: "plug the pod into the bridge",
+            name: "lay a cable into the pod",
             command: format!(
-                "ip link add {host} up master {bridge} address {} mtu {mtu} type veth peer name {ifname} address {} mtu {mtu} netns {netns}\nbridge link set dev {host} hairpin on",
+                "ip link add {host} address {} mtu {mtu} type veth peer name {ifname} address {} mtu {mtu} netns {netns}",
                 plan.host_mac,
                 plan.pod_mac,
                 mtu = plan.mtu,
             ),
-            act: plug,
+            act: acts::lay_cable,
         },
+        Step { name: "give the pod its addresses", command: inside(addresses), act: acts::address_pod },
         Step {
             name: "raise the pod's interfaces",
             command: inside(vec!["ip link set lo up".to_owned(), format!("ip link set {ifname} up")]),
-            act: raise,
+            act: acts::raise,
         },
-        Step { name: "give the pod its addresses", command: inside(addresses), act: address_pod },
-        Step { name: "show the pod the way out", command: inside(ways.collect()), act: route_pod },
+        Step { name: "show the pod the way out", command: inside(ways.collect()), act: acts::route_pod },
+        Step {
+            name: "plug the cable into the bridge",
+            command: format!(
+                "ip link set {host} master {bridge}{}\nip link set {host} up type bridge_slave hairpin on",
+                if plan.ipv6 == Ipv6::On { " addrgenmode none" } else { "" }
+            ),
+            act: acts::plug,
+        },
+        Step {
+            name: "see that it carries packets",
+            command: format!(
+                "{}\nip link show {host}\nip link show {bridge}",
+                inside(vec![format!("ip link show {ifname}")])
+            ),
+            act: acts::await_carrier,
+        },
     ];
     if !request.ports.is_empty() {
         let addresses: Vec<_> = plan.addresses.iter().map(|a| a.address).collect();
         let command = nft::add_commands(config, request.ports, &addresses);
-        steps.push(Step { name: "lead the host ports to the pod", command, act: map_ports });
+        steps.push(Step { name: "lead the host ports to the pod", command, act: acts::map_ports });
     }
     steps
-}
-
-fn enter(world: &mut World<'_>) -> Result<(), Fault> {
-    let failed = |source| NetError::Netns { path: world.request.netns.to_owned(), source };
-    let netns = netns::open(world.request.netns).map_err(failed)?;
-    let (netlink, ipv6) = netns::inside(&netns, || {
-        let ipv6 = Ipv6::here();
-        if ipv6 == Ipv6::On {
-            // A pod believes no router advertisements, since any other pod could send one (CVE-2020-10749),
-            // and its addresses are given by us, so nobody needs to be asked whether they are free. Where
-            // /proc cannot be written both stay as they are, which costs time only.
-            let _ = sysctl::write("ipv6/conf/default/accept_ra", "0");
-            let _ = sysctl::write("ipv6/conf/default/accept_dad", "0");
-        }
-        Netlink::open(NETLINK_ROUTE).map(|netlink| (netlink, ipv6))
-    })
-    .and_then(|opened| opened)
-    .map_err(failed)?;
-    world.inside = Some(Inside { netns, netlink, ipv6, index: 0 });
-    Ok(())
-}
-
-fn lease(world: &mut World<'_>) -> Result<(), Fault> {
-    let subnets = world.subnets();
-    if subnets.is_empty() {
-        let problem = "it has only IPv6 addresses, and IPv6 is off on this host".to_owned();
-        return Err(NetError::Config { network: world.config.name.clone(), problem }.into());
-    }
-    // Whoever removes an idle bridge does so alone and looks for leases first: once ours is written, the
-    // bridge that we find stays.
-    let _lock = state::lock(&world.config.state_dir, Sharing::Shared)?;
-    let found = match ipam::find(world.config, world.request, &subnets)? {
-        ipam::Found::Fits(lease) => lease,
-        ipam::Found::Nothing => ipam::lease(world.config, world.request, &subnets)?,
-        ipam::Found::Stale => {
-            let mut errors = Vec::new();
-            for lease in ipam::leases_of(world.config, world.request.id)? {
-                if lease.ifname == world.request.ifname {
-                    crate::give_back(world.config, &lease, &mut errors);
-                }
-            }
-            if let Some(error) = errors.pop() {
-                return Err(error.into());
-            }
-            ipam::lease(world.config, world.request, &subnets)?
-        }
-    };
-    world.lease = Some(found);
-    Ok(())
-}
-
-fn hold_ports(world: &mut World<'_>) -> Result<(), Fault> {
-    let _lock = state::lock(&world.config.state_dir, Sharing::Exclusive)?;
-    let Some(lease) = &world.lease else { return Ok(()) };
-    Ok(ports::hold(world.config, lease)?)
-}
-
-/// Finds the complete bridge, or else takes the lock to make it, unless somebody else just did.
-fn find_bridge(world: &mut World<'_>) -> Result<(), Fault> {
-    world.bridge = bridge::find(&mut world.host, world.config)?;
-    if world.bridge.is_none() {
-        let lock = state::lock(&world.config.state_dir, Sharing::Exclusive)?;
-        world.bridge = bridge::find(&mut world.host, world.config)?;
-        world.lock = world.bridge.is_none().then_some(lock);
-    }
-    Ok(())
-}
-
-fn check_host(world: &mut World<'_>) -> Result<(), Fault> {
-    ipam::forget_other_boots(world.config)?;
-    world.found = bridge::check(&mut world.host, world.config)?;
-    world.bridge = Some(Bridge::unfinished(world.config));
-    Ok(())
-}
-
-fn make_bridge(world: &mut World<'_>) -> Result<(), Fault> {
-    let existing = world.found.as_ref().map(|link| link.index);
-    let index = bridge::make(&mut world.host, world.config, existing, world.host_ipv6)?;
-    if let Some(bridge) = &mut world.bridge {
-        bridge.index = index;
-    }
-    Ok(())
-}
-
-fn address_bridge(world: &mut World<'_>) -> Result<(), Fault> {
-    let addresses = bridge::addresses(world.config, world.host_ipv6);
-    let index = bridge_index(world);
-    Ok(bridge::give_addresses(&mut world.host, index, &addresses)?)
-}
-
-fn forward_packets(world: &mut World<'_>) -> Result<(), Fault> {
-    let note = bridge::forward(&mut world.host, world.config, world.host_ipv6);
-    if let Some(bridge) = &mut world.bridge {
-        bridge.notes.extend(note);
-    }
-    Ok(())
-}
-
-fn translate(world: &mut World<'_>) -> Result<(), Fault> {
-    let made = nft::make(world.config, &ports::all(world.config)?)?;
-    let Some(bridge) = &mut world.bridge else { return Ok(()) };
-    bridge.translates = made == nft::Made::Yes;
-    if !bridge.translates {
-        bridge.notes.push(
-            "pods reach beyond this host with their own addresses only, and host ports cannot be mapped: this kernel has no nf_tables"
-                .to_owned(),
-        );
-    } else if world.config.ipv4.is_some() {
-        // Lets answers to connections from 127.0.0.1 through the bridge; the table drops all else that
-        // comes from there for 127.0.0.0/8.
-        let _ = sysctl::set(&format!("ipv4/conf/{}/route_localnet", world.config.bridge), "1");
-    }
-    Ok(())
-}
-
-fn remember_bridge(world: &mut World<'_>) -> Result<(), Fault> {
-    let Some(bridge) = &world.bridge else { return Ok(()) };
-    Ok(bridge::remember(world.config, bridge)?)
-}
-
-fn bridge_index(world: &World<'_>) -> u32 {
-    world.bridge.as_ref().map_or(0, |bridge| bridge.index)
-}
-
-/// Makes the cable. A cable of that name is left from an earlier try, maybe in a namespace that is dying: it
-/// is deleted, which takes its time, but only then.
-fn plug(world: &mut World<'_>) -> Result<(), Fault> {
-    let name = host_interface(world.config, world.request);
-    world.plugged = true;
-    match make_cable(world) {
-        Err(Fault::Kernel(error)) if error.is(Errno::EEXIST) => {
-            push(&mut world.host, links::delete(Link::Name(&name)));
-            match world.host.commit() {
-                Ok(()) => make_cable(world),
-                // It is the name inside the pod that is taken.
-                Err(other) if other.is(Errno::ENODEV) => Err(error.into()),
-                Err(other) => Err(other.into()),
-            }
-        }
-        result => result,
-    }
-}
-
-fn make_cable(world: &mut World<'_>) -> Result<(), Fault> {
-    let plan = world.plan();
-    let veth = Veth {
-        host: &plan.host_interface,
-        host_mac: plan.host_mac,
-        pod: world.request.ifname,
-        pod_mac: plan.pod_mac,
-        netns: world.inside()?.netns.as_raw_fd(),
-        bridge: bridge_index(world),
-        mtu: plan.mtu,
-    };
-    push(&mut world.host, links::create_veth(&veth));
-    push(&mut world.host, links::set_port(Link::Name(&plan.host_interface), world.host_ipv6));
-    Ok(world.host.commit()?)
-}
-
-fn push(netlink: &mut Netlink, (message, flags): Message) {
-    netlink.push(message, flags);
-}
-
-/// The interface's number cannot be chosen (the kernel ignores it in the peer's part of the message) and must
-/// not be guessed: a namespace may hold others.
-fn raise(world: &mut World<'_>) -> Result<(), Fault> {
-    let ifname = world.request.ifname;
-    let inside = world.inside()?;
-    let link = crate::host::find_link(&mut inside.netlink, Link::Name(ifname))?;
-    inside.index = link.map_or(0, |link| link.index);
-    push(&mut inside.netlink, links::up(Link::Index(LOOPBACK_INDEX)));
-    push(&mut inside.netlink, links::up(Link::Index(inside.index)));
-    Ok(inside.netlink.commit()?)
-}
-
-fn address_pod(world: &mut World<'_>) -> Result<(), Fault> {
-    let plan = world.plan();
-    let inside = world.inside()?;
-    for address in plan.addresses {
-        push(&mut inside.netlink, links::add_address(inside.index, address));
-    }
-    Ok(inside.netlink.commit()?)
-}
-
-fn route_pod(world: &mut World<'_>) -> Result<(), Fault> {
-    let plan = world.plan();
-    let mac = bridge::mac(world.config);
-    let inside = world.inside()?;
-    for gateway in plan.gateways {
-        push(&mut inside.netlink, links::add_neighbour(inside.index, gateway, mac));
-        push(&mut inside.netlink, links::add_default_route(inside.index, gateway));
-    }
-    Ok(inside.netlink.commit()?)
-}
-
-fn map_ports(world: &mut World<'_>) -> Result<(), Fault> {
-    if !world.bridge.as_ref().is_some_and(|bridge| bridge.translates) {
-        return Err(NetError::NoNftables.into());
-    }
-    Ok(nft::map_ports(world.config, world.request.ports, world.addresses())?)
 }
 
 /// The whole recipe as text.
@@ -578,6 +409,9 @@ pub(crate) fn describe(config: &NetworkConfig, request: &Request<'_>) -> Vec<Des
     if bridge.is_none() {
         steps.extend(bridge_steps(config, ipv6));
     }
-    steps.extend(pod_steps(config, request, &Plan::new(config, request, &addresses)));
+    steps.extend(pod_steps(config, request, &Plan::new(config, request, &addresses, ipv6)));
     steps.into_iter().map(|s| Described { name: s.name.to_owned(), command: s.command }).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,6 +175,6 @@ fn nothing_is_left_of_host_ports_after_detach_and_release() {
     assert_eq!(host.netns.sh(&format!("ls {}/ports", host.config.state_dir.display())), "");
     drop(pod);
     assert!(host.release_idle());
-    host.netns.sh("for i in $(seq 500); do ip -o link | grep -q pb || break; sleep 0.01; done");
+    host.wait_for_cables();
     assert_eq!(host.left_behind(), "");
 }

@@ -81,15 +81,20 @@ impl Map {
 }
 
 /// All maps: for one address of the host and for any, for each family.
-pub(super) const MAPS: &[Map] = &[ADDRESS4, ANY4, ADDRESS6, ANY6];
-const ADDRESS4: Map = Map { name: "address_ports4", key: &[IPV4, PROTOCOL, PORT], value: &[IPV4, PORT] };
-const ANY4: Map = Map { name: "any_ports4", key: &[PROTOCOL, PORT], value: &[IPV4, PORT] };
-const ADDRESS6: Map = Map { name: "address_ports6", key: &[IPV6, PROTOCOL, PORT], value: &[IPV6, PORT] };
-const ANY6: Map = Map { name: "any_ports6", key: &[PROTOCOL, PORT], value: &[IPV6, PORT] };
+pub(super) static MAPS: &[&Map] = &[&ADDRESS4, &ANY4, &ADDRESS6, &ANY6];
+static ADDRESS4: Map = Map { name: "address_ports4", key: &[IPV4, PROTOCOL, PORT], value: &[IPV4, PORT] };
+static ANY4: Map = Map { name: "any_ports4", key: &[PROTOCOL, PORT], value: &[IPV4, PORT] };
+static ADDRESS6: Map = Map { name: "address_ports6", key: &[IPV6, PROTOCOL, PORT], value: &[IPV6, PORT] };
+static ANY6: Map = Map { name: "any_ports6", key: &[PROTOCOL, PORT], value: &[IPV6, PORT] };
 
-/// The map for a family, keyed by the host's address or not.
-pub(super) fn map_for(is_ipv4: bool, by_address: bool) -> &'static Map {
-    &MAPS[usize::from(!is_ipv4) * 2 + usize::from(!by_address)]
+/// The map that leads to `pod`, keyed by the host's address or not.
+pub(super) fn map_for(pod: IpAddr, host: Option<IpAddr>) -> &'static Map {
+    match (pod, host) {
+        (IpAddr::V4(_), Some(_)) => &ADDRESS4,
+        (IpAddr::V4(_), None) => &ANY4,
+        (IpAddr::V6(_), Some(_)) => &ADDRESS6,
+        (IpAddr::V6(_), None) => &ANY6,
+    }
 }
 
 /// The number of a concatenated type: six bits each (nft's `TYPE_BITS`).
@@ -159,24 +164,24 @@ impl Draft {
     }
 
     /// The first condition on an address of a family must be this one.
-    fn is_of(self, subnet: Subnet) -> Draft {
+    fn of_family(self, subnet: Subnet) -> Draft {
         let number = if subnet.network().is_ipv4() { NFPROTO_IPV4 } else { NFPROTO_IPV6 };
         self.add("", [ex::meta(MetaKey::Nfproto, Register::Reg1), ex::equals(vec![number])])
     }
 
-    fn is_in(self, side: Side, subnet: Subnet) -> Draft {
+    fn within(self, side: Side, subnet: Subnet) -> Draft {
         let (text, mut expressions) = address_in(side, subnet);
         expressions.push(ex::equals(octets(subnet.network())));
         self.add(&format!("{text} {}", short(subnet)), expressions)
     }
 
-    fn is_not_in(self, side: Side, subnet: Subnet) -> Draft {
+    fn outside(self, side: Side, subnet: Subnet) -> Draft {
         let (text, mut expressions) = address_in(side, subnet);
         expressions.push(ex::differs(octets(subnet.network())));
         self.add(&format!("{text} != {}", short(subnet)), expressions)
     }
 
-    fn is_for_the_host(self) -> Draft {
+    fn for_the_host(self) -> Draft {
         let local = [ex::destination_type(), ex::equals(RTN_LOCAL.to_ne_bytes().to_vec())];
         self.add("fib daddr type local", local)
     }
@@ -251,34 +256,34 @@ pub(super) fn rules(config: &NetworkConfig) -> Vec<Rule> {
     let bridge = config.bridge.as_str();
     let jump = |chain| {
         let jump = ex::verdict(Verdict::Jump, Some(HOST_PORTS));
-        rule(chain).is_for_the_host().end(&format!("jump {HOST_PORTS}"), jump)
+        rule(chain).for_the_host().end(&format!("jump {HOST_PORTS}"), jump)
     };
     let mut rules = vec![jump(ARRIVING)];
     // The kernel routes no packet from a real interface to ::1, so answers to it could never come back.
     if let Some(loopback) = subnet(std::net::Ipv6Addr::LOCALHOST, 128) {
-        let spared = rule(FROM_HOST).is_of(loopback).is_in(Side::Destination, loopback);
+        let spared = rule(FROM_HOST).of_family(loopback).within(Side::Destination, loopback);
         rules.push(spared.end("return", ex::verdict(Verdict::Return, None)));
     }
     rules.push(jump(FROM_HOST));
-    rules.extend(MAPS.iter().map(translate));
+    rules.extend(MAPS.iter().copied().map(translate));
     rules.push(rule(LEAVING).leaves_by("lo").end("return", ex::verdict(Verdict::Return, None)));
     for pods in config.subnets() {
-        let to_pods = || rule(LEAVING).leaves_by(bridge).is_of(pods);
+        let to_pods = || rule(LEAVING).leaves_by(bridge).of_family(pods);
         if pods.network().is_ipv4()
             && let Some(loopback) = subnet([127, 0, 0, 0], 8)
         {
             let drop = ex::verdict(Verdict::Other(NF_DROP), None);
-            let forged = rule(GUARD).arrives_by(bridge).is_of(loopback);
-            rules.push(forged.is_in(Side::Destination, loopback).end("drop", drop));
-            rules.push(to_pods().is_in(Side::Source, loopback).masquerade());
+            let forged = rule(GUARD).arrives_by(bridge).of_family(loopback);
+            rules.push(forged.within(Side::Destination, loopback).end("drop", drop));
+            rules.push(to_pods().within(Side::Source, loopback).masquerade());
         }
-        rules.push(to_pods().is_in(Side::Source, pods).has_a_new_destination().masquerade());
+        rules.push(to_pods().within(Side::Source, pods).has_a_new_destination().masquerade());
         if config.masquerade == Masquerade::Egress
             && let Some(multicast) = multicast(pods)
         {
-            let outward = rule(LEAVING).leaves_not_by(bridge).is_of(pods).is_in(Side::Source, pods);
-            let outward = outward.is_not_in(Side::Destination, pods);
-            rules.push(outward.is_not_in(Side::Destination, multicast).masquerade());
+            let outward = rule(LEAVING).leaves_not_by(bridge).of_family(pods).within(Side::Source, pods);
+            let outward = outward.outside(Side::Destination, pods);
+            rules.push(outward.outside(Side::Destination, multicast).masquerade());
         }
     }
     rules

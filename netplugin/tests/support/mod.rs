@@ -207,6 +207,11 @@ impl Host {
         self.netns.run(|| netplugin::release_idle(&self.config)).unwrap()
     }
 
+    /// Cables go with their namespaces, a little later.
+    pub fn wait_for_cables(&self) {
+        self.netns.sh("for i in $(seq 500); do ip -o link | grep -q ' pb' || break; sleep 0.01; done");
+    }
+
     /// Whatever a network could leave behind, in words; empty if there is nothing.
     pub fn left_behind(&self) -> String {
         let mut text = self.netns.sh(
