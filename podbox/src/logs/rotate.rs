@@ -38,10 +38,14 @@ pub(super) fn rename(log: &Path, stamp: Stamp, max_files: usize) -> io::Result<(
 /// The log's rotated files, oldest first, compressed or not.
 ///
 /// # Errors
-/// Where the directory cannot be read.
+/// Where the directory is there but cannot be read.
 pub fn rotated(log: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(log.parent().unwrap_or(Path::new(".")))? {
+    let entries = match fs::read_dir(log.parent().unwrap_or(Path::new("."))) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        other => other?,
+    };
+    for entry in entries {
         let path = entry?.path();
         if ending_of(log, &path).is_some() {
             found.push(path);

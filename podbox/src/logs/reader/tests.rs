@@ -243,6 +243,19 @@ fn a_follower_waits_for_a_container_that_has_not_started_and_for_its_next_attemp
 }
 
 #[test]
+fn a_follower_survives_the_removal_of_what_it_follows() {
+    let dir = container();
+    let deep = dir.path().join("web");
+    let mut first = LogWriter::open(deep.join("0.log"), Limits::default()).unwrap();
+    let _ = first.write(Stream::Stdout, b"first\n", at(1)).unwrap();
+    let sources = vec![Source { dir: deep.clone(), pick: Pick::Onwards(0), label: String::new() }];
+    let mut following = Following::start(sources, Query::default());
+    following.expect("first\n");
+    std::fs::remove_dir_all(deep).unwrap();
+    assert_eq!(following.end(), "first\n");
+}
+
+#[test]
 fn followed_containers_do_not_mix_their_lines() {
     let (a, b) = (container(), container());
     let label = |dir, label: &str| Source { label: label.to_owned(), ..source(dir, Pick::Current) };

@@ -358,8 +358,9 @@ impl Parser<'_> {
                     Ok(value) if !value.is_array() && !value.is_object() => value,
                     _ if word.is_empty() => return self.error("expected a path or a value"),
                     _ => {
-                        return self
-                            .error(format!("{word:?} is neither a path (@.{word}) nor a value (\"{word}\")"));
+                        return self.error(format!(
+                            "{word:?} is neither a path (@.{word}) nor a value (\"{word}\")"
+                        ));
                     }
                 }
             }
