@@ -1,6 +1,28 @@
 //! podbox: Kubernetes Pods on one Linux host, run exactly as a kubelet runs them.
+//!
+//! Three kinds of code, and a file is only one of them: *decisions* (`manifest`, `pod`, `oci`, `restart`, `status`,
+//! `supervisor::machine`) are pure; *acts* (`volumes`, `image`, the crates `runtime` and `netplugin`) do one
+//! privileged thing each; *plumbing* (`supervisor`, `cli`) moves values between the two.
 
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod context;
+pub mod etc_files;
+pub mod events;
+pub mod exec;
+pub mod guardian;
 pub mod image;
+pub mod logs;
 pub mod manifest;
+pub mod node;
+pub mod oci;
+pub mod output;
 pub mod pod;
+pub mod report;
+pub mod restart;
+pub mod status;
+pub mod store;
+pub mod supervisor;
 pub mod toolbox;
+pub mod volumes;

@@ -1,6 +1,6 @@
 //! What a probe asks and how often: `v1.Probe`, defaults applied, names resolved.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,17 @@ pub struct Spec {
     pub failure_threshold: u32,
     /// `terminationGracePeriodSeconds`, seconds; beats the pod's when this probe kills.
     pub termination_grace_seconds: Option<u64>,
+}
+
+/// The probes of one container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probes {
+    /// `livenessProbe`
+    pub liveness: Option<Spec>,
+    /// `readinessProbe`
+    pub readiness: Option<Spec>,
+    /// `startupProbe`
+    pub startup: Option<Spec>,
 }
 
 /// How to ask.
@@ -51,6 +62,13 @@ pub enum Handler {
         /// The port, names resolved.
         port: u16,
     },
+    /// `grpc`: the health service of the pod's address, in plain text.
+    Grpc {
+        /// The port; it has no name.
+        port: u16,
+        /// `service`; the whole server if empty.
+        service: String,
+    },
 }
 
 /// Which of the three probes.
@@ -62,4 +80,15 @@ pub enum Kind {
     Readiness,
     /// Holds the other two back until it passes.
     Startup,
+}
+
+impl fmt::Display for Kind {
+    /// The word that events begin with.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Liveness => "Liveness",
+            Self::Readiness => "Readiness",
+            Self::Startup => "Startup",
+        })
+    }
 }

@@ -1,0 +1,117 @@
+//! `podbox down`: stop pods and remove all that is left of them.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::pods::{self, Found};
+use super::{Failure, Session, names};
+
+/// Arguments of `down`.
+#[derive(Debug, Args)]
+pub(super) struct DownArgs {
+    /// Manifests, or names of pods: web, pod/web, NAMESPACE/web
+    #[arg(value_name = "FILE|POD", required_unless_present = "all")]
+    targets: Vec<String>,
+    /// Every pod of this podbox
+    #[arg(long, conflicts_with = "targets")]
+    all: bool,
+    /// Seconds between SIGTERM and SIGKILL; 0 kills at once [default: the pod's own]
+    #[arg(long, value_name = "SECONDS")]
+    grace_period: Option<u64>,
+    /// Namespace of pods that are named without one
+    #[arg(long, short, default_value = "default")]
+    namespace: String,
+    /// Also remove named volumes (podbox has none yet: emptyDir always goes with its pod)
+    #[arg(long)]
+    volumes: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(session: &Session, args: &DownArgs) -> Result<ExitCode, Failure> {
+    names::require_root("stop a pod")?;
+    let (found, missing) = collect(session, args)?;
+    let mut failures = Vec::new();
+    // All of them get their request before the first is waited for.
+    std::thread::scope(|scope| {
+        let stops: Vec<_> = match found.as_slice() {
+            [] => Vec::new(),
+            [only] => {
+                report(session, only, only.stop(session, args.grace_period), &mut failures);
+                Vec::new()
+            }
+            many => many.iter().map(|pod| (pod, scope.spawn(|| pod.stop(session, args.grace_period)))).collect(),
+        };
+        for (pod, stop) in stops {
+            let result = stop.join().unwrap_or_else(|_| Err(Failure::cannot("its thread panicked")));
+            report(session, pod, result, &mut failures);
+        }
+    });
+    if args.all {
+        failures.extend(sweep(session));
+    }
+    if let Some(name) = missing.first() {
+        failures.push(Failure::wrong(format!("pod {name} not found")));
+    }
+    failures.into_iter().next().map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+fn report(session: &Session, pod: &Found, result: Result<(), Failure>, failures: &mut Vec<Failure>) {
+    match result {
+        Ok(()) if session.quiet => {}
+        Ok(()) => println!("pod {} down", pod.name()),
+        Err(failure) => {
+            failures.push(Failure::cannot(format!("stop pod {}: {}", pod.name(), failure.message())));
+        }
+    }
+}
+
+/// The pods that are meant, and the names of those that are not there. A manifest's pods may be gone already.
+fn collect(session: &Session, args: &DownArgs) -> Result<(Vec<Found>, Vec<String>), Failure> {
+    if args.all {
+        return Ok((pods::all(session, None), Vec::new()));
+    }
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    for target in &args.targets {
+        if names::is_file(target) {
+            for loaded in names::load(std::slice::from_ref(target))?.pods {
+                found.extend(pods::find(session, &loaded.pod.namespace, &loaded.pod.name).ok());
+            }
+        } else {
+            let (namespace, name) = names::pod_name(target, &args.namespace);
+            match pods::find(session, namespace, name) {
+                Ok(pod) => found.push(pod),
+                Err(_) => missing.push(format!("{namespace}/{name}")),
+            }
+        }
+    }
+    found.dedup_by(|a, b| a.pod.uid == b.pod.uid);
+    Ok((found, missing))
+}
+
+/// Removes what killed commands have left: directories of pods that have no name, and an unused bridge.
+fn sweep(session: &Session) -> Vec<Failure> {
+    let store = &session.settings.store;
+    let named: Vec<String> = store.names().into_iter().map(|(_, _, uid)| uid).collect();
+    let mut failures = Vec::new();
+    for uid in store.uids().into_iter().chain(store.stored_uids()).filter(|uid| !named.contains(uid)) {
+        match pods::read(store, &uid) {
+            Some(pod) if pod.care() != pods::Care::Guarded => failures.extend(pod.remove(session).err()),
+            Some(_) => {}
+            None => {
+                let dir = store.pod(&uid);
+                for path in [dir.run(), dir.data()] {
+                    failures.extend(crate::store::remove(path).err().map(|error| Failure::host(&error)));
+                }
+            }
+        }
+    }
+    for (namespace, name, uid) in store.names() {
+        if pods::read(store, &uid).is_none() {
+            store.release(&namespace, &name, &uid);
+        }
+    }
+    failures.extend(netplugin::release_idle(&session.settings.network).err().map(|error| Failure::host(&error)));
+    failures
+}

@@ -1,0 +1,142 @@
+//! The command line: one file a command, each a thin layer over the library.
+
+mod age;
+mod completion;
+mod describe;
+mod down;
+mod events;
+mod exec;
+mod failure;
+mod follow;
+mod get;
+//mod image;
+mod logs;
+mod names;
+mod plan;
+mod pods;
+mod system;
+mod trace;
+mod up;
+mod validate;
+mod wait;
+mod watch;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Flags, Settings};
+
+pub use failure::Failure;
+
+/// Kubernetes Pods on one Linux host, run exactly as a kubelet runs them.
+#[derive(Debug, Parser)]
+#[command(name = "podbox", version, about, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Args)]
+struct Global {
+    /// Images and what else survives a reboot [default: /var/lib/podbox]
+    #[arg(long, global = true, value_name = "DIR", env = "PODBOX_ROOT")]
+    root: Option<PathBuf>,
+    /// What dies with the boot [default: /run/podbox]
+    #[arg(long, global = true, value_name = "DIR", env = "PODBOX_RUN")]
+    run: Option<PathBuf>,
+    /// Configuration file [default: /etc/podbox/podbox.toml]
+    #[arg(long, global = true, value_name = "FILE", env = "PODBOX_CONFIG")]
+    config: Option<PathBuf>,
+    /// Print results only
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the pods of a manifest
+    Up(up::UpArgs),
+    /// Stop pods and remove all that is left of them
+    Down(down::DownArgs),
+    /// Print what `up` would do, step by step, as commands; touches nothing
+    Plan(plan::PlanArgs),
+    /// Read and check manifests; touches nothing
+    Validate(validate::ValidateArgs),
+    /// List pods, or print them
+    Get(get::GetArgs),
+    /// Tell all about a pod
+    Describe(describe::DescribeArgs),
+    /// List what happened
+    Events(events::EventsArgs),
+    /// Print a container's output
+    Logs(logs::LogsArgs),
+    /// Run a command in a container
+    Exec(exec::ExecArgs),
+    /// Wait until something is true of a pod
+    Wait(wait::WaitArgs),
+    /// Print every step that was taken for a pod, with its duration
+    Trace(trace::TraceArgs),
+    /// Manage images
+    //#[command(subcommand)]
+    //Image(image::ImageCommand),
+    /// What this host can do
+    #[command(subcommand)]
+    System(system::SystemCommand),
+    /// Print a completion script
+    Completion(completion::CompletionArgs),
+    /// Print the version
+    Version,
+}
+
+/// What every command is given.
+#[derive(Debug)]
+struct Session {
+    settings: Settings,
+    quiet: bool,
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let flags = Flags { root: cli.global.root, run: cli.global.run, config: cli.global.config };
+    // These work on any machine, whatever its configuration says.
+    match &cli.command {
+        Command::Completion(args) => return completion::run(args),
+        Command::Version => {
+            println!("podbox {}", env!("CARGO_PKG_VERSION"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
+    let settings = config::load(&flags).map_err(|error| Failure::request(&error))?;
+    let session = Session { settings, quiet: cli.global.quiet };
+    match cli.command {
+        Command::Up(args) => up::run(&session, &args),
+        Command::Down(args) => down::run(&session, &args),
+        Command::Plan(args) => plan::run(&session, &args),
+        Command::Validate(args) => validate::run(&session, &args),
+        Command::Get(args) => get::run(&session, &args),
+        Command::Describe(args) => describe::run(&session, &args),
+        Command::Events(args) => events::run(&session, &args),
+        Command::Logs(args) => logs::run(&session, &args),
+        Command::Exec(args) => exec::run(&session, &args),
+        Command::Wait(args) => wait::run(&session, &args),
+        Command::Trace(args) => trace::run(&session, &args),
+        //Command::Image(command) => image::run(&session, command),
+        Command::System(command) => system::run(&session, &command),
+        Command::Completion(_) | Command::Version => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,102 @@
+//! Manifests and pod names, as commands take them.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use crate::manifest::{self, Color, Loaded, Options, Severity, Source};
+use crate::report;
+
+use super::Failure;
+
+/// Reads manifests from files, directories and `-`.
+pub(super) fn sources(paths: &[String]) -> Result<Vec<Source>, Failure> {
+    let mut sources = Vec::new();
+    for path in paths {
+        if path == "-" {
+            let mut text = Vec::new();
+            let read = std::io::stdin().lock().read_to_end(&mut text);
+            read.map_err(|error| Failure::wrong(format!("read standard input: {error}")))?;
+            sources.push(Source::new("<stdin>", text));
+        } else if path.starts_with("http://") || path.starts_with("https://") {
+            return Err(Failure::wrong(format!("podbox does not fetch manifests: {path}"))
+                .hint(format!("curl -fsSL {path} | podbox up -")));
+        } else if Path::new(path).is_dir() {
+            sources.extend(directory(path)?);
+        } else {
+            sources.push(file(path)?);
+        }
+    }
+    Ok(sources)
+}
+
+/// Every manifest in a directory, in the order of their names, as kubectl takes them.
+fn directory(path: &str) -> Result<Vec<Source>, Failure> {
+    let entries = fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
+    let mut files: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| entry.path().to_str().map(str::to_owned))
+        .filter(|name| [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending)))
+        .collect();
+    if files.is_empty() {
+        return Err(Failure::wrong(format!("{path} holds no .yaml, .yml or .json file")));
+    }
+    files.sort();
+    files.iter().map(|path| file(path)).collect()
+}
+
+fn file(path: &str) -> Result<Source, Failure> {
+    let text = fs::read(path).map_err(|error| unreadable(path, &error))?;
+    Ok(Source::new(path, text))
+}
+
+fn unreadable(path: &str, error: &std::io::Error) -> Failure {
+    Failure::wrong(format!("read {path}: {}", report::chain(error)))
+}
+
+/// Reads and checks manifests; all mistakes come in one failure.
+pub(super) fn load(paths: &[String]) -> Result<Loaded, Failure> {
+    let sources = sources(paths)?;
+    let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    let color = if color { Color::Ansi } else { Color::Never };
+    match manifest::load(&sources, &Options::default()) {
+        Ok(loaded) => {
+            if !loaded.warnings.0.is_empty() {
+                anstream::eprint!("{}", loaded.warnings.render(color));
+            }
+            Ok(loaded)
+        }
+        Err(mistakes) => {
+            anstream::eprint!("{}", mistakes.render(color));
+            let count = mistakes.0.iter().filter(|mistake| mistake.severity == Severity::Error).count();
+            let plural = if count == 1 { "" } else { "s" };
+            Err(Failure::wrong(format!("{count} mistake{plural} in the manifest; nothing was changed")))
+        }
+    }
+}
+
+/// A pod's name as commands take it: `web`, `pod/web`, `team/web`.
+pub(super) fn pod_name<'a>(text: &'a str, namespace: &'a str) -> (&'a str, &'a str) {
+    let text = ["pod/", "pods/", "po/"].iter().find_map(|kind| text.strip_prefix(kind)).unwrap_or(text);
+    text.split_once('/').unwrap_or((namespace, text))
+}
+
+/// Whether an argument means a manifest rather than a pod.
+pub(super) fn is_file(text: &str) -> bool {
+    text == "-"
+        || [".yaml", ".yml", ".json"].iter().any(|ending| text.ends_with(ending))
+        || text.starts_with("./")
+        || text.starts_with("../")
+        || text.starts_with("http://")
+        || text.starts_with("https://")
+        || Path::new(text).is_absolute()
+        || Path::new(text).exists()
+}
+
+/// Ends with a failure unless this process is root.
+pub(super) fn require_root(what: &str) -> Result<(), Failure> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Failure::cannot(format!("{what}: podbox must run as root")).hint("try again with sudo"))
+}

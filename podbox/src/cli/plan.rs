@@ -1,0 +1,97 @@
+//! `podbox plan`: what `up` would do, as commands a reader could type. Touches nothing.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+use netplugin::Request;
+use runtime::recipe;
+
+use crate::image::{Image, ImageConfig, Store as ImageStore};
+use crate::oci::Surroundings;
+use crate::pod::{Container, Pod};
+use crate::store::PodDir;
+use crate::supervisor::sandbox::{self, port_mappings};
+use crate::supervisor::{container_plan, surroundings_of};
+use crate::volumes;
+
+use super::{Failure, Session, names};
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// Manifests: files, directories, or - for standard input
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    files: Vec<String>,
+}
+
+/// Stands for the random uid that a pod gets at `up`.
+const UID: &str = "00000000-0000-4000-8000-000000000000";
+
+/// Runs the command.
+pub(super) fn run(session: &Session, args: &PlanArgs) -> Result<ExitCode, Failure> {
+    let loaded = names::load(&args.files)?;
+    for mut loaded in loaded.pods {
+        loaded.pod.uid = UID.to_owned();
+        print!("{}", render(session, &loaded.pod)?);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn render(session: &Session, pod: &Pod) -> Result<String, Failure> {
+    let dir = session.settings.store.pod(&pod.uid);
+    let mut text = format!("# pod {}/{}\n", pod.namespace, pod.name);
+    section(&mut text, "sandbox", recipe::sandbox_steps(&sandbox::plan(pod, &dir)).iter().map(|s| (&*s.name, &*s.command)));
+    if !pod.host.network {
+        let ports = port_mappings(pod);
+        let owner = format!("{}/{}", pod.namespace, pod.name);
+        let netns = dir.namespaces().join("net");
+        let request = Request { id: &pod.uid, owner: &owner, netns: &netns, ifname: "eth0", ports: &ports };
+        let steps = netplugin::describe(&session.settings.network, &request);
+        section(&mut text, "network", steps.iter().map(|s| (&*s.name, &*s.command)));
+    }
+    for container in &pod.containers {
+        let plan = container_steps(session, pod, container, &dir)?;
+        section(&mut text, &format!("container {}", container.name), plan.iter().map(|s| (&*s.name, &*s.command)));
+    }
+    Ok(text)
+}
+
+fn container_steps(
+    session: &Session,
+    pod: &Pod,
+    container: &Container,
+    dir: &PodDir,
+) -> Result<Vec<recipe::Described>, Failure> {
+    let image = image(session, container);
+    let attempt = dir.attempt(&container.name, 0);
+    let volumes = volumes::planned_sources(pod, container, dir);
+    let around = Surroundings { node_name: crate::node::name(), volumes, ..surroundings_of(dir) };
+    let plan = container_plan(pod, container, &image, (0, &attempt), &around).map_err(|error| Failure::pod(
+        format!("container {} of pod {}/{}: CreateContainerConfigError: {error}", container.name, pod.namespace, pod.name)
+    ))?;
+    Ok(recipe::container_steps(&plan))
+}
+
+/// The image if it is here; otherwise one that stands for what a pull would bring.
+fn image(session: &Session, container: &Container) -> Image {
+    let store = ImageStore::open(&session.settings.store.images());
+    let present = store.ok().and_then(|store| store.lookup(&container.image).ok().flatten());
+    present.unwrap_or_else(|| Image {
+        reference: container.image.clone(),
+        layers: vec![format!("LAYERS-OF({})", container.image).into()],
+        config: ImageConfig { cmd: vec!["COMMAND-OF-THE-IMAGE".to_owned()], ..ImageConfig::default() },
+        id: String::new(),
+        repo_digest: None,
+    })
+}
+
+fn section<'a>(text: &mut String, title: &str, steps: impl Iterator<Item = (&'a str, &'a str)>) {
+    let _ = writeln!(text, "\n## {title}");
+    for (name, command) in steps {
+        let _ = writeln!(text, "# {name}");
+        if !command.is_empty() {
+            let _ = writeln!(text, "{command}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Pods as commands see them: found by name, read from their files.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::context::kept_environment;
+use crate::pod::Pod;
+use crate::report;
+use crate::store::{PodDir, Store, StoreError, remove, try_lock};
+use crate::supervisor::control::{Answer, Request};
+use crate::supervisor::machine::Memory;
+use crate::supervisor::sandbox::take_down_pod;
+use crate::{events, volumes};
+
+use super::{Failure, Session};
+
+/// How long a supervisor may take to be there after its guardian was started.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A pod and its files.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) pod: Pod,
+    pub(super) dir: PodDir,
+}
+
+/// Who looks after a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Care {
+    /// A guardian.
+    Guarded,
+    /// Nobody has to: all is over.
+    Finished,
+    /// Nobody does, though somebody should.
+    Abandoned,
+}
+
+/// The pod of that name.
+pub(super) fn find(session: &Session, namespace: &str, name: &str) -> Result<Found, Failure> {
+    let store = &session.settings.store;
+    let uid = store.find(namespace, name);
+    let found = uid.and_then(|uid| read(store, &uid));
+    found.ok_or_else(|| Failure::wrong(format!("pod {namespace}/{name} not found")))
+}
+
+/// Every pod that has a name, sorted; `None` is every namespace.
+pub(super) fn all(session: &Session, namespace: Option<&str>) -> Vec<Found> {
+    let store = &session.settings.store;
+    let names = store.names().into_iter();
+    names
+        .filter(|(of, _, _)| namespace.is_none_or(|namespace| of == namespace))
+        .filter_map(|(_, _, uid)| read(store, &uid))
+        .collect()
+}
+
+/// The pod of that uid, if its files are there.
+pub(super) fn read(store: &Store, uid: &str) -> Option<Found> {
+    let dir = store.pod(uid);
+    let pod = serde_json::from_slice(&fs::read(dir.pod()).ok()?).ok()?;
+    Some(Found { pod, dir })
+}
+
+impl Found {
+    /// `default/web`.
+    pub(super) fn name(&self) -> String {
+        format!("{}/{}", self.pod.namespace, self.pod.name)
+    }
+
+    pub(super) fn memory(&self) -> Option<Memory> {
+        serde_json::from_slice(&fs::read(self.dir.machine()).ok()?).ok()
+    }
+
+    /// Whether somebody looks after it.
+    pub(super) fn care(&self) -> Care {
+        match try_lock(&self.dir.guardian_lock()) {
+            Ok(None) => Care::Guarded,
+            Ok(Some(_)) | Err(_) => match self.memory() {
+                Some(memory) if memory.finished.is_some() => Care::Finished,
+                Some(_) | None => Care::Abandoned,
+            },
+        }
+    }
+
+    /// The v1 Pod with its status.
+    pub(super) fn object(&self) -> Value {
+        let read = |path: &Path| fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let mut object: Value = read(&self.dir.object()).unwrap_or_else(|| json!({}));
+        let status: Value = read(&self.dir.status()).unwrap_or_else(|| json!({"phase": "Pending"}));
+        object["apiVersion"] = json!("v1");
+        object["kind"] = json!("Pod");
+        object["metadata"]["uid"] = json!(self.pod.uid);
+        let memory = self.memory();
+        if let Some(memory) = &memory {
+            object["metadata"]["creationTimestamp"] = json!(events::whole_seconds(memory.accepted));
+        }
+        if let Some(stop) = memory.as_ref().and_then(|memory| memory.stop.as_ref()) {
+            let seconds = stop.grace.as_secs();
+            let at = stop.at.wall + jiff::SignedDuration::from_secs(seconds.min(1 << 40).cast_signed());
+            object["metadata"]["deletionTimestamp"] = json!(events::whole_seconds(at));
+            object["metadata"]["deletionGracePeriodSeconds"] = json!(seconds);
+        }
+        object["spec"]["nodeName"] = json!(crate::node::name());
+        object["status"] = status;
+        object
+    }
+
+    /// Looks after a pod that nobody looks after, and says so.
+    pub(super) fn readopt_if_abandoned(&self) -> Result<(), Failure> {
+        if self.care() != Care::Abandoned {
+            return Ok(());
+        }
+        anstream::eprintln!(
+            "warning: guardian and supervisor of pod {} were gone; taking it up again",
+            self.name()
+        );
+        start_guardian(&self.dir)?;
+        Ok(())
+    }
+
+    /// Asks the supervisor to end the pod and waits until it is gone.
+    pub(super) fn stop(&self, session: &Session, grace_seconds: Option<u64>) -> Result<(), Failure> {
+        match self.care() {
+            Care::Finished => return self.remove(session),
+            Care::Abandoned => {
+                if !self.dir.machine().exists() {
+                    // It never came to run anything.
+                    return self.remove(session);
+                }
+                self.readopt_if_abandoned()?;
+            }
+            Care::Guarded => {}
+        }
+        let answer = match self.ask(Request::Stop { grace_seconds }) {
+            Ok(answer) => answer,
+            // It may have finished by itself in this very moment.
+            Err(_) if self.finishes() => {
+                return if self.dir.pod().exists() { self.remove(session) } else { Ok(()) };
+            }
+            Err(error) => return Err(Failure::host(&error)),
+        };
+        if answer.errors.is_empty() { Ok(()) } else { Err(Failure::cannot(answer.errors.join("\nerror: "))) }
+    }
+
+    /// Whether the pod is over, or will be when its guardian has left, which is about to happen.
+    fn finishes(&self) -> bool {
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE && self.dir.run().exists() {
+            if self.care() == Care::Finished {
+                return true;
+            }
+            if self.memory().is_none_or(|memory| memory.finished.is_none()) {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        !self.dir.run().exists()
+    }
+
+    /// Removes what is left of a pod that nothing runs of any more.
+    pub(super) fn remove(&self, session: &Session) -> Result<(), Failure> {
+        let store = &session.settings.store;
+        let mut errors = Vec::new();
+        if self.dir.run().exists() {
+            let memory = self.memory();
+            let reaper = memory.as_ref().and_then(|memory| memory.sandbox.facts()?.reaper);
+            errors.extend(take_down_pod(&self.pod, &self.dir, &session.settings.network, reaper));
+        }
+        volumes::release(&self.pod, &self.dir);
+        let logs = self.dir.logs(&self.pod.namespace, &self.pod.name, &self.pod.uid);
+        for path in [logs.as_path(), self.dir.data(), self.dir.run()] {
+            errors.extend(remove(path).err().map(|error| report::chain(&error)));
+        }
+        store.release(&self.pod.namespace, &self.pod.name, &self.pod.uid);
+        if errors.is_empty() { Ok(()) } else { Err(Failure::cannot(errors.join("\nerror: "))) }
+    }
+
+    fn ask(&self, request: Request) -> std::io::Result<Answer> {
+        let stream = self.connect()?;
+        let mut text = serde_json::to_vec(&request)?;
+        text.push(b'\n');
+        (&stream).write_all(&text)?;
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line)?;
+        if line.is_empty() {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        serde_json::from_str(&line).map_err(Into::into)
+    }
+
+    /// Connects to the supervisor, which may be about to be there.
+    fn connect(&self) -> std::io::Result<UnixStream> {
+        let started = Instant::now();
+        let mut pause = Duration::from_micros(200);
+        loop {
+            // By way of a descriptor, because a socket's path may have only 107 bytes.
+            let connected = fs::File::open(self.dir.run()).and_then(|dir| {
+                UnixStream::connect(format!("/proc/self/fd/{}/control.sock", dir.as_raw_fd()))
+            });
+            match connected {
+                Ok(stream) => return Ok(stream),
+                Err(error) if started.elapsed() > PATIENCE || self.care() != Care::Guarded => return Err(error),
+                Err(_) => std::thread::sleep(pause),
+            }
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Starts a guardian for the pod of that directory; it detaches itself.
+pub(super) fn start_guardian(dir: &PodDir) -> Result<runtime::process::Process, Failure> {
+    let log = fs::OpenOptions::new().create(true).append(true).open(dir.supervisor_log());
+    let log = log.map_err(|source| {
+        let error = StoreError { action: "open", path: dir.supervisor_log(), source };
+        Failure::host(&error)
+    })?;
+    use std::os::unix::process::CommandExt;
+    let child = Command::new("/proc/self/exe")
+        .arg0("podbox")
+        .arg("guardian")
+        .arg(dir.run())
+        .current_dir("/")
+        .env_clear()
+        .envs(kept_environment())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .and_then(|child| runtime::process::Process::of_pid(child.id().cast_signed()));
+    child.map_err(|source| Failure::cannot(format!("start the guardian: {}", report::chain(&source))))
+}

@@ -1,0 +1,157 @@
+//! `podbox system`: what this host can do, what is missing and how to mend it.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use runtime::cgroup::Cgroups;
+
+use super::{Failure, Session, pods};
+
+/// Subcommands of `system`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(super) enum SystemCommand {
+    /// Print versions, places and limits
+    Info,
+    /// Try what podbox needs, and say how to mend what is missing
+    Check,
+}
+
+/// Runs the command.
+pub(super) fn run(session: &Session, command: &SystemCommand) -> Result<ExitCode, Failure> {
+    match command {
+        SystemCommand::Info => {
+            info(session);
+            Ok(ExitCode::SUCCESS)
+        }
+        SystemCommand::Check => check(session),
+    }
+}
+
+fn info(session: &Session) {
+    let settings = &session.settings;
+    let first = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let subnet = |subnet: Option<netplugin::Subnet>| subnet.map_or("none".to_owned(), |subnet| subnet.to_string());
+    let rows = [
+        ("podbox", env!("CARGO_PKG_VERSION").to_owned()),
+        ("kernel", first("/proc/sys/kernel/osrelease")),
+        ("host", crate::node::name()),
+        ("memory", format!("{} MiB", crate::node::memory_bytes() >> 20)),
+        ("processors", (crate::node::cpu_milli() / 1000).to_string()),
+        ("cgroups", cgroups().to_owned()),
+        ("root", settings.store.data.display().to_string()),
+        ("run", settings.store.run.display().to_string()),
+        ("logs", settings.store.logs.display().to_string()),
+        ("bridge", settings.network.bridge.clone()),
+        ("ipv4", subnet(settings.network.ipv4)),
+        ("ipv6", subnet(settings.network.ipv6)),
+        ("pods", pods::all(session, None).len().to_string()),
+    ];
+    for (name, value) in rows {
+        println!("{name:<12}{value}");
+    }
+}
+
+/// One thing that was tried.
+struct Finding {
+    what: &'static str,
+    problem: Option<String>,
+    mend: &'static str,
+    /// podbox runs without it, with less.
+    optional: bool,
+}
+
+fn check(session: &Session) -> Result<ExitCode, Failure> {
+    let findings = findings(session);
+    let mut missing = 0;
+    for Finding { what, problem, mend, optional } in findings {
+        match problem {
+            None => println!("ok       {what}"),
+            Some(problem) => {
+                println!("{:<9}{what}: {problem}\n         {mend}", if optional { "limited" } else { "missing" });
+                missing += usize::from(!optional);
+            }
+        }
+    }
+    if missing == 0 { Ok(ExitCode::SUCCESS) } else { Err(Failure::cannot(format!("{missing} of these are needed"))) }
+}
+
+fn findings(session: &Session) -> Vec<Finding> {
+    let settings = &session.settings;
+    let mut findings = vec![
+        Finding {
+            what: "root",
+            problem: (!nix::unistd::geteuid().is_root()).then(|| "this is not root".to_owned()),
+            mend: "run podbox with sudo",
+            optional: false,
+        },
+        capability("CAP_SYS_ADMIN", caps_have(21), "namespaces and mounts need it: docker/podman run --privileged"),
+        capability("CAP_NET_ADMIN", caps_have(12), "the pod network needs it: docker/podman run --privileged"),
+        Finding { optional: true, ..capability("CAP_SYS_RESOURCE", caps_have(24), "without it limits cannot be raised and OOM scores not lowered; podbox goes on without") },
+        Finding {
+            what: "overlayfs",
+            problem: file_lists("/proc/filesystems", "overlay"),
+            mend: "modprobe overlay; without it podbox copies every image for every container",
+            optional: true,
+        },
+        Finding {
+            what: "cgroups",
+            problem: Cgroups::detect().is_empty().then(|| cgroups().to_owned()),
+            mend: "mount them writable; without them limits and OOMKilled are not to be had",
+            optional: true,
+        },
+        Finding {
+            what: "network",
+            problem: netplugin::check(&settings.network).err().map(|error| crate::report::chain(&error)),
+            mend: "choose other addresses or another bridge under [network] in /etc/podbox/podbox.toml",
+            optional: false,
+        },
+    ];
+    for dir in [&settings.store.run, &settings.store.data] {
+        findings.push(Finding {
+            what: "writable directories",
+            problem: writable(dir).err().map(|error| format!("{}: {error}", dir.display())),
+            mend: "choose others with --root and --run",
+            optional: false,
+        });
+    }
+    findings
+}
+
+/// Which kind of control groups the host has.
+fn cgroups() -> &'static str {
+    let there = |path: &str| Path::new(path).exists();
+    match (there("/sys/fs/cgroup/cgroup.controllers"), there("/sys/fs/cgroup/unified"), there("/sys/fs/cgroup/memory")) {
+        (true, ..) => "v2",
+        (false, true, _) => "v1 and v2 (hybrid)",
+        (false, false, true) => "v1",
+        (false, false, false) => "none",
+    }
+}
+
+fn capability(what: &'static str, have: bool, mend: &'static str) -> Finding {
+    Finding { what, problem: (!have).then(|| "not held".to_owned()), mend, optional: false }
+}
+
+/// Whether this process holds the capability of that number (capabilities(7)).
+fn caps_have(number: u32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let mask = line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    mask >> number & 1 == 1
+}
+
+fn file_lists(path: &str, word: &str) -> Option<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let found = text.lines().any(|line| line.split_whitespace().last() == Some(word));
+    (!found).then(|| format!("{path} does not list it"))
+}
+
+/// Whether a file can be made in the nearest directory that exists.
+fn writable(dir: &Path) -> std::io::Result<()> {
+    let nearest = dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
+    let probe = nearest.join(format!(".podbox-check-{}", std::process::id()));
+    fs::write(&probe, "")?;
+    fs::remove_file(probe)
+}

@@ -1,0 +1,26 @@
+//! `podbox validate`: read and check manifests.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Failure, Session, names};
+
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+pub(super) struct ValidateArgs {
+    /// Manifests: files, directories, or - for standard input
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    files: Vec<String>,
+}
+
+/// Runs the command.
+pub(super) fn run(session: &Session, args: &ValidateArgs) -> Result<ExitCode, Failure> {
+    let loaded = names::load(&args.files)?;
+    if !session.quiet {
+        for loaded in &loaded.pods {
+            println!("pod {}/{} is valid", loaded.pod.namespace, loaded.pod.name);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

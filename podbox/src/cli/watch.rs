@@ -1,0 +1,97 @@
+//! Waiting for something to change in a pod's directory, without polling.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::Failure;
+
+/// Watches directories for files that are written or renamed into place.
+pub(super) struct Watch {
+    inotify: Inotify,
+    interrupts: Option<SignalFd>,
+}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// Something changed.
+    Changed,
+    /// The descriptor that was given turned readable.
+    Ready,
+    /// Ctrl-C, or a request to end.
+    Interrupted,
+    /// The time is over.
+    TimedOut,
+}
+
+impl Watch {
+    pub(super) fn new() -> Result<Watch, Failure> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
+        let inotify = inotify.map_err(|errno| Failure::cannot(format!("watch for changes: {errno}")))?;
+        Ok(Watch { inotify, interrupts: None })
+    }
+
+    /// From now on SIGINT, SIGTERM and SIGHUP end a wait instead of the process.
+    pub(super) fn catch_interrupts(&mut self) -> Result<(), Failure> {
+        let mut signals = SigSet::empty();
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            signals.add(signal);
+        }
+        let caught = signals
+            .thread_block()
+            .and_then(|()| SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK));
+        self.interrupts = Some(caught.map_err(|errno| Failure::cannot(format!("catch signals: {errno}")))?);
+        Ok(())
+    }
+
+    /// Adds a directory; one that is gone has nothing to tell.
+    pub(super) fn add(&self, dir: &Path) {
+        let flags = AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_MODIFY
+            | AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_DELETE_SELF;
+        let _ = self.inotify.add_watch(dir, flags);
+    }
+
+    /// Waits for a change, for `also` to turn readable, for an interrupt, or until `deadline`.
+    pub(super) fn wait(&self, also: Option<BorrowedFd<'_>>, deadline: Option<Instant>) -> Result<Woken, Failure> {
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let mut fds = vec![PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
+            fds.extend(self.interrupts.as_ref().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+            fds.extend(also.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            match poll(&mut fds, timeout(left)) {
+                Ok(0) => return Ok(Woken::TimedOut),
+                Ok(_) => {}
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(Failure::cannot(format!("wait for changes: {errno}"))),
+            }
+            let readable = |index: usize| fds.get(index).and_then(PollFd::any).unwrap_or(false);
+            if self.interrupts.is_some() && readable(1) {
+                self.interrupts.as_ref().map(SignalFd::read_signal);
+                return Ok(Woken::Interrupted);
+            }
+            if readable(0) {
+                while self.inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
+                return Ok(Woken::Changed);
+            }
+            return Ok(Woken::Ready);
+        }
+    }
+}
+
+/// Rounded up, so that a wait never ends before its deadline.
+fn timeout(left: Option<Duration>) -> PollTimeout {
+    match left {
+        None => PollTimeout::NONE,
+        Some(left) => PollTimeout::try_from(left.as_millis().saturating_add(1)).unwrap_or(PollTimeout::MAX),
+    }
+}

@@ -1,0 +1,228 @@
+//! Settings: built-in defaults, `/etc/podbox/podbox.toml` over them, the environment over that, flags last.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use netplugin::{Masquerade, NetworkConfig, Subnet};
+use serde::{Deserialize, Serialize};
+
+use crate::image::RegistryOptions;
+use crate::restart::BackoffSettings;
+use crate::store::Store;
+
+const FILE: &str = "/etc/podbox/podbox.toml";
+const RUN: &str = "/run/podbox";
+const ROOT: &str = "/var/lib/podbox";
+const LOGS: &str = "/var/log/pods";
+
+/// Everything that can be set, resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Where things lie.
+    pub store: Store,
+    /// The pods' network.
+    pub network: NetworkConfig,
+    /// The delays between restarts and between pulls.
+    pub backoff: BackoffSettings,
+    /// containers' registries.conf, if not the usual one.
+    pub registries_conf: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Where registries are configured.
+    #[must_use]
+    pub fn registry_options(&self) -> RegistryOptions {
+        RegistryOptions { registries_conf: self.registries_conf.clone(), ..RegistryOptions::default() }
+    }
+}
+
+/// What the command line says of places.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--root`
+    pub root: Option<PathBuf>,
+    /// `--run`
+    pub run: Option<PathBuf>,
+    /// `--config`
+    pub config: Option<PathBuf>,
+}
+
+/// Why the settings cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is not there, or cannot be read.
+    #[error("read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file does not say what it should.
+    #[error("{}: {message}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// With line and column.
+        message: String,
+    },
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    paths: Paths,
+    network: Network,
+    restart: Restart,
+    images: Images,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Paths {
+    root: Option<PathBuf>,
+    run: Option<PathBuf>,
+    logs: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Network {
+    name: Option<String>,
+    bridge: Option<String>,
+    ipv4: Option<String>,
+    ipv6: Option<String>,
+    mtu: Option<u32>,
+    masquerade: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Restart {
+    initial_backoff: Option<String>,
+    max_backoff: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Images {
+    registries_conf: Option<PathBuf>,
+}
+
+/// Reads the settings.
+///
+/// # Errors
+/// [`ConfigError`] names the file and what is wrong in it. A missing default file is no error.
+pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
+    let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let (path, required) = match flags.config.clone().or_else(|| env("PODBOX_CONFIG")) {
+        Some(path) => (path, true),
+        None => (PathBuf::from(FILE), false),
+    };
+    let file = read(&path, required)?;
+    let wrong = |message: String| ConfigError::Parse { path: path.clone(), message };
+
+    let root = flags.root.clone().or_else(|| env("PODBOX_ROOT")).or(file.paths.root);
+    let run = flags.run.clone().or_else(|| env("PODBOX_RUN")).or(file.paths.run);
+    // Logs move with the root, so that a podbox that was given a root of its own writes nowhere else.
+    let logs = file.paths.logs.or_else(|| root.as_ref().map(|root| root.join("log/pods")));
+    let store = Store {
+        run: absolute(run.unwrap_or_else(|| RUN.into())),
+        data: absolute(root.unwrap_or_else(|| ROOT.into())),
+        logs: absolute(logs.unwrap_or_else(|| LOGS.into())),
+    };
+    let name = file.network.name.unwrap_or_else(|| "podbox".to_owned());
+    let network = NetworkConfig {
+        bridge: file.network.bridge.unwrap_or_else(|| "podbox0".to_owned()),
+        ipv4: subnet(file.network.ipv4.as_deref().unwrap_or("10.244.0.0/16")).map_err(&wrong)?,
+        ipv6: subnet(file.network.ipv6.as_deref().unwrap_or("fd70:6f64:626f:7800::/64")).map_err(&wrong)?,
+        mtu: file.network.mtu,
+        masquerade: if file.network.masquerade == Some(false) { Masquerade::Never } else { Masquerade::Egress },
+        state_dir: store.leases(&name),
+        name,
+    };
+    let default = BackoffSettings::default();
+    let delay = |text: Option<String>, default| text.map_or(Ok(default), |text| duration(&text));
+    let backoff = BackoffSettings {
+        initial: delay(file.restart.initial_backoff, default.initial).map_err(&wrong)?,
+        max: delay(file.restart.max_backoff, default.max).map_err(&wrong)?,
+    };
+    let registries_conf = file.images.registries_conf.or_else(|| env("PODBOX_REGISTRIES_CONF"));
+    Ok(Settings { store, network, backoff, registries_conf })
+}
+
+fn read(path: &Path, required: bool) -> Result<File, ConfigError> {
+    match fs::read_to_string(path) {
+        Ok(text) => toml::from_str(&text)
+            .map_err(|error| ConfigError::Parse { path: path.to_path_buf(), message: error.to_string() }),
+        Err(error) if error.kind() == ErrorKind::NotFound && !required => Ok(File::default()),
+        Err(source) => Err(ConfigError::Read { path: path.to_path_buf(), source }),
+    }
+}
+
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+/// `""` and `"none"` switch a family off.
+fn subnet(text: &str) -> Result<Option<Subnet>, String> {
+    if text.is_empty() || text == "none" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error| format!("network \"{text}\": {error}"))
+}
+
+/// `10s`, `500ms`, `5m`, `1h`, or a number of seconds.
+///
+/// # Errors
+/// A sentence that says what a duration looks like.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match unit {
+        "ms" => 0.001,
+        "s" | "" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("\"{text}\" is no duration; write 10s, 500ms, 5m or 1h")),
+    };
+    let number: f64 =
+        number.parse().map_err(|_| format!("\"{text}\" is no duration; write 10s, 500ms, 5m or 1h"))?;
+    Duration::try_from_secs_f64(number * scale).map_err(|_| format!("\"{text}\" is too long"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_people_write_them() {
+        for (text, millis) in [("10s", 10_000), ("500ms", 500), ("5m", 300_000), ("1h", 3_600_000), ("7", 7_000), ("1.5s", 1500)] {
+            assert_eq!(duration(text).unwrap().as_millis(), millis);
+        }
+        for wrong in ["", "s", "ten", "10d", "-1s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("podbox.toml");
+        fs::write(&path, "[network]\nbrigde = \"x\"\n").unwrap();
+        let error = load(&Flags { config: Some(path), ..Flags::default() }).unwrap_err();
+        assert!(error.to_string().contains("brigde"), "{error}");
+    }
+
+    #[test]
+    fn a_root_of_ones_own_takes_the_logs_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("podbox.toml");
+        fs::write(&config, "").unwrap();
+        let flags = Flags { root: Some(dir.path().into()), run: None, config: Some(config) };
+        assert_eq!(load(&flags).unwrap().store.logs, dir.path().join("log/pods"));
+    }
+}

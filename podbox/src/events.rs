@@ -1,0 +1,205 @@
+//! Events: what happened to a pod, in the kubelet's words, for people.
+//!
+//! The supervisor appends one line per occurrence to `events.jsonl`; readers fold equal ones into one v1.Event
+//! with a count, as client-go's event correlator does. The file is cut to its last half when it grows past
+//! [`LIMIT`], so a container that crashes for weeks does not fill /run.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::pod::Pod;
+use crate::store::{StoreError, write_atomic};
+
+/// Bytes after which the older half of the file is dropped.
+const LIMIT: u64 = 1 << 20;
+
+/// One occurrence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Occurrence {
+    /// When.
+    pub at: Timestamp,
+    /// `Warning` instead of `Normal`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub warning: bool,
+    /// One word.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+    /// The container it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+}
+
+/// The file, open for appending.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Journal {
+    /// A journal at `path`; the file is made at the first event.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Journal {
+        Journal { path, file: None }
+    }
+
+    /// Appends occurrences in one write. Events are for people: a full disk must not stop a pod, so a failure to
+    /// write one is not an error.
+    pub fn append(&mut self, occurrences: &[Occurrence]) {
+        let mut lines = Vec::new();
+        for occurrence in occurrences {
+            if serde_json::to_writer(&mut lines, occurrence).is_ok() {
+                lines.push(b'\n');
+            }
+        }
+        if lines.is_empty() {
+            return;
+        }
+        if self.file.is_none() {
+            self.file = OpenOptions::new().create(true).append(true).open(&self.path).ok();
+        }
+        if let Some(file) = &mut self.file {
+            let _ = file.write_all(&lines);
+            if file.metadata().is_ok_and(|data| data.len() > LIMIT) {
+                let _ = self.cut();
+            }
+        }
+    }
+
+    fn cut(&mut self) -> Result<(), StoreError> {
+        let text = fs::read_to_string(&self.path).unwrap_or_default();
+        let middle = text.len() / 2;
+        let start = text.as_bytes()[middle..].iter().position(|&byte| byte == b'\n').map_or(0, |at| middle + at + 1);
+        self.file = None;
+        write_atomic(&self.path, &text.as_bytes()[start..])
+    }
+}
+
+/// All occurrences in the file; an unfinished last line is left out.
+#[must_use]
+pub fn read(path: &Path) -> Vec<Occurrence> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Equal occurrences folded together: the first, how often, and when last. In the order of their last occurrence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folded {
+    /// The first one.
+    pub first: Occurrence,
+    /// How many.
+    pub count: u32,
+    /// When the last one was.
+    pub last: Timestamp,
+}
+
+/// Folds equal occurrences.
+#[must_use]
+pub fn fold(occurrences: Vec<Occurrence>) -> Vec<Folded> {
+    let mut folded: Vec<Folded> = Vec::new();
+    for occurrence in occurrences {
+        let same = folded.iter().position(|known| {
+            known.first.reason == occurrence.reason
+                && known.first.message == occurrence.message
+                && known.first.container == occurrence.container
+        });
+        match same {
+            Some(at) => {
+                let mut known = folded.remove(at);
+                known.count += 1;
+                known.last = occurrence.at;
+                folded.push(known);
+            }
+            None => folded.push(Folded { last: occurrence.at, count: 1, first: occurrence }),
+        }
+    }
+    folded
+}
+
+/// A v1.Event.
+#[must_use]
+pub fn object(pod: &Pod, node: &str, index: usize, event: &Folded) -> Value {
+    let component = if event.first.reason == "Scheduled" { "default-scheduler" } else { "kubelet" };
+    let mut involved = json!({
+        "apiVersion": "v1", "kind": "Pod", "name": pod.name, "namespace": pod.namespace, "uid": pod.uid,
+    });
+    if let Some(container) = &event.first.container {
+        involved["fieldPath"] = Value::String(format!("spec.containers{{{container}}}"));
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": format!("{}.{:x}{index:02x}", pod.name, event.first.at.as_nanosecond()),
+            "namespace": pod.namespace,
+            "creationTimestamp": whole_seconds(event.first.at),
+        },
+        "involvedObject": involved,
+        "type": if event.first.warning { "Warning" } else { "Normal" },
+        "reason": event.first.reason,
+        "message": event.first.message,
+        "count": event.count,
+        "firstTimestamp": whole_seconds(event.first.at),
+        "lastTimestamp": whole_seconds(event.last),
+        "source": { "component": component, "host": node },
+        "reportingComponent": component,
+        "reportingInstance": node,
+    })
+}
+
+/// A time as the API prints it: whole seconds, UTC.
+#[must_use]
+pub fn whole_seconds(time: Timestamp) -> String {
+    Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64, reason: &str, message: &str) -> Occurrence {
+        Occurrence {
+            at: Timestamp::from_second(second).unwrap(),
+            warning: false,
+            reason: reason.into(),
+            message: message.into(),
+            container: None,
+        }
+    }
+
+    #[test]
+    fn equal_events_are_counted_and_come_where_the_last_one_was() {
+        let folded = fold(vec![at(1, "BackOff", "x"), at(2, "Started", "c"), at(3, "BackOff", "x"), at(4, "BackOff", "y")]);
+        let seen: Vec<_> = folded.iter().map(|f| (f.first.reason.as_str(), f.count, f.last.as_second())).collect();
+        assert_eq!(seen, [("Started", 1, 2), ("BackOff", 2, 3), ("BackOff", 1, 4)]);
+    }
+
+    #[test]
+    fn a_journal_is_cut_before_it_fills_the_disk_and_stays_readable() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let mut journal = Journal::new(path.clone());
+        let long = "m".repeat(4000);
+        for second in 0..600 {
+            journal.append(&[at(second, "BackOff", &long)]);
+        }
+        assert!(fs::metadata(&path).unwrap().len() <= LIMIT);
+        let last = read(&path).pop().unwrap();
+        assert_eq!(last.at.as_second(), 599);
+    }
+
+    #[test]
+    fn an_unfinished_last_line_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        Journal::new(path.clone()).append(&[at(1, "A", "b")]);
+        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"at\":").unwrap();
+        assert_eq!(read(&path).len(), 1);
+    }
+}

@@ -1,0 +1,39 @@
+//! One more process in a running container: what `podbox exec` and exec probes have in common.
+
+use std::fs;
+use std::io;
+
+use runtime::plan::{ContainerPlan, ExecPlan, Identity, Leftovers};
+
+use crate::store::AttemptDir;
+
+/// Whether the process gets a pseudo terminal of the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Terminal {
+    /// Yes.
+    Wanted,
+    /// No: the caller's own streams.
+    None,
+}
+
+/// The plan to run `command` in an attempt as the container itself runs: its user, environment, working directory
+/// and capabilities.
+///
+/// # Errors
+/// If the attempt's own plan is gone, which means that the attempt is.
+pub fn plan(
+    dir: &AttemptDir,
+    target: Identity,
+    command: &[String],
+    terminal: Terminal,
+    leftovers: Leftovers,
+) -> io::Result<ExecPlan> {
+    let plan: ContainerPlan = serde_json::from_slice(&fs::read(dir.plan())?)?;
+    let linux = plan.spec.linux();
+    let cgroup = linux.as_ref().and_then(|linux| linux.cgroups_path().clone());
+    let seccomp = linux.as_ref().and_then(|linux| linux.seccomp().clone());
+    let mut process = plan.spec.process().clone().ok_or(io::ErrorKind::InvalidData)?;
+    process.set_args(Some(command.to_vec()));
+    process.set_terminal(Some(terminal == Terminal::Wanted));
+    Ok(ExecPlan { target, process, user: plan.user, cgroup, seccomp, leftovers })
+}

@@ -1,0 +1,231 @@
+//! (Pod, Container, Image, surroundings) → OCI runtime Spec. Pure: the same input gives the same Spec.
+
+mod expand;
+mod mounts;
+mod process;
+mod resources;
+mod security;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use oci_spec::runtime::{
+    Linux, LinuxBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, Process, ProcessBuilder,
+    RootBuilder, Spec, SpecBuilder, UserBuilder,
+};
+use runtime::plan::{GroupPolicy, UserSpec};
+
+use crate::image::Image;
+use crate::pod::{Container, Pod};
+use crate::store::AttemptDir;
+
+pub use expand::expand;
+pub use resources::{container_path, pod_limits, pod_path};
+
+/// What a Spec depends on beside the Pod: the host, the sandbox and where volumes lie.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The host's name: `spec.nodeName`.
+    pub node_name: String,
+    /// The host's addresses, primary first.
+    pub host_ips: Vec<IpAddr>,
+    /// The pod's addresses, primary first.
+    pub pod_ips: Vec<IpAddr>,
+    /// All the host's processors, in thousandths.
+    pub node_cpu_milli: u64,
+    /// All the host's memory.
+    pub node_memory_bytes: u64,
+    /// The size of the file system that volumes lie on.
+    pub node_storage_bytes: u64,
+    /// Pinned namespaces: `net`, `ipc`, `uts`, and `pid` if it is shared.
+    pub namespaces: PathBuf,
+    /// The pod's /dev/shm.
+    pub shm: PathBuf,
+    /// hosts, hostname, resolv.conf.
+    pub etc: PathBuf,
+    /// The host's directory or file behind each volume mount of the container, in the order of its mounts.
+    pub volumes: Vec<PathBuf>,
+}
+
+/// Why a Spec cannot be made: the kubelet's CreateContainerConfigError.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Neither the manifest nor the image names a program.
+    #[error("no command specified")]
+    NoCommand,
+    /// `runAsNonRoot` and user 0.
+    #[error("container's runAsUser breaks non-root policy (pod: \"{pod}\", container: {container})")]
+    RootAsked {
+        /// `name_namespace(uid)`
+        pod: String,
+        /// The container's name.
+        container: String,
+    },
+    /// `runAsNonRoot` and an image that runs as root.
+    #[error("container has runAsNonRoot and image will run as root (pod: \"{pod}\", container: {container})")]
+    RootByImage {
+        /// `name_namespace(uid)`
+        pod: String,
+        /// The container's name.
+        container: String,
+    },
+    /// `runAsNonRoot` and an image whose user has only a name.
+    #[error(
+        "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root (pod: \"{pod}\", container: {container})"
+    )]
+    NameByImage {
+        /// The image's user.
+        user: String,
+        /// `name_namespace(uid)`
+        pod: String,
+        /// The container's name.
+        container: String,
+    },
+    /// The builder refused.
+    #[error("make the runtime spec: {0}")]
+    Spec(String),
+}
+
+/// One container's Spec and user.
+#[derive(Clone, Debug)]
+pub struct ContainerSpec {
+    /// The Spec.
+    pub spec: Spec,
+    /// The user, to be looked up in the image's own passwd file.
+    pub user: UserSpec,
+}
+
+/// The Spec of one attempt of a container.
+///
+/// # Errors
+/// [`ConfigError`] when the Pod and the image do not make a runnable container together.
+pub fn container(
+    pod: &Pod,
+    container: &Container,
+    image: &Image,
+    attempt: (u32, &AttemptDir),
+    around: &Surroundings,
+) -> Result<ContainerSpec, ConfigError> {
+    check_non_root(pod, container, image)?;
+    let (number, dir) = attempt;
+    let spec = SpecBuilder::default()
+        .version("1.2.0")
+        .root(
+            RootBuilder::default()
+                .path("rootfs")
+                .readonly(container.security.read_only_root)
+                .build()
+                .map_err(spec_error)?,
+        )
+        .mounts(mounts::of(pod, container, dir, around))
+        .process(process_of(pod, container, image, around)?)
+        .linux(linux_of(pod, container, number, around).map_err(spec_error)?)
+        .build()
+        .map_err(spec_error)?;
+    Ok(ContainerSpec { spec, user: user_of(pod, container, image) })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
+fn spec_error(error: oci_spec::OciSpecError) -> ConfigError {
+    ConfigError::Spec(error.to_string())
+}
+
+fn check_non_root(pod: &Pod, container: &Container, image: &Image) -> Result<(), ConfigError> {
+    if !container.security.run_as_non_root {
+        return Ok(());
+    }
+    let place = format!("{}_{}({})", pod.name, pod.namespace, pod.uid);
+    let name = container.name.clone();
+    if let Some(uid) = container.security.run_as_user {
+        return if uid == 0 { Err(ConfigError::RootAsked { pod: place, container: name }) } else { Ok(()) };
+    }
+    let user = image.config.user.as_deref().unwrap_or_default().split(':').next().unwrap_or_default();
+    match user.parse::<u32>() {
+        Ok(0) => Err(ConfigError::RootByImage { pod: place, container: name }),
+        Ok(_) => Ok(()),
+        Err(_) if user.is_empty() => Err(ConfigError::RootByImage { pod: place, container: name }),
+        Err(_) => Err(ConfigError::NameByImage { user: user.to_owned(), pod: place, container: name }),
+    }
+}
+
+fn user_of(pod: &Pod, container: &Container, image: &Image) -> UserSpec {
+    UserSpec {
+        image: image.config.user.clone().unwrap_or_default(),
+        run_as_user: container.security.run_as_user,
+        run_as_group: container.security.run_as_group,
+        supplementary: pod.security.supplemental_groups.clone(),
+        policy: if pod.security.strict_groups { GroupPolicy::Strict } else { GroupPolicy::Merge },
+    }
+}
+
+fn process_of(
+    pod: &Pod,
+    container: &Container,
+    image: &Image,
+    around: &Surroundings,
+) -> Result<Process, ConfigError> {
+    let env = process::environment(pod, container, &image.config, around);
+    let args = process::arguments(container, &image.config, &env);
+    if args.is_empty() {
+        return Err(ConfigError::NoCommand);
+    }
+    let asked = container.working_dir.as_deref().or(image.config.working_dir.as_deref());
+    let cwd = asked.filter(|dir| !dir.is_empty()).unwrap_or("/");
+    let security = &container.security;
+    ProcessBuilder::default()
+        .terminal(container.tty)
+        .user(UserBuilder::default().build().map_err(spec_error)?)
+        .args(args)
+        .env(env)
+        .cwd(cwd)
+        .capabilities(security::capabilities(security))
+        .rlimits(Vec::new())
+        .no_new_privileges(security.allow_privilege_escalation == Some(false))
+        .oom_score_adj(resources::oom_score_adj(
+            pod.qos,
+            container.resources.memory_request_bytes,
+            around.node_memory_bytes,
+        ))
+        .build()
+        .map_err(spec_error)
+}
+
+fn linux_of(
+    pod: &Pod,
+    container: &Container,
+    attempt: u32,
+    around: &Surroundings,
+) -> Result<Linux, oci_spec::OciSpecError> {
+    let privileged = container.security.privileged;
+    let list = |paths: &[&str]| paths.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
+    LinuxBuilder::default()
+        .namespaces(namespaces(pod, around)?)
+        .resources(resources::container_limits(&container.resources))
+        .cgroups_path(container_path(pod, &container.name, attempt))
+        .masked_paths(if privileged { Vec::new() } else { list(&security::MASKED) })
+        .readonly_paths(if privileged { Vec::new() } else { list(&security::READONLY) })
+        .build()
+}
+
+/// Own mount and cgroup namespace always; the pod's net, ipc and uts unless they are the host's; a PID namespace of
+/// its own unless the pod shares one or uses the host's.
+fn namespaces(pod: &Pod, around: &Surroundings) -> Result<Vec<LinuxNamespace>, oci_spec::OciSpecError> {
+    let own = |kind| LinuxNamespaceBuilder::default().typ(kind).build();
+    let pinned = |kind, name: &str| {
+        LinuxNamespaceBuilder::default().typ(kind).path(around.namespaces.join(name)).build()
+    };
+    let mut list = vec![own(LinuxNamespaceType::Mount)?, own(LinuxNamespaceType::Cgroup)?];
+    if !pod.host.network {
+        list.push(pinned(LinuxNamespaceType::Network, "net")?);
+        list.push(pinned(LinuxNamespaceType::Uts, "uts")?);
+    }
+    if !pod.host.ipc {
+        list.push(pinned(LinuxNamespaceType::Ipc, "ipc")?);
+    }
+    if pod.share_process_namespace {
+        list.push(pinned(LinuxNamespaceType::Pid, "pid")?);
+    } else if !pod.host.pid {
+        list.push(own(LinuxNamespaceType::Pid)?);
+    }
+    Ok(list)
+}

@@ -1,0 +1,118 @@
+//! cgroup paths and limits, and the order in which the kernel kills for memory: a kubelet's arithmetic.
+//!
+//! Source: kubelet `cm/helpers_linux.go`, `qos/policy.go`.
+
+use std::path::PathBuf;
+
+use oci_spec::runtime::{
+    LinuxCpuBuilder, LinuxMemoryBuilder, LinuxResources, LinuxResourcesBuilder,
+};
+
+use crate::pod::{Pod, QosClass, Resources};
+
+const PERIOD_US: u64 = 100_000;
+const MIN_QUOTA_US: u64 = 1_000;
+const MIN_SHARES: u64 = 2;
+const MAX_SHARES: u64 = 262_144;
+
+/// The pod's cgroup: Guaranteed pods lie at the top, the others below their class.
+#[must_use]
+pub fn pod_path(pod: &Pod) -> PathBuf {
+    let class = match pod.qos {
+        QosClass::Guaranteed => "/podbox",
+        QosClass::Burstable => "/podbox/burstable",
+        QosClass::BestEffort => "/podbox/besteffort",
+    };
+    PathBuf::from(class).join(format!("pod{}", pod.uid))
+}
+
+/// The cgroup of one attempt of one container.
+#[must_use]
+pub fn container_path(pod: &Pod, container: &str, attempt: u32) -> PathBuf {
+    pod_path(pod).join(format!("{container}-{attempt}"))
+}
+
+/// A container's limits.
+pub(super) fn container_limits(resources: &Resources) -> LinuxResources {
+    limits(
+        resources.cpu_request_milli.or(resources.cpu_limit_milli).unwrap_or(0),
+        resources.cpu_limit_milli,
+        resources.memory_limit_bytes,
+    )
+}
+
+/// The limits of the cgroup around all containers: requests are summed, a limit is set only if every container
+/// has one.
+#[must_use]
+pub fn pod_limits(pod: &Pod) -> LinuxResources {
+    let each = || pod.containers.iter().map(|container| &container.resources);
+    let request = each().map(|resources| resources.cpu_request_milli.or(resources.cpu_limit_milli).unwrap_or(0)).sum();
+    let cpu = each().map(|resources| resources.cpu_limit_milli).sum::<Option<u64>>();
+    let memory = each().map(|resources| resources.memory_limit_bytes).sum::<Option<u64>>();
+    limits(request, cpu, memory)
+}
+
+fn limits(request_milli: u64, limit_milli: Option<u64>, memory_bytes: Option<u64>) -> LinuxResources {
+    let shares = (request_milli * 1024 / 1000).clamp(MIN_SHARES, MAX_SHARES);
+    let mut cpu = LinuxCpuBuilder::default().shares(shares);
+    if let Some(limit) = limit_milli {
+        let quota = (limit * PERIOD_US / 1000).max(MIN_QUOTA_US);
+        cpu = cpu.quota(i64::try_from(quota).unwrap_or(i64::MAX)).period(PERIOD_US);
+    }
+    let mut resources = LinuxResourcesBuilder::default();
+    if let Ok(cpu) = cpu.build() {
+        resources = resources.cpu(cpu);
+    }
+    if let Some(bytes) = memory_bytes {
+        let memory = LinuxMemoryBuilder::default().limit(i64::try_from(bytes).unwrap_or(i64::MAX)).build();
+        if let Ok(memory) = memory {
+            resources = resources.memory(memory);
+        }
+    }
+    resources.build().unwrap_or_default()
+}
+
+/// `oom_score_adj`: the smaller, the later the kernel kills it.
+pub(super) fn oom_score_adj(class: QosClass, memory_request_bytes: Option<u64>, node_memory_bytes: u64) -> i32 {
+    match class {
+        QosClass::Guaranteed => -997,
+        QosClass::BestEffort => 1000,
+        QosClass::Burstable => {
+            let request = u128::from(memory_request_bytes.unwrap_or(0));
+            let share = 1000 * request / u128::from(node_memory_bytes.max(1));
+            let adjust = 1000 - i32::try_from(share.min(1000)).unwrap_or(1000);
+            if adjust == 1000 { 999 } else { adjust.max(3) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_and_quota_follow_requests_and_limits() {
+        for (request, limit, shares, quota) in [
+            (0, None, 2, None),
+            (500, None, 512, None),
+            (1, None, 2, None),
+            (2000, Some(250), 2048, Some(25_000)),
+            (0, Some(1), 2, Some(1_000)),
+        ] {
+            let resources = limits(request, limit, None);
+            let cpu = resources.cpu().clone().unwrap();
+            assert_eq!(cpu.shares(), Some(shares));
+            assert_eq!(cpu.quota(), quota);
+        }
+    }
+
+    #[test]
+    fn oom_scores_follow_the_class_and_the_request() {
+        let gib = 1 << 30;
+        assert_eq!(oom_score_adj(QosClass::Guaranteed, Some(1), gib), -997);
+        assert_eq!(oom_score_adj(QosClass::BestEffort, None, gib), 1000);
+        assert_eq!(oom_score_adj(QosClass::Burstable, None, gib), 999);
+        assert_eq!(oom_score_adj(QosClass::Burstable, Some(gib / 4), gib), 750);
+        assert_eq!(oom_score_adj(QosClass::Burstable, Some(gib), gib), 3);
+    }
+}

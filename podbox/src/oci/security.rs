@@ -1,0 +1,150 @@
+//! What a container may do: capabilities, and the parts of /proc and /sys that are hidden from it.
+
+use std::collections::HashSet;
+
+use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, LinuxCapabilitiesBuilder};
+
+use crate::pod::ContainerSecurity;
+
+/// containerd's default set without MKNOD: podbox has no device filter, so a container that could make device
+/// nodes could reach the host's disks.
+const DEFAULT: [Capability; 13] = [
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::Fsetid,
+    Capability::Fowner,
+    Capability::NetRaw,
+    Capability::Setgid,
+    Capability::Setuid,
+    Capability::Setfcap,
+    Capability::Setpcap,
+    Capability::NetBindService,
+    Capability::SysChroot,
+    Capability::Kill,
+    Capability::AuditWrite,
+];
+
+const ALL: [Capability; 41] = [
+    Capability::AuditControl,
+    Capability::AuditRead,
+    Capability::AuditWrite,
+    Capability::BlockSuspend,
+    Capability::Bpf,
+    Capability::CheckpointRestore,
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::DacReadSearch,
+    Capability::Fowner,
+    Capability::Fsetid,
+    Capability::IpcLock,
+    Capability::IpcOwner,
+    Capability::Kill,
+    Capability::Lease,
+    Capability::LinuxImmutable,
+    Capability::MacAdmin,
+    Capability::MacOverride,
+    Capability::Mknod,
+    Capability::NetAdmin,
+    Capability::NetBindService,
+    Capability::NetBroadcast,
+    Capability::NetRaw,
+    Capability::Perfmon,
+    Capability::Setfcap,
+    Capability::Setgid,
+    Capability::Setpcap,
+    Capability::Setuid,
+    Capability::SysAdmin,
+    Capability::SysBoot,
+    Capability::SysChroot,
+    Capability::SysModule,
+    Capability::SysNice,
+    Capability::SysPacct,
+    Capability::SysPtrace,
+    Capability::SysRawio,
+    Capability::SysResource,
+    Capability::SysTime,
+    Capability::SysTtyConfig,
+    Capability::Syslog,
+    Capability::WakeAlarm,
+];
+
+/// containerd's and the kubelet's list.
+pub(super) const MASKED: [&str; 11] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+
+/// containerd's and the kubelet's list.
+pub(super) const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// The five sets. Drops come before additions, so `drop: [ALL], add: [NET_ADMIN]` leaves one; inheritable and
+/// ambient are empty, as with containerd (CVE-2022-24769).
+pub(super) fn capabilities(security: &ContainerSecurity) -> LinuxCapabilities {
+    let mut set: Capabilities =
+        if security.privileged { ALL.into_iter().collect() } else { DEFAULT.into_iter().collect() };
+    apply(&security.drop_capabilities, |capability| {
+        set.remove(&capability);
+    });
+    apply(&security.add_capabilities, |capability| {
+        set.insert(capability);
+    });
+    LinuxCapabilitiesBuilder::default()
+        .bounding(set.clone())
+        .effective(set.clone())
+        .permitted(set)
+        .inheritable(HashSet::new())
+        .ambient(HashSet::new())
+        .build()
+        .unwrap_or_default()
+}
+
+fn apply(names: &[String], mut change: impl FnMut(Capability)) {
+    for name in names {
+        if name == "ALL" {
+            ALL.into_iter().for_each(&mut change);
+        } else if let Some(known) = ALL.into_iter().find(|known| same(known, name)) {
+            change(known);
+        }
+    }
+}
+
+fn same(known: &Capability, name: &str) -> bool {
+    known.to_string().trim_start_matches("CAP_").eq_ignore_ascii_case(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounding(add: &[&str], drop: &[&str]) -> Capabilities {
+        let security = ContainerSecurity {
+            add_capabilities: add.iter().map(|&name| name.to_owned()).collect(),
+            drop_capabilities: drop.iter().map(|&name| name.to_owned()).collect(),
+            ..ContainerSecurity::default()
+        };
+        capabilities(&security).bounding().clone().unwrap_or_default()
+    }
+
+    #[test]
+    fn the_default_set_has_no_mknod() {
+        let set = bounding(&[], &[]);
+        assert_eq!(set.len(), 13);
+        assert!(!set.contains(&Capability::Mknod));
+    }
+
+    #[test]
+    fn drops_come_before_additions() {
+        assert_eq!(bounding(&["NET_ADMIN"], &["ALL"]), HashSet::from([Capability::NetAdmin]));
+        assert!(!bounding(&[], &["CHOWN"]).contains(&Capability::Chown));
+        assert_eq!(bounding(&["ALL"], &[]).len(), ALL.len());
+    }
+}

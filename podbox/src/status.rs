@@ -1,0 +1,162 @@
+//! What is known of a pod, as a kubelet reports it: [`Memory`] → v1.PodStatus. Pure.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP,
+    PodCondition, PodIP, PodStatus,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::pod::{Pod, QosClass};
+use crate::supervisor::machine::{
+    Exit, Memory, ProcessId, Record, State, Terminated, is_ready, phase,
+};
+
+/// The status of a pod on a host with the given addresses (primary first).
+#[must_use]
+pub fn render(pod: &Pod, memory: &Memory, host_ips: &[IpAddr]) -> PodStatus {
+    let ips = memory.sandbox.facts().map(|facts| facts.ips.as_slice()).unwrap_or_default();
+    PodStatus {
+        phase: Some(phase(pod, memory).name().to_owned()),
+        conditions: Some(memory.conditions.iter().map(condition).collect()),
+        host_ip: host_ips.first().map(ToString::to_string),
+        host_ips: some_if_any(host_ips.iter().map(|ip| HostIP { ip: ip.to_string() }).collect()),
+        pod_ip: ips.first().map(ToString::to_string),
+        pod_ips: some_if_any(ips.iter().map(|ip| PodIP { ip: ip.to_string() }).collect()),
+        start_time: Some(Time(whole_second(memory.accepted))),
+        qos_class: Some(qos(pod.qos).to_owned()),
+        container_statuses: Some(
+            memory.containers.iter().map(|record| container(pod, record)).collect(),
+        ),
+        ..PodStatus::default()
+    }
+}
+
+/// `status.qosClass`.
+#[must_use]
+pub fn qos(class: QosClass) -> &'static str {
+    match class {
+        QosClass::Guaranteed => "Guaranteed",
+        QosClass::Burstable => "Burstable",
+        QosClass::BestEffort => "BestEffort",
+    }
+}
+
+/// `containerID` of one attempt: stable, and different for every attempt.
+#[must_use]
+pub fn container_id(pod: &Pod, record: &Record, attempt: u32) -> String {
+    format!("podbox://{}/{}/{attempt}", pod.uid, record.name)
+}
+
+fn some_if_any<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+fn condition(condition: &crate::supervisor::machine::Condition) -> PodCondition {
+    PodCondition {
+        type_: condition.kind.clone(),
+        status: if condition.status { "True" } else { "False" }.to_owned(),
+        last_transition_time: Some(Time(whole_second(condition.since))),
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+        ..PodCondition::default()
+    }
+}
+
+fn container(pod: &Pod, record: &Record) -> ContainerStatus {
+    let (state, last) = states(pod, record);
+    let spec_image = pod.containers.iter().find(|container| container.name == record.name);
+    let started = match &record.state {
+        State::Running(run) | State::Stopping { run, .. } => run.started,
+        _ => false,
+    };
+    let shown_attempt = attempt_on_show(record);
+    ContainerStatus {
+        name: record.name.clone(),
+        image: match &record.image {
+            Some(image) => image.reference.clone(),
+            None => spec_image.map(|container| container.image.clone()).unwrap_or_default(),
+        },
+        image_id: record.image.as_ref().map(|image| image.id.clone()).unwrap_or_default(),
+        container_id: shown_attempt.map(|attempt| container_id(pod, record, attempt)),
+        restart_count: i32::try_from(shown_attempt.unwrap_or(0)).unwrap_or(i32::MAX),
+        ready: is_ready(record),
+        started: Some(started),
+        state: Some(state),
+        last_state: last.or_else(|| Some(ContainerState::default())),
+        ..ContainerStatus::default()
+    }
+}
+
+/// The attempt that a kubelet would show: the newest that was created.
+fn attempt_on_show(record: &Record) -> Option<u32> {
+    match &record.state {
+        State::Waiting { .. } | State::Pulling | State::Pulled | State::Creating => {
+            record.last.as_ref().map(|last| last.attempt)
+        }
+        State::Created { .. } | State::Running(_) | State::Stopping { .. } | State::Exited(_) => {
+            Some(record.attempt)
+        }
+    }
+}
+
+fn states(pod: &Pod, record: &Record) -> (ContainerState, Option<ContainerState>) {
+    let last = record.last.as_ref().map(|last| terminated(pod, record, last));
+    let state = match &record.state {
+        State::Waiting { .. } | State::Pulling | State::Pulled | State::Creating | State::Created { .. } => {
+            waiting(record)
+        }
+        State::Running(run) | State::Stopping { run, .. } => ContainerState {
+            running: Some(ContainerStateRunning { started_at: Some(Time(whole_second(run.since.wall))) }),
+            ..ContainerState::default()
+        },
+        State::Exited(end) => terminated(pod, record, end),
+    };
+    (state, last)
+}
+
+fn waiting(record: &Record) -> ContainerState {
+    let (reason, message) = match &record.why {
+        Some(why) => (why.reason.clone(), Some(why.message.clone())),
+        None => ("ContainerCreating".to_owned(), None),
+    };
+    ContainerState {
+        waiting: Some(ContainerStateWaiting { reason: Some(reason), message }),
+        ..ContainerState::default()
+    }
+}
+
+fn terminated(pod: &Pod, record: &Record, end: &Terminated) -> ContainerState {
+    let signal = match end.exit {
+        Exit::Signal(signal) => Some(signal),
+        Exit::Code(_) | Exit::Unknown => None,
+    };
+    ContainerState {
+        terminated: Some(ContainerStateTerminated {
+            container_id: Some(container_id(pod, record, end.attempt)),
+            exit_code: end.exit.code(),
+            signal,
+            reason: Some(end.reason.clone()),
+            message: end.message.clone(),
+            started_at: end.started.map(|time| Time(whole_second(time))),
+            finished_at: Some(Time(whole_second(end.ended.wall))),
+        }),
+        ..ContainerState::default()
+    }
+}
+
+/// The first process of a container that has one.
+#[must_use]
+pub fn process(record: &Record) -> Option<ProcessId> {
+    match &record.state {
+        State::Created { process } => Some(*process),
+        State::Running(run) | State::Stopping { run, .. } => Some(run.process),
+        State::Waiting { .. } | State::Pulling | State::Pulled | State::Creating | State::Exited(_) => None,
+    }
+}

@@ -1,0 +1,197 @@
+//! The directories of one pod, and of one attempt of one container.
+
+use std::path::{Path, PathBuf};
+
+use super::Store;
+
+/// Names every file of one pod. Cheap: it only joins paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodDir {
+    run: PathBuf,
+    data: PathBuf,
+    logs: PathBuf,
+}
+
+impl PodDir {
+    pub(super) fn new(store: &Store, uid: &str) -> PodDir {
+        PodDir {
+            run: store.run.join("pods").join(uid),
+            data: store.data.join("pods").join(uid),
+            logs: store.logs.clone(),
+        }
+    }
+
+    /// The directory under the run directory; the guardian is told nothing else.
+    #[must_use]
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// The directory that survives a reboot.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The validated Pod. Writer: `up`.
+    #[must_use]
+    pub fn pod(&self) -> PathBuf {
+        self.data.join("pod.json")
+    }
+
+    /// The v1 Pod as the API server would have stored it, without status. Writer: `up`.
+    #[must_use]
+    pub fn object(&self) -> PathBuf {
+        self.data.join("object.json")
+    }
+
+    /// Settings of the podbox that started the pod. Writer: `up`.
+    #[must_use]
+    pub fn context(run: &Path) -> PathBuf {
+        run.join("context.json")
+    }
+
+    /// Held while a guardian lives.
+    #[must_use]
+    pub fn guardian_lock(&self) -> PathBuf {
+        self.run.join("guardian.lock")
+    }
+
+    /// Held while a supervisor lives.
+    #[must_use]
+    pub fn supervisor_lock(&self) -> PathBuf {
+        self.run.join("supervisor.lock")
+    }
+
+    /// What guardian and supervisor have to say that is not the pod's business.
+    #[must_use]
+    pub fn supervisor_log(&self) -> PathBuf {
+        self.run.join("supervisor.log")
+    }
+
+    /// The supervisor's socket.
+    #[must_use]
+    pub fn control(&self) -> PathBuf {
+        self.run.join("control.sock")
+    }
+
+    /// The machine's state. Writer: supervisor.
+    #[must_use]
+    pub fn machine(&self) -> PathBuf {
+        self.run.join("machine.json")
+    }
+
+    /// v1.PodStatus. Writer: supervisor.
+    #[must_use]
+    pub fn status(&self) -> PathBuf {
+        self.run.join("status.json")
+    }
+
+    /// Events, a line each. Writer: supervisor.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.run.join("events.jsonl")
+    }
+
+    /// Steps taken, a line each. Writer: supervisor.
+    #[must_use]
+    pub fn trace(&self) -> PathBuf {
+        self.run.join("trace.jsonl")
+    }
+
+    /// Deaths, a file each. Writer: guardian; the supervisor deletes.
+    #[must_use]
+    pub fn exits(&self) -> PathBuf {
+        self.run.join("exits")
+    }
+
+    /// Pinned namespaces.
+    #[must_use]
+    pub fn namespaces(&self) -> PathBuf {
+        self.run.join("ns")
+    }
+
+    /// The pod's /dev/shm.
+    #[must_use]
+    pub fn shm(&self) -> PathBuf {
+        self.run.join("shm")
+    }
+
+    /// hosts, hostname and resolv.conf as the containers see them.
+    #[must_use]
+    pub fn etc(&self) -> PathBuf {
+        self.run.join("etc")
+    }
+
+    /// All attempts of all containers.
+    #[must_use]
+    pub fn containers(&self) -> PathBuf {
+        self.run.join("containers")
+    }
+
+    /// One attempt of one container.
+    #[must_use]
+    pub fn attempt(&self, container: &str, number: u32) -> AttemptDir {
+        AttemptDir(self.containers().join(container).join(number.to_string()))
+    }
+
+    /// One volume's directory.
+    #[must_use]
+    pub fn volume(&self, name: &str) -> PathBuf {
+        self.data.join("volumes").join(name)
+    }
+
+    /// The pod's log directory, named as a kubelet names it.
+    #[must_use]
+    pub fn logs(&self, namespace: &str, name: &str, uid: &str) -> PathBuf {
+        self.logs.join(format!("{namespace}_{name}_{uid}"))
+    }
+}
+
+/// Names every file of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptDir(PathBuf);
+
+impl AttemptDir {
+    /// The directory itself; also where the overlay's upper and work directories are made.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The process's standard input, where the container asks for one.
+    #[must_use]
+    pub fn stdin(&self) -> PathBuf {
+        self.0.join("stdin")
+    }
+
+    /// The process's standard output.
+    #[must_use]
+    pub fn stdout(&self) -> PathBuf {
+        self.0.join("stdout")
+    }
+
+    /// The process's standard error.
+    #[must_use]
+    pub fn stderr(&self) -> PathBuf {
+        self.0.join("stderr")
+    }
+
+    /// Takes size changes of the terminal.
+    #[must_use]
+    pub fn console(&self) -> PathBuf {
+        self.0.join("console")
+    }
+
+    /// The plan that the attempt was made from. Writer: supervisor.
+    #[must_use]
+    pub fn plan(&self) -> PathBuf {
+        self.0.join("plan.json")
+    }
+
+    /// The file behind terminationMessagePath.
+    #[must_use]
+    pub fn termination_message(&self) -> PathBuf {
+        self.0.join("termination-log")
+    }
+}

@@ -1,0 +1,85 @@
+//! Taking up a pod that another supervisor has left.
+//!
+//! What it wrote down is compared with what is there, and every difference becomes an ordinary event. Containers
+//! that run are watched again: same output files, same probes, with what was known of them.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use jiff::Timestamp;
+use runtime::process::Process;
+
+use super::container;
+use super::effects::Effects;
+use super::exits::Death;
+use super::machine::{Event, Exit, Index, Memory, ProcessId, Record, Run, State};
+use super::world::Message;
+
+/// Looks at every container that had a process.
+pub(super) fn adopt(effects: &mut Effects, memory: &Memory) {
+    for (index, record) in memory.containers.iter().enumerate() {
+        match &record.state {
+            State::Created { process } => adopt_at_gate(effects, record, index, *process),
+            State::Running(run) => {
+                watch(effects, record, index, run.process);
+                adopt_probes(effects, memory, index, run);
+            }
+            State::Stopping { run, .. } => watch(effects, record, index, run.process),
+            State::Waiting { .. } | State::Pulling | State::Pulled | State::Creating | State::Exited(_) => {}
+        }
+    }
+}
+
+/// Its gate was held by the supervisor that is gone. Either it had passed, and runs; or it leaves, and is made
+/// again.
+fn adopt_at_gate(effects: &mut Effects, record: &Record, index: Index, process: ProcessId) {
+    let alive = Process::open(process).ok().flatten().filter(Process::is_alive);
+    match alive {
+        Some(_) if !is_podbox(process.pid) => {
+            watch(effects, record, index, process);
+            effects.world.event(Event::Started(index));
+        }
+        Some(waiting) => {
+            // It leaves by itself when it reads the end of file; this is only faster.
+            let _ = waiting.signal(libc::SIGKILL);
+            effects.world.event(Event::GateClosed(index));
+        }
+        None => effects.world.event(Event::GateClosed(index)),
+    }
+}
+
+/// Whether the process still is podbox itself.
+fn is_podbox(pid: i32) -> bool {
+    let file = |path: String| fs::metadata(path).map(|data| (data.dev(), data.ino())).ok();
+    file(format!("/proc/{pid}/exe")) == file("/proc/self/exe".to_owned())
+}
+
+fn watch(effects: &mut Effects, record: &Record, index: Index, process: ProcessId) {
+    let live = &mut effects.live[index];
+    live.outcome_known = true;
+    match container::reopen(&effects.world, index, record.attempt) {
+        Ok(output) => live.output = Some(output),
+        Err(error) => eprintln!("supervisor: read the output of {} again: {error}", record.name),
+    }
+    let alive = Process::open(process).ok().flatten().is_some_and(|process| process.is_alive());
+    if alive {
+        effects.set_alarm(process);
+        return;
+    }
+    let recorded = effects.world.dir.exits().join(format!("{}.{}", process.pid, process.start));
+    if !recorded.exists() {
+        // Guardian and supervisor were gone at once: nobody saw how it ended.
+        let death = Death { process, exit: Exit::Unknown, at: Timestamp::now() };
+        effects.world.send(Message::Death(death));
+    }
+}
+
+fn adopt_probes(effects: &mut Effects, memory: &Memory, index: Index, run: &Run) {
+    let container = &effects.world.pod.containers[index];
+    if container.liveness.is_none() && container.readiness.is_none() && container.startup.is_none() {
+        return;
+    }
+    let facts = memory.sandbox.facts().cloned().unwrap_or_default();
+    let workers = effects.workers(&memory.containers[index], run, &facts, index);
+    effects.adopt_workers(index, workers);
+}

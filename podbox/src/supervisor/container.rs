@@ -1,0 +1,255 @@
+//! One attempt of one container: set it up, let it go, tell what came of it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::sys::stat::Mode;
+use runtime::launch::StageKind;
+use runtime::plan::{ContainerPlan, FromStage, Rootfs, Stdio};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
+
+use crate::image::Image;
+use crate::logs::Stream;
+use crate::logs::writer::{Limits, LogWriter};
+use crate::node;
+use crate::oci::{self, Surroundings};
+use crate::pod::{Container, Pod};
+use crate::report;
+use crate::store::{AttemptDir, PodDir, write_atomic};
+use crate::volumes;
+
+use super::machine::{Event, Failure, Index, SandboxFacts};
+use super::output::Output;
+use super::sandbox::lines;
+use super::stages::{Conversation, StageError};
+use super::world::{Message, World};
+
+/// What may be read of a termination message, as a kubelet reads it.
+const MESSAGE_LIMIT: usize = 4096;
+
+/// Everything an attempt is made from.
+pub(super) struct Order {
+    pub(super) index: Index,
+    pub(super) attempt: u32,
+    pub(super) sandbox: SandboxFacts,
+    /// Comes when the attempt may run; dropped when it may not.
+    pub(super) go: oneshot::Receiver<()>,
+}
+
+/// The attempt's directories and FIFOs, and the readers behind them.
+pub(super) fn prepare(world: &World, index: Index, attempt: u32) -> Result<Output, Failure> {
+    let container = &world.pod.containers[index];
+    let dir = world.dir.attempt(&container.name, attempt);
+    let made = make_files(container, &dir).and_then(|()| open_log(world, container, attempt));
+    made.and_then(|log| {
+        let (stdout, stderr) = (dir.stdout(), dir.stderr());
+        let mut streams: Vec<(Stream, &Path)> = vec![(Stream::Stdout, &stdout)];
+        if !container.tty {
+            streams.push((Stream::Stderr, &stderr));
+        }
+        Output::start(&streams, log)
+    })
+    .map_err(|error| Failure {
+        reason: "CreateContainerError".to_owned(),
+        message: format!("prepare {}: {}", dir.path().display(), report::chain(&error)),
+    })
+}
+
+/// The readers of an attempt that another supervisor has started.
+pub(super) fn reopen(world: &World, index: Index, attempt: u32) -> io::Result<Output> {
+    let container = &world.pod.containers[index];
+    let dir = world.dir.attempt(&container.name, attempt);
+    let log = open_log(world, container, attempt)?;
+    let (stdout, stderr) = (dir.stdout(), dir.stderr());
+    let mut streams: Vec<(Stream, &Path)> = vec![(Stream::Stdout, &stdout)];
+    if !container.tty {
+        streams.push((Stream::Stderr, &stderr));
+    }
+    Output::start(&streams, log)
+}
+
+fn make_files(container: &Container, dir: &AttemptDir) -> io::Result<()> {
+    // What a set-up that failed half-way has left would be mistaken for this attempt's.
+    crate::store::remove(dir.path()).map_err(io::Error::other)?;
+    fs::create_dir_all(dir.path())?;
+    let private = Mode::from_bits_truncate(0o600);
+    nix::unistd::mkfifo(&dir.stdout(), private)?;
+    if container.tty {
+        nix::unistd::mkfifo(&dir.console(), private)?;
+    } else {
+        nix::unistd::mkfifo(&dir.stderr(), private)?;
+    }
+    if container.stdin {
+        nix::unistd::mkfifo(&dir.stdin(), private)?;
+    }
+    let message = dir.termination_message();
+    fs::write(&message, "")?;
+    // A container that is not root writes it too.
+    fs::set_permissions(&message, fs::Permissions::from_mode(0o666))
+}
+
+fn open_log(world: &World, container: &Container, attempt: u32) -> io::Result<LogWriter> {
+    let pod = &world.pod;
+    let dir = world.dir.logs(&pod.namespace, &pod.name, &pod.uid).join(&container.name);
+    if let Some(dead) = attempt.checked_sub(2) {
+        // One dead run's log is kept for `logs --previous`, as a kubelet keeps one dead container.
+        let _ = fs::remove_file(dir.join(format!("{dead}.log")));
+    }
+    LogWriter::open(dir.join(format!("{attempt}.log")), Limits::default()).map_err(io::Error::other)
+}
+
+/// Runs one attempt from its plan to the moment that its program runs, and tells the loop each step.
+pub(super) async fn run(world: Arc<World>, order: Order) {
+    let index = order.index;
+    if let Err(failure) = try_run(&world, order).await {
+        world.event(Event::CreateFailed(index, failure));
+    }
+}
+
+async fn try_run(world: &World, order: Order) -> Result<(), Failure> {
+    let Order { index, attempt, sandbox, go } = order;
+    let plan = plan_for(world, index, attempt, &sandbox)?;
+    let create_error =
+        |message: String| Failure { reason: "CreateContainerError".to_owned(), message };
+    // Written for those who run something beside it later: `podbox exec`, and exec probes.
+    let text = serde_json::to_vec(&plan).map_err(|error| create_error(error.to_string()))?;
+    write_atomic(&world.dir.attempt(&plan.name, attempt).plan(), &text)
+        .map_err(|error| create_error(report::chain(&error)))?;
+    let mut stage = Conversation::begin(&world.exe, StageKind::Container, &plan)
+        .map_err(|error| create_error(format!("start the container stage: {error}")))?;
+    let ready = stage.ready().await;
+    let ready = match ready {
+        Ok(ready) => ready,
+        Err(error) => {
+            stage.reap().await;
+            return Err(failure_of(error));
+        }
+    };
+    let actor = format!("container/{}", plan.name);
+    let steps = ready.trace.iter().map(|t| (&t.name, &t.command, t.micros));
+    world.send(Message::Trace(lines(&actor, steps)));
+    for note in ready.notes {
+        let note = super::machine::Note {
+            warning: true,
+            reason: "ContainerDegraded".to_owned(),
+            message: note,
+            container: Some(index),
+        };
+        world.event(Event::Told(note));
+    }
+    let Some(process) = ready.process else { return Err(create_error("the stage named no process".to_owned())) };
+    world.event(Event::Created(index, process));
+    if go.await.is_err() {
+        // The pod is ending: a closed gate makes the process leave.
+        stage.reap().await;
+        return Ok(());
+    }
+    let said = stage.socket.write_all(runtime::plan::GO.as_bytes()).await;
+    let outcome = match said {
+        Ok(()) => stage.answer().await,
+        Err(error) => Err(error),
+    };
+    let outcome = match outcome {
+        Ok(None) => Ok(()),
+        Ok(Some(FromStage::Failed(failure))) => Err(failure.text),
+        Ok(Some(_)) => Err("the gate answered out of turn".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    world.send(Message::Outcome(index, outcome));
+    stage.reap().await;
+    Ok(())
+}
+
+fn failure_of(error: StageError) -> Failure {
+    let message = report::chain(&error);
+    // A user, group or name that the image does not have is a mistake in the Pod, not in the runtime.
+    let reason = match &error {
+        StageError::Failed(failure) if failure.errno.is_none() && failure.text.contains("unable to find") => {
+            "CreateContainerConfigError"
+        }
+        StageError::Failed(_) | StageError::Talk(_) | StageError::Silent => "CreateContainerError",
+    };
+    Failure { reason: reason.to_owned(), message }
+}
+
+fn plan_for(
+    world: &World,
+    index: Index,
+    attempt: u32,
+    sandbox: &SandboxFacts,
+) -> Result<ContainerPlan, Failure> {
+    let container = &world.pod.containers[index];
+    let config_error =
+        |message: String| Failure { reason: "CreateContainerConfigError".to_owned(), message };
+    let image = world
+        .images
+        .lookup(&container.image)
+        .map_err(|error| config_error(report::chain(&error)))?
+        .ok_or_else(|| config_error(format!("image \"{}\" has been removed", container.image)))?;
+    let volumes = volumes::sources(&world.pod, container, &world.dir)
+        .map_err(|error| config_error(report::chain(&error)))?;
+    let around = Surroundings {
+        node_name: world.node_name.clone(),
+        host_ips: world.host_ips.clone(),
+        pod_ips: sandbox.ips.clone(),
+        node_cpu_milli: node::cpu_milli(),
+        node_memory_bytes: world.memory_bytes,
+        node_storage_bytes: node::storage_bytes(world.dir.data()),
+        volumes,
+        ..surroundings_of(&world.dir)
+    };
+    let dir = world.dir.attempt(&container.name, attempt);
+    plan(&world.pod, container, &image, (attempt, &dir), &around).map_err(|error| config_error(error.to_string()))
+}
+
+/// The part of the surroundings that only depends on where the pod lies.
+#[must_use]
+pub fn surroundings_of(dir: &PodDir) -> Surroundings {
+    Surroundings {
+        namespaces: dir.namespaces(),
+        shm: dir.shm(),
+        etc: dir.etc(),
+        ..Surroundings::default()
+    }
+}
+
+/// The plan of one attempt. Pure.
+///
+/// # Errors
+/// See [`oci::ConfigError`].
+pub fn plan(
+    pod: &Pod,
+    container: &Container,
+    image: &Image,
+    attempt: (u32, &AttemptDir),
+    around: &Surroundings,
+) -> Result<ContainerPlan, oci::ConfigError> {
+    let dir = attempt.1;
+    let made = oci::container(pod, container, image, attempt, around)?;
+    Ok(ContainerPlan {
+        name: container.name.clone(),
+        spec: made.spec,
+        rootfs: Rootfs::Overlay { lower: image.layers.clone(), scratch: dir.path().to_path_buf() },
+        stdio: Stdio {
+            stdin: container.stdin.then(|| dir.stdin()),
+            stdin_ends: container.stdin_once,
+            stdout: dir.stdout(),
+            stderr: dir.stderr(),
+            console: container.tty.then(|| dir.console()),
+        },
+        user: Some(made.user),
+    })
+}
+
+/// The termination message, cut as a kubelet cuts it; `None` if the container wrote none.
+pub(super) fn termination_message(dir: &AttemptDir) -> Option<String> {
+    use std::io::Read;
+    let file = fs::File::open(dir.termination_message()).ok()?;
+    let mut bytes = Vec::new();
+    file.take(MESSAGE_LIMIT as u64).read_to_end(&mut bytes).ok()?;
+    (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
+}

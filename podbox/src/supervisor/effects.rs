@@ -1,0 +1,355 @@
+//! Carrying the machine's actions out. What takes time runs as a task and comes back as an event.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::mem;
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nix::sys::signal::Signal;
+use runtime::cgroup::Cgroups;
+use runtime::process::Process;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::oneshot;
+
+use crate::events::{Journal, Occurrence};
+use crate::oci;
+use crate::report;
+use crate::status;
+use crate::store::{remove, write_atomic};
+use crate::volumes;
+
+use super::container::{self, Order};
+use super::exits::{self, Death};
+use super::machine::{
+    Action, Ending, Event, Exit, Index, Memory, Note, ProcessId, Record, Run, SandboxFacts, State, StopWith,
+};
+use super::output::Output;
+use super::probing::InContainer;
+use super::trace::{self, TraceLine};
+use super::world::{Message, World};
+use super::{images, sandbox};
+
+/// How long the files of a finished attempt stay: nobody should wait for their removal before its successor runs.
+const FORGET_AFTER: Duration = Duration::from_millis(50);
+
+/// Everything that is at hand for one attempt and cannot be written down.
+#[derive(Default)]
+pub(super) struct Live {
+    /// Opens the gate; dropping it closes the gate for ever.
+    go: Option<oneshot::Sender<()>>,
+    pub(super) output: Option<Output>,
+    workers: Option<probes::Workers>,
+    /// Whether it is known that the program runs, or does not.
+    pub(super) outcome_known: bool,
+    /// A death that was told before the outcome.
+    early_death: Option<Death>,
+}
+
+/// See the module.
+pub(super) struct Effects {
+    pub(super) world: Arc<World>,
+    pub(super) live: Vec<Live>,
+    journal: Journal,
+    notes: Vec<Occurrence>,
+    written_memory: Vec<u8>,
+    written_status: Vec<u8>,
+    errors: Vec<String>,
+}
+
+impl Effects {
+    pub(super) fn new(world: Arc<World>) -> Effects {
+        Effects {
+            live: world.pod.containers.iter().map(|_| Live::default()).collect(),
+            journal: Journal::new(world.dir.events()),
+            notes: Vec::new(),
+            written_memory: Vec::new(),
+            written_status: Vec::new(),
+            errors: Vec::new(),
+            world,
+        }
+    }
+
+    /// The one event that a scheduler would have made.
+    pub(super) fn scheduled(&mut self, at: Timestamp) {
+        let message =
+            format!("Successfully assigned {} to {}", self.world.pod_name(), self.world.node_name);
+        self.notes.push(Occurrence { at, warning: false, reason: "Scheduled".to_owned(), message, container: None });
+    }
+
+    /// Writes the memory down, if it has changed.
+    pub(super) fn persist(&mut self, memory: &Memory) -> io::Result<()> {
+        let text = serde_json::to_vec(memory)?;
+        if text != self.written_memory {
+            write_atomic(&self.world.dir.machine(), &text).map_err(|error| error.source)?;
+            self.written_memory = text;
+        }
+        Ok(())
+    }
+
+    /// Shows the world what is known, if it has changed. Readers only; a full disk must not stop the pod.
+    pub(super) fn publish(&mut self, memory: &Memory) {
+        self.journal.append(&mem::take(&mut self.notes));
+        let status = status::render(&self.world.pod, memory, &self.world.host_ips);
+        let Ok(text) = serde_json::to_vec(&status) else { return };
+        if text != self.written_status && write_atomic(&self.world.dir.status(), &text).is_ok() {
+            self.written_status = text;
+        }
+    }
+
+    /// Carries one action out. [`Action::Finish`] is the loop's own.
+    pub(super) fn perform(&mut self, memory: &Memory, action: Action) {
+        match action {
+            Action::MakeSandbox => drop(tokio::spawn(sandbox::make(Arc::clone(&self.world)))),
+            Action::FindImage(index) => drop(tokio::spawn(images::find(Arc::clone(&self.world), index))),
+            Action::Create(index) => self.create(memory, index),
+            Action::Go(index) => self.go(memory, index),
+            Action::Signal(index, how) => self.signal(memory, index, how),
+            Action::StartProbes(index) => self.start_probes(memory, index),
+            Action::StoppingProbes(index) => {
+                if let Some(workers) = &self.live[index].workers {
+                    workers.stopping();
+                }
+            }
+            Action::Forget(index, attempt) => self.forget(index, attempt),
+            Action::Note(note) => self.note(note),
+            Action::TearDown => self.tear_down(memory),
+            Action::Finish(_) => {}
+        }
+    }
+
+    fn create(&mut self, memory: &Memory, index: Index) {
+        let attempt = memory.containers[index].attempt;
+        let output = match container::prepare(&self.world, index, attempt) {
+            Ok(output) => output,
+            Err(failure) => return self.world.event(Event::CreateFailed(index, failure)),
+        };
+        let (sender, go) = oneshot::channel();
+        self.live[index] = Live { go: Some(sender), output: Some(output), ..Live::default() };
+        let sandbox = memory.sandbox.facts().cloned().unwrap_or_default();
+        let order = Order { index, attempt, sandbox, go };
+        tokio::spawn(container::run(Arc::clone(&self.world), order));
+    }
+
+    fn go(&mut self, memory: &Memory, index: Index) {
+        if let Some(process) = status::process(&memory.containers[index]) {
+            self.set_alarm(process);
+        }
+        if let Some(go) = self.live[index].go.take() {
+            // A task that has given up meanwhile says so by an event of its own.
+            let _ = go.send(());
+        }
+    }
+
+    /// Learns of the process's death even if nobody records it.
+    pub(super) fn set_alarm(&self, process: ProcessId) {
+        if let Ok(Some(process)) = Process::open(process) {
+            exits::alarm(&self.world, process);
+        }
+    }
+
+    fn signal(&mut self, memory: &Memory, index: Index, how: StopWith) {
+        let record = &memory.containers[index];
+        let live = &mut self.live[index];
+        if live.go.take().is_some() {
+            // It still waits at its gate, and now never passes it.
+            live.outcome_known = true;
+        }
+        let signal = match how {
+            StopWith::Kill => Signal::SIGKILL as i32,
+            StopWith::Politely => stop_signal(record),
+        };
+        let Some(process) = status::process(record) else { return };
+        let sent = Process::open(process).and_then(|process| process.map_or(Ok(()), |process| process.signal(signal)));
+        if let Err(error) = sent {
+            eprintln!("supervisor: signal {signal} to container {}: {error}", record.name);
+        }
+    }
+
+    fn start_probes(&mut self, memory: &Memory, index: Index) {
+        let record = &memory.containers[index];
+        let State::Running(run) = &record.state else { return };
+        let facts = memory.sandbox.facts().cloned().unwrap_or_default();
+        self.live[index].workers = self.workers(record, run, &facts, index);
+    }
+
+    /// Starts the probes of a run, new or adopted.
+    pub(super) fn workers(
+        &self,
+        record: &Record,
+        run: &Run,
+        facts: &SandboxFacts,
+        index: Index,
+    ) -> Option<probes::Workers> {
+        let container = &self.world.pod.containers[index];
+        let ip = *facts.ips.first()?;
+        let exec = InContainer {
+            world: Arc::clone(&self.world),
+            dir: self.world.dir.attempt(&record.name, record.attempt),
+            target: run.process,
+        };
+        let (reports, mut told) = unbounded_channel();
+        let world = Arc::clone(&self.world);
+        tokio::spawn(async move {
+            while let Some(report) = told.recv().await {
+                world.event(Event::Probe(index, report));
+            }
+        });
+        Some(probes::start(probes::Attempt {
+            probes: probes::Probes {
+                liveness: container.liveness.clone(),
+                readiness: container.readiness.clone(),
+                startup: container.startup.clone(),
+            },
+            target: probes::Target { ip },
+            exec: Arc::new(exec),
+            started_ago: crate::clock::monotonic().since(run.since.mono),
+            known: probes::Known { started: run.started, ready: run.ready },
+            reports,
+        }))
+    }
+
+    pub(super) fn adopt_workers(&mut self, index: Index, workers: Option<probes::Workers>) {
+        self.live[index].workers = workers;
+    }
+
+    fn forget(&mut self, index: Index, attempt: u32) {
+        self.live[index].workers = None;
+        let world = Arc::clone(&self.world);
+        let name = world.pod.containers[index].name.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(FORGET_AFTER).await;
+            // What fails here is met again, and reported, when the pod is taken down.
+            let _ = Cgroups::detect().at(&oci::container_path(&world.pod, &name, attempt)).remove();
+            let _ = remove(world.dir.attempt(&name, attempt).path());
+        });
+    }
+
+    fn note(&mut self, note: Note) {
+        self.notes.push(Occurrence {
+            at: Timestamp::now(),
+            warning: note.warning,
+            reason: note.reason,
+            message: note.message,
+            container: note.container.map(|index| self.world.pod.containers[index].name.clone()),
+        });
+    }
+
+    fn tear_down(&mut self, memory: &Memory) {
+        for live in &mut self.live {
+            *live = Live::default();
+        }
+        let reaper = memory.sandbox.facts().and_then(|facts| facts.reaper);
+        self.errors.extend(sandbox::take_down(&self.world, reaper));
+    }
+
+    /// A process of the pod has ended. The event comes when its output has been read.
+    pub(super) fn death(&mut self, memory: &Memory, death: Death) -> Option<Event> {
+        let of_it = |record: &Record| status::process(record) == Some(death.process);
+        let index = memory.containers.iter().position(of_it)?;
+        let live = &mut self.live[index];
+        if !live.outcome_known {
+            live.early_death = Some(death);
+            return None;
+        }
+        // Told twice, by the guardian and by the kernel: the first one counts.
+        let output = live.output.take()?;
+        live.workers = None;
+        let world = Arc::clone(&self.world);
+        let attempt = memory.containers[index].attempt;
+        tokio::spawn(async move {
+            output.finish().await;
+            let ending = ending(&world, index, attempt, death);
+            world.event(Event::Exited(index, ending));
+        });
+        None
+    }
+
+    /// It is known whether the attempt's program runs.
+    pub(super) fn outcome(&mut self, index: Index, outcome: Result<(), String>) -> Option<Event> {
+        let live = &mut self.live[index];
+        live.outcome_known = true;
+        if let Some(death) = live.early_death.take()
+            && outcome.is_ok()
+        {
+            self.world.send(Message::Death(death));
+        }
+        Some(match outcome {
+            Ok(()) => Event::Started(index),
+            Err(message) => {
+                // Its death has no news any more.
+                self.live[index].output = None;
+                Event::StartFailed(index, message)
+            }
+        })
+    }
+
+    pub(super) fn keep_trace(&self, lines: Vec<TraceLine>) {
+        trace::append(&self.world.dir.trace(), &lines);
+    }
+
+    /// Starts a guardian in the place of the dead one.
+    pub(super) fn start_guardian(&self) {
+        let log = OpenOptions::new().create(true).append(true).open(self.world.dir.supervisor_log());
+        let stderr = log.map_or_else(|_| Stdio::null(), Stdio::from);
+        let mut command: Command = self.world.exe.command();
+        command.arg("guardian").arg(self.world.dir.run()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        if let Err(error) = command.spawn() {
+            eprintln!("supervisor: start a new guardian: {error}");
+        }
+    }
+
+    pub(super) fn take_errors(&mut self) -> Vec<String> {
+        mem::take(&mut self.errors)
+    }
+
+    /// Removes all that is left of the pod, its name last: only then can another pod take it.
+    pub(super) fn remove_all(&mut self) -> Vec<String> {
+        let (world, dir, pod) = (&self.world, &self.world.dir, &self.world.pod);
+        volumes::release(pod, dir);
+        let logs = dir.logs(&pod.namespace, &pod.name, &pod.uid);
+        let errors = [logs.as_path(), dir.data(), dir.run()]
+            .into_iter()
+            .filter_map(|path| remove(path).err())
+            .map(|error| report::chain(&error))
+            .collect();
+        world.settings.store.release(&pod.namespace, &pod.name, &pod.uid);
+        errors
+    }
+
+    /// Takes the bridge down if no pod is on it any more.
+    pub(super) fn release_network(&self) {
+        if let Err(error) = netplugin::release_idle(&self.world.settings.network) {
+            eprintln!("supervisor: {}", report::chain(&error));
+        }
+    }
+}
+
+/// SIGTERM, or what the image asks for: `SIGQUIT`, `QUIT` or a number.
+fn stop_signal(record: &Record) -> i32 {
+    let asked = record.image.as_ref().and_then(|image| image.stop_signal.as_deref());
+    let Some(asked) = asked.filter(|asked| !asked.is_empty()) else { return Signal::SIGTERM as i32 };
+    let named = |name: &str| Signal::from_str(name).ok().map(|signal| signal as i32);
+    asked
+        .parse::<i32>()
+        .ok()
+        .filter(|number| (1..=64).contains(number))
+        .or_else(|| named(asked))
+        .or_else(|| named(&format!("SIG{asked}")))
+        .unwrap_or(Signal::SIGTERM as i32)
+}
+
+fn ending(world: &World, index: Index, attempt: u32, death: Death) -> Ending {
+    let name = &world.pod.containers[index].name;
+    let killed = death.exit == Exit::Signal(Signal::SIGKILL as i32) || death.exit == Exit::Code(137);
+    let oom = killed && Cgroups::detect().at(&oci::container_path(&world.pod, name, attempt)).oom_kills() > 0;
+    Ending {
+        exit: death.exit,
+        oom,
+        message: container::termination_message(&world.dir.attempt(name, attempt)),
+        at: death.at,
+    }
+}

@@ -1,0 +1,116 @@
+//! Deaths: from the guardian's records, and where no guardian writes them, from the kernel.
+//!
+//! The guardian renames a file into `exits/` for every death, *before* it reaps. The supervisor watches the
+//! directory and, when it begins, reads it: the same code for both. The pidfd of a container is the alarm: if it
+//! says that the process is gone and no record comes, the guardian that should have written it is gone too, and
+//! the kernel is asked (it remembers from Linux 6.15 on).
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use runtime::plan::{Exit as RuntimeExit, Identity};
+use runtime::process::Process;
+
+use super::machine::Exit;
+use super::readable::readable;
+use super::world::{Message, World};
+
+/// How long a record may take from the moment that the kernel reports the death.
+const RECORD_PATIENCE: Duration = Duration::from_millis(500);
+
+/// One process's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Death {
+    pub(super) process: Identity,
+    pub(super) exit: Exit,
+    pub(super) at: Timestamp,
+}
+
+/// Sends every death that is recorded, now and from now on.
+pub(super) fn watch(world: &Arc<World>) -> io::Result<()> {
+    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+    inotify.add_watch(&world.dir.exits(), AddWatchFlags::IN_MOVED_TO)?;
+    let changes = readable(&inotify)?;
+    let world = Arc::clone(world);
+    tokio::spawn(async move {
+        loop {
+            collect(&world);
+            let Ok(mut ready) = changes.readable().await else { return };
+            // Which file it was does not matter: the directory is read anew.
+            while inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
+            ready.clear_ready();
+        }
+    });
+    Ok(())
+}
+
+/// Sends and deletes all records.
+fn collect(world: &World) {
+    let Ok(entries) = fs::read_dir(world.dir.exits()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if let Some(death) = name.to_str().and_then(|name| read(&entry.path(), name)) {
+            world.send(Message::Death(death));
+            // A record that cannot be deleted is told again, and then ignored as already known.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// `<pid>.<start>` holding `exited CODE NANOS` or `killed SIGNAL NANOS`.
+fn read(path: &Path, name: &str) -> Option<Death> {
+    let (pid, start) = name.split_once('.')?;
+    let process = Identity { pid: pid.parse().ok()?, start: start.parse().ok()? };
+    let text = fs::read_to_string(path).ok()?;
+    let mut words = text.split_whitespace();
+    let exit = match (words.next()?, words.next()?.parse().ok()?) {
+        ("exited", code) => Exit::Code(code),
+        ("killed", signal) => Exit::Signal(signal),
+        _ => return None,
+    };
+    let at = Timestamp::from_nanosecond(words.next()?.parse().ok()?).ok()?;
+    Some(Death { process, exit, at })
+}
+
+/// Waits until the process is gone, gives the guardian time to record it, and then tells it in its place.
+pub(super) fn alarm(world: &Arc<World>, process: Process) {
+    let world = Arc::clone(world);
+    tokio::spawn(async move {
+        let Ok(gone) = readable(&process) else { return };
+        if gone.readable().await.is_err() {
+            return;
+        }
+        tokio::time::sleep(RECORD_PATIENCE).await;
+        let exit = match process.exit_after_reaping() {
+            Some(RuntimeExit::Code(code)) => Exit::Code(code.into()),
+            Some(RuntimeExit::Signal(signal)) => Exit::Signal(signal),
+            None => Exit::Unknown,
+        };
+        world.send(Message::Death(Death { process: process.identity(), exit, at: Timestamp::now() }));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_tells_code_or_signal_and_when() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("17.400");
+        fs::write(&path, "exited 3 1700000000000000000\n").unwrap();
+        let death = read(&path, "17.400").unwrap();
+        assert_eq!((death.process.pid, death.process.start), (17, 400));
+        assert_eq!((death.exit, death.at.as_second()), (Exit::Code(3), 1_700_000_000));
+        fs::write(&path, "killed 9 1700000000000000000\n").unwrap();
+        assert_eq!(read(&path, "17.400").unwrap().exit, Exit::Signal(9));
+        assert_eq!(read(&path, ".17"), None);
+        fs::write(&path, "").unwrap();
+        assert_eq!(read(&path, "17.400"), None);
+    }
+}

@@ -1,0 +1,141 @@
+//! What happens to a pod ([`Event`]), and what the machine wants done about it ([`Action`]).
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::memory::{Exit, ImageFacts, ProcessId, SandboxFacts};
+
+/// A container, by its place in the Pod.
+pub type Index = usize;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A supervisor begins, for a new pod or for one that another left.
+    Begin,
+    /// The sandbox is there.
+    SandboxReady(SandboxFacts),
+    /// The sandbox could not be made.
+    SandboxFailed(Failure),
+    /// The registry is being asked.
+    Pulling(Index),
+    /// The image is there.
+    ImageFound(Index, ImageFacts, Arrival),
+    /// The image is not to be had.
+    ImageFailed(Index, Failure),
+    /// The attempt is set up and waits at its gate.
+    Created(Index, ProcessId),
+    /// The attempt could not be set up.
+    CreateFailed(Index, Failure),
+    /// The attempt left its gate unused: whoever held it open is gone.
+    GateClosed(Index),
+    /// The attempt's program runs.
+    Started(Index),
+    /// The attempt's program could not be run.
+    StartFailed(Index, String),
+    /// The attempt's first process ended.
+    Exited(Index, Ending),
+    /// A probe has something to say.
+    Probe(Index, probes::Report),
+    /// Something that people should read, and that changes nothing.
+    Told(Note),
+    /// The pod is to end; `None` is its own grace period.
+    Stop(Option<Duration>),
+    /// A deadline has come.
+    Tick,
+}
+
+/// How an image came to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It was in the store.
+    Present,
+    /// It was pulled.
+    Pulled {
+        /// How long that took.
+        took: Duration,
+        /// Bytes, compressed.
+        size: u64,
+    },
+}
+
+/// A failure in the kubelet's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// `ErrImagePull`, `CreateContainerError`, …
+    pub reason: String,
+    /// For people.
+    pub message: String,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ending {
+    /// Code or signal.
+    pub exit: Exit,
+    /// The kernel killed it for memory.
+    pub oom: bool,
+    /// The termination message.
+    pub message: Option<String>,
+    /// When, by the record.
+    pub at: Timestamp,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Make the namespaces and wire them.
+    MakeSandbox,
+    /// Look the image up; pull it if the policy says so.
+    FindImage(Index),
+    /// Set up the current attempt.
+    Create(Index),
+    /// Let it run.
+    Go(Index),
+    /// Tell it to end.
+    Signal(Index, StopWith),
+    /// Watch it.
+    StartProbes(Index),
+    /// It ends: liveness and startup are no longer asked, readiness is.
+    StoppingProbes(Index),
+    /// It ended: forget its probes, cgroup and files.
+    Forget(Index, u32),
+    /// Note an event.
+    Note(Note),
+    /// Take the sandbox down; nothing runs in it any more.
+    TearDown,
+    /// The supervisor's work is done.
+    Finish(Leave),
+}
+
+/// How to tell a container to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopWith {
+    /// SIGTERM, or the image's STOPSIGNAL.
+    Politely,
+    /// SIGKILL.
+    Kill,
+}
+
+/// What a finished supervisor leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// The pod's status, events and logs, until `down`.
+    Remains,
+    /// Nothing.
+    Nothing,
+}
+
+/// A v1.Event to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// `Warning`, or else `Normal`.
+    pub warning: bool,
+    /// One word.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+    /// The container it is about; the pod if none.
+    pub container: Option<Index>,
+}

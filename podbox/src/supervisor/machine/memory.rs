@@ -1,0 +1,228 @@
+//! What the machine remembers: the whole state of a pod, as it is written to `machine.json`.
+//!
+//! A field exists only in the states where it means something. The file is written before anything that
+//! depends on it is done, so a supervisor that takes over after a crash knows at least as much as happened.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use crate::clock::{Mono, Now};
+use crate::restart::Backoff;
+
+/// A process by pid and start time.
+pub use runtime::plan::Identity as ProcessId;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// By itself.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+    /// Nobody saw it: guardian and supervisor were both gone.
+    Unknown,
+}
+
+impl Exit {
+    /// The code that a kubelet reports: 128+N for signal N, 137 for a container that was lost sight of.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+            Exit::Unknown => 137,
+        }
+    }
+}
+
+/// Everything that is known of a pod at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// When the pod was accepted: `status.startTime`.
+    pub accepted: Timestamp,
+    /// The shared namespaces and their network.
+    pub sandbox: SandboxState,
+    /// One record per container, in the Pod's order.
+    pub containers: Vec<Record>,
+    /// The pod is to end.
+    pub stop: Option<Stop>,
+    /// All is over; set once.
+    pub finished: Option<Finished>,
+    /// `status.conditions`, with their transition times.
+    pub conditions: Vec<Condition>,
+}
+
+/// The sandbox's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SandboxState {
+    /// Not there; to be made when the time has come.
+    Absent {
+        /// Not before.
+        until: Option<Mono>,
+    },
+    /// Being made.
+    Making,
+    /// There.
+    Ready(SandboxFacts),
+    /// Taken down.
+    Gone(SandboxFacts),
+}
+
+impl SandboxState {
+    /// The facts, as long as there are or were any.
+    #[must_use]
+    pub fn facts(&self) -> Option<&SandboxFacts> {
+        match self {
+            SandboxState::Ready(facts) | SandboxState::Gone(facts) => Some(facts),
+            SandboxState::Absent { .. } | SandboxState::Making => None,
+        }
+    }
+}
+
+/// What came of making the sandbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxFacts {
+    /// `status.podIPs`.
+    pub ips: Vec<std::net::IpAddr>,
+    /// Process 1 of a shared PID namespace.
+    pub reaper: Option<ProcessId>,
+}
+
+/// One container's past and present.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The container's name.
+    pub name: String,
+    /// Which run this is; also `restartCount`.
+    pub attempt: u32,
+    /// Where it stands.
+    pub state: State,
+    /// Why it waits, if there is more to say than "being created".
+    pub why: Option<Why>,
+    /// The run before this one.
+    pub last: Option<Terminated>,
+    /// Delays restarts.
+    pub backoff: Backoff,
+    /// Delays pulls.
+    pub pull_backoff: Backoff,
+    /// The image of this run.
+    pub image: Option<ImageFacts>,
+    /// Some run of it has been started.
+    pub ever_started: bool,
+}
+
+/// Where a container stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum State {
+    /// Nothing is under way until `until`.
+    Waiting {
+        /// When to go on; `None` if only another event can tell.
+        until: Option<Mono>,
+    },
+    /// Its image is looked for or pulled.
+    Pulling,
+    /// Its image is there; the sandbox is not yet.
+    Pulled,
+    /// A stage builds it.
+    Creating,
+    /// It is set up and waits at its gate, or has just been let go.
+    Created {
+        /// Its first process.
+        process: ProcessId,
+    },
+    /// It runs.
+    Running(Run),
+    /// It has been told to end.
+    Stopping {
+        /// The run that ends.
+        run: Run,
+        /// When SIGKILL is sent; `None` once it has been.
+        kill_at: Option<Mono>,
+    },
+    /// It ended.
+    Exited(Terminated),
+}
+
+/// A run of a container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its first process.
+    pub process: ProcessId,
+    /// Since when.
+    pub since: Now,
+    /// The startup probe has passed, or there is none.
+    pub started: bool,
+    /// The readiness probe passes, or there is none.
+    pub ready: bool,
+}
+
+/// How a run ended: `state.terminated`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Terminated {
+    /// Which run.
+    pub attempt: u32,
+    /// How.
+    pub exit: Exit,
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`, `ContainerStatusUnknown`.
+    pub reason: String,
+    /// The termination message.
+    pub message: Option<String>,
+    /// When it began, if it did.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Now,
+}
+
+/// A waiting container's reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// `CrashLoopBackOff`, `ErrImagePull`, …
+    pub reason: String,
+    /// For people.
+    pub message: String,
+}
+
+/// The image that a run uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageFacts {
+    /// `containerStatuses[].image`.
+    pub reference: String,
+    /// `containerStatuses[].imageID`.
+    pub id: String,
+    /// The image's STOPSIGNAL.
+    pub stop_signal: Option<String>,
+}
+
+/// A request to end the pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// When it came: `metadata.deletionTimestamp` is this plus the grace period.
+    pub at: Now,
+    /// The grace period.
+    pub grace: Duration,
+}
+
+/// The end of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Finished {
+    /// All containers ended well.
+    Succeeded,
+    /// At least one did not.
+    Failed,
+}
+
+/// One of `status.conditions`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// Its name.
+    pub kind: String,
+    /// `True` or `False`.
+    pub status: bool,
+    /// Since when.
+    pub since: Timestamp,
+    /// A word.
+    pub reason: Option<String>,
+    /// A sentence.
+    pub message: Option<String>,
+}

@@ -1,0 +1,251 @@
+//! The supervisor: one process per pod that knows what should be, sees what is, and does the difference.
+//!
+//! It is a loop around [`machine::PodMachine`]: events in, state written down, actions carried out. It has one
+//! thread, never forks (stages do what needs a fresh process) and may be killed at any time: the guardian starts
+//! another one, which reads what this one wrote and goes on.
+
+mod adopt;
+mod container;
+pub mod control;
+mod effects;
+mod exits;
+mod images;
+pub mod machine;
+mod output;
+mod probing;
+mod readable;
+pub mod sandbox;
+mod stages;
+pub mod trace;
+mod world;
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::clock::Now;
+use crate::context::Context;
+use crate::pod::Pod;
+use crate::store::{PodDir, try_lock};
+
+pub use container::{plan as container_plan, surroundings_of};
+use effects::Effects;
+use machine::{Action, Event, Leave, Memory, PodMachine};
+use world::{Message, World};
+
+/// How long an unused bridge stays, so that a pod that comes soon finds it.
+const NETWORK_LINGERS: Duration = Duration::from_millis(500);
+/// After this long without news, memory is given back.
+const QUIET: Duration = Duration::from_millis(100);
+/// How long a supervisor waits for the lock of one that is about to leave.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a supervisor cannot do its work.
+#[derive(Debug, thiserror::Error)]
+enum SupervisorError {
+    #[error("{action}")]
+    Io {
+        action: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("another supervisor has the pod")]
+    Taken,
+}
+
+fn during(action: &'static str) -> impl FnOnce(io::Error) -> SupervisorError {
+    move |source| SupervisorError::Io { action, source }
+}
+
+/// `podbox supervise POD_DIR`. Exit code 0 tells the guardian that the pod is over.
+#[must_use]
+pub fn main(run_dir: &Path) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let done = runtime.map_err(during("start the event loop")).and_then(|runtime| {
+        let done = runtime.block_on(supervise(run_dir));
+        runtime.shutdown_background();
+        done
+    });
+    match done {
+        Ok(End::Over) => ExitCode::SUCCESS,
+        Ok(End::HandedOver) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("supervisor: {}: {}", run_dir.display(), crate::report::chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How a supervisor's work ended.
+enum End {
+    /// There is nothing left to supervise.
+    Over,
+    /// Another one takes it up.
+    HandedOver,
+}
+
+async fn supervise(run_dir: &Path) -> Result<End, SupervisorError> {
+    let context = Context::read(run_dir).map_err(during("read the pod's context"))?;
+    let dir = context.settings.store.pod(&context.uid);
+    let _lock = lock(&dir).await?;
+    let pod: Pod = read_json(&dir.pod()).map_err(during("read the pod"))?;
+    let memory = match std::fs::read(dir.machine()) {
+        Ok(text) => Some(serde_json::from_slice::<Memory>(&text).map_err(io::Error::from)),
+        Err(_) => None,
+    };
+    let memory = memory.transpose().map_err(during("read the pod's state"))?;
+    let (mailbox, letters) = unbounded_channel();
+    let world = World::new(pod.clone(), dir, context.settings, mailbox).map_err(during("look around"))?;
+    exits_and_control(&world)?;
+    let now = Now::read();
+    let backoff = world.settings.backoff;
+    let (machine, fresh) = match memory {
+        Some(memory) => (PodMachine::resume(pod, backoff, memory, now), false),
+        None => (PodMachine::new(pod, backoff, now), true),
+    };
+    let mut effects = Effects::new(Arc::clone(&world));
+    if fresh {
+        effects.scheduled(now.wall);
+    } else {
+        adopt::adopt(&mut effects, machine.memory());
+    }
+    world.event(Event::Begin);
+    run(machine, effects, letters).await
+}
+
+fn exits_and_control(world: &Arc<World>) -> Result<(), SupervisorError> {
+    crate::store::make_dir(&world.dir.exits()).map_err(io::Error::other).map_err(during("make exits"))?;
+    exits::watch(world).map_err(during("watch for deaths"))?;
+    control::listen(world).map_err(during("listen on the control socket"))?;
+    watch_guardian(world).map_err(during("watch the guardian"))
+}
+
+/// The guardian is this process's parent. If it dies, so that nobody would restart a dead supervisor or record
+/// deaths any more, a new one is started and this supervisor makes room for the one it will start.
+fn watch_guardian(world: &Arc<World>) -> io::Result<()> {
+    let parent = nix::unistd::getppid();
+    let guardian = runtime::process::Process::of_pid(parent.as_raw())?;
+    let guardian = readable::readable(&guardian)?;
+    if nix::unistd::getppid() != parent {
+        world.send(Message::Orphaned);
+        return Ok(());
+    }
+    let world = Arc::clone(world);
+    tokio::spawn(async move {
+        if guardian.readable().await.is_ok() {
+            world.send(Message::Orphaned);
+        }
+    });
+    Ok(())
+}
+
+async fn lock(dir: &PodDir) -> Result<File, SupervisorError> {
+    let started = tokio::time::Instant::now();
+    loop {
+        let lock = try_lock(&dir.supervisor_lock()).map_err(io::Error::other).map_err(during("take the lock"))?;
+        match lock {
+            Some(lock) => return Ok(lock),
+            None if started.elapsed() > LOCK_PATIENCE => return Err(SupervisorError::Taken),
+            None => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> io::Result<T> {
+    serde_json::from_slice(&std::fs::read(path)?).map_err(Into::into)
+}
+
+/// The loop.
+async fn run(
+    mut machine: PodMachine,
+    mut effects: Effects,
+    mut letters: UnboundedReceiver<Message>,
+) -> Result<End, SupervisorError> {
+    let mut answers = Vec::new();
+    loop {
+        let first = next(&machine, &mut letters).await;
+        let mut actions = Vec::new();
+        let mut message = Some(first);
+        // What has come in together is answered by one write of the state.
+        while let Some(current) = message {
+            let event = match current {
+                Message::Event(event) => Some(event),
+                Message::Death(death) => effects.death(machine.memory(), death),
+                Message::Outcome(index, outcome) => effects.outcome(index, outcome),
+                Message::Trace(lines) => {
+                    effects.keep_trace(lines);
+                    None
+                }
+                Message::Ask(ask) => {
+                    answers.push(ask.answer);
+                    Some(Event::Stop(ask.request.grace()))
+                }
+                Message::Orphaned => {
+                    effects.start_guardian();
+                    return Ok(End::HandedOver);
+                }
+            };
+            if let Some(event) = event {
+                actions.extend(machine.step(Now::read(), event));
+            }
+            message = letters.try_recv().ok();
+        }
+        effects.persist(machine.memory()).map_err(during("write the pod's state"))?;
+        for action in actions {
+            if let Action::Finish(leave) = action {
+                return Ok(finish(&mut effects, machine.memory(), leave, answers).await);
+            }
+            effects.perform(machine.memory(), action);
+        }
+        effects.publish(machine.memory());
+    }
+}
+
+async fn next(machine: &PodMachine, letters: &mut UnboundedReceiver<Message>) -> Message {
+    let left = || machine.deadline().map(|deadline| deadline.since(crate::clock::monotonic()));
+    if left().is_none_or(|left| left > QUIET) {
+        if let Ok(Some(message)) = tokio::time::timeout(QUIET, letters.recv()).await {
+            return message;
+        }
+        // The burst is over: what it needed is given back before the long wait.
+        runtime::guard::slim_heap();
+    }
+    // The mailbox cannot close: the world that holds a sender lives in this very loop.
+    let received = match left() {
+        None => letters.recv().await,
+        Some(left) => tokio::time::timeout(left, letters.recv()).await.unwrap_or(None),
+    };
+    received.unwrap_or(Message::Event(Event::Tick))
+}
+
+/// Cleans up as asked, answers those who wait, and lets the network go if this was its last pod.
+async fn finish(
+    effects: &mut Effects,
+    memory: &Memory,
+    leave: Leave,
+    answers: Vec<tokio::sync::oneshot::Sender<control::Answer>>,
+) -> End {
+    effects.publish(memory);
+    let mut errors = effects.take_errors();
+    // Nobody is answered any more: whoever comes from now on finds the pod finished.
+    let _ = std::fs::remove_file(effects.world.dir.control());
+    if leave == Leave::Nothing {
+        errors.extend(effects.remove_all());
+    }
+    for error in &errors {
+        eprintln!("supervisor: {error}");
+    }
+    for answer in answers {
+        // Whoever asked may have gone.
+        let _ = answer.send(control::Answer { errors: errors.clone() });
+    }
+    // Lets the connections' tasks write their answers, and gives a next pod the time to use the bridge.
+    tokio::time::sleep(NETWORK_LINGERS).await;
+    effects.release_network();
+    End::Over
+}

@@ -1,0 +1,208 @@
+//! Making the pod's sandbox, and taking it down: volumes, namespaces, network, /etc files.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use netplugin::{PortMapping, Request};
+use runtime::launch::StageKind;
+use runtime::plan::{CgroupPlan, Identity, NamespaceSet, SandboxPlan, Shm};
+
+use crate::clock::monotonic;
+use crate::etc_files;
+use crate::oci::{pod_limits, pod_path};
+use crate::pod::{Pod, Protocol};
+use crate::report;
+use crate::store::{PodDir, write_atomic};
+use crate::volumes;
+
+use super::machine::{Event, Failure, Note, SandboxFacts};
+use super::stages::Conversation;
+use super::trace::TraceLine;
+use super::world::{Message, World};
+
+const SHM_BYTES: u64 = 64 << 20;
+
+/// The plan of a pod's sandbox.
+#[must_use]
+pub fn plan(pod: &Pod, dir: &PodDir) -> SandboxPlan {
+    SandboxPlan {
+        pin_dir: dir.namespaces(),
+        netns_alias: (!pod.host.network).then(|| netns_alias(pod)),
+        new: NamespaceSet {
+            net: !pod.host.network,
+            ipc: !pod.host.ipc,
+            uts: !pod.host.network,
+            pid: pod.share_process_namespace,
+        },
+        hostname: (!pod.host.network).then(|| pod.hostname.clone()),
+        domainname: None,
+        sysctls: pod.security.sysctls.clone(),
+        shm: (!pod.host.ipc).then(|| Shm { path: dir.shm(), size_bytes: SHM_BYTES }),
+        cgroup: Some(CgroupPlan { path: pod_path(pod), resources: pod_limits(pod) }),
+    }
+}
+
+/// Where `ip netns` finds the pod: `NAMESPACE_NAME`, with a piece of the uid where another podbox of this host
+/// has a pod of that name.
+fn netns_alias(pod: &Pod) -> PathBuf {
+    let plain = Path::new("/run/netns").join(format!("{}_{}", pod.namespace, pod.name));
+    let marked = plain.with_file_name(format!("{}_{}.{}", pod.namespace, pod.name, &pod.uid[..8]));
+    if marked.exists() || plain.exists() { marked } else { plain }
+}
+
+/// The host ports that lead to the pod.
+#[must_use]
+pub fn port_mappings(pod: &Pod) -> Vec<PortMapping> {
+    if pod.host.network {
+        return Vec::new();
+    }
+    let ports = pod.containers.iter().flat_map(|container| &container.ports);
+    ports
+        .filter_map(|port| {
+            Some(PortMapping {
+                host_ip: port.host_ip,
+                host_port: port.host_port?,
+                container_port: port.container_port,
+                protocol: match port.protocol {
+                    Protocol::Tcp => netplugin::Protocol::Tcp,
+                    Protocol::Udp => netplugin::Protocol::Udp,
+                    Protocol::Sctp => netplugin::Protocol::Sctp,
+                },
+            })
+        })
+        .collect()
+}
+
+/// Makes the sandbox and tells the machine.
+pub(super) async fn make(world: Arc<World>) {
+    let event = match try_make(&world).await {
+        Ok(facts) => Event::SandboxReady(facts),
+        Err(failure) => {
+            take_down(&world, None);
+            Event::SandboxFailed(failure)
+        }
+    };
+    world.event(event);
+}
+
+async fn try_make(world: &World) -> Result<SandboxFacts, Failure> {
+    let failed = |message: String| Failure {
+        reason: "FailedCreatePodSandBox".to_owned(),
+        message: format!("Failed to create pod sandbox: {message}"),
+    };
+    let plan = plan(&world.pod, &world.dir);
+    write_alias(&world.dir, plan.netns_alias.as_deref());
+    let mut stage = Conversation::begin(&world.exe, StageKind::Sandbox, &plan)
+        .map_err(|error| failed(format!("start the sandbox stage: {error}")))?;
+    // The stage works on the other processor meanwhile.
+    let volumes = volumes::prepare(&world.pod, &world.dir);
+    let ready = stage.ready().await;
+    stage.reap().await;
+    let ready = ready.map_err(|error| failed(report::chain(&error)))?;
+    volumes.map_err(|(name, error)| Failure {
+        reason: "FailedMount".to_owned(),
+        message: format!("MountVolume.SetUp failed for volume \"{name}\" : {}", report::chain(&error)),
+    })?;
+    world.send(Message::Trace(lines("sandbox", ready.trace.iter().map(|t| (&t.name, &t.command, t.micros)))));
+    for note in ready.notes {
+        tell(world, "SandboxDegraded", note);
+    }
+    let ips = if world.pod.host.network { world.host_ips.clone() } else { attach(world).map_err(failed)? };
+    write_etc(world, &ips).map_err(|error| failed(report::chain(&error)))?;
+    Ok(SandboxFacts { ips, reaper: ready.process })
+}
+
+fn attach(world: &World) -> Result<Vec<IpAddr>, String> {
+    let request_netns = world.dir.namespaces().join("net");
+    let owner = world.pod_name();
+    let request = Request {
+        id: &world.pod.uid,
+        owner: &owner,
+        netns: &request_netns,
+        ifname: "eth0",
+        ports: &port_mappings(&world.pod),
+    };
+    let attached = netplugin::attach(&world.settings.network, &request).map_err(|error| report::chain(&error))?;
+    let steps = attached.trace.iter().map(|t| (&t.name, &t.command, t.micros));
+    world.send(Message::Trace(lines("network", steps)));
+    for note in attached.attachment.notes {
+        tell(world, "NetworkDegraded", note);
+    }
+    Ok(attached.attachment.addresses.iter().map(|address| address.address).collect())
+}
+
+fn tell(world: &World, reason: &str, message: String) {
+    let note = Note { warning: true, reason: reason.to_owned(), message, container: None };
+    world.event(Event::Told(note));
+}
+
+pub(super) fn lines<'a>(
+    actor: &str,
+    steps: impl Iterator<Item = (&'a String, &'a String, u64)>,
+) -> Vec<TraceLine> {
+    let at = monotonic();
+    steps
+        .map(|(step, command, micros)| TraceLine {
+            at,
+            actor: actor.to_owned(),
+            step: step.clone(),
+            command: command.clone(),
+            micros,
+        })
+        .collect()
+}
+
+fn write_etc(world: &World, ips: &[IpAddr]) -> Result<(), crate::store::StoreError> {
+    let etc = world.dir.etc();
+    crate::store::make_dir(&etc)?;
+    let host = |file: &str| fs::read_to_string(file).unwrap_or_default();
+    let host_hosts = if world.pod.host.network { host("/etc/hosts") } else { String::new() };
+    let (resolv, warnings) = etc_files::resolv_conf(&world.pod.dns, &host("/etc/resolv.conf"));
+    for warning in warnings {
+        tell(world, "DNSConfigForming", warning);
+    }
+    let hostname = if world.pod.host.network { &world.node_name } else { &world.pod.hostname };
+    let hosts = etc_files::hosts(&world.pod, ips, &host_hosts);
+    for (file, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)] {
+        write_atomic(&etc.join(file), text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The alias depends on what else was on the host when it was chosen, so it is written down.
+fn write_alias(dir: &PodDir, alias: Option<&Path>) {
+    if let Some(alias) = alias {
+        let _ = write_atomic(&alias_file(dir), alias.as_os_str().as_encoded_bytes());
+    }
+}
+
+fn alias_file(dir: &PodDir) -> PathBuf {
+    dir.run().join("netns-alias")
+}
+
+/// Takes down whatever there is of the sandbox: all of it, half of it or nothing. Errors are collected.
+pub(super) fn take_down(world: &World, reaper: Option<Identity>) -> Vec<String> {
+    take_down_pod(&world.pod, &world.dir, &world.settings.network, reaper)
+}
+
+/// As [`take_down`], for a pod that has no supervisor.
+pub fn take_down_pod(
+    pod: &Pod,
+    dir: &PodDir,
+    network: &netplugin::NetworkConfig,
+    reaper: Option<Identity>,
+) -> Vec<String> {
+    let mut plan = plan(pod, dir);
+    plan.netns_alias = fs::read_to_string(alias_file(dir)).ok().map(PathBuf::from);
+    let mut errors = Vec::new();
+    if !pod.host.network {
+        errors.extend(netplugin::detach(network, &pod.uid).iter().map(|error| report::chain(error)));
+    }
+    errors.extend(runtime::sandbox::remove(&plan, reaper).iter().map(|error| report::chain(error)));
+    for path in [dir.containers(), dir.etc(), dir.namespaces(), dir.shm()] {
+        errors.extend(crate::store::remove(&path).err().map(|error| report::chain(&error)));
+    }
+    errors
+}

@@ -1,0 +1,114 @@
+//! Talking to stages from async code.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use runtime::launch::{Inbox, Launched, SelfExe, StageKind, launch, send_plan};
+use runtime::plan::{ExecPlan, Failure, FromStage};
+use serde::Serialize;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+
+use super::readable::readable;
+
+/// A stage under way.
+pub(super) struct Conversation {
+    pub(super) socket: UnixStream,
+    inbox: Inbox,
+    stage: Option<Reaping>,
+}
+
+/// The stage as a child that has to be reaped.
+struct Reaping {
+    fd: AsyncFd<OwnedFd>,
+}
+
+/// Why a stage gave no good answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StageError {
+    #[error("talk to the stage")]
+    Talk(#[source] io::Error),
+    #[error("the stage ended without an answer")]
+    Silent,
+    #[error(transparent)]
+    Failed(Failure),
+}
+
+impl Conversation {
+    /// Starts a stage and gives it its plan.
+    pub(super) fn begin<P: Serialize>(exe: &SelfExe, kind: StageKind, plan: &P) -> io::Result<Conversation> {
+        let Launched { pidfd, socket, .. } = launch(exe, kind)?;
+        send_plan(&socket, plan, &[])?;
+        socket.set_nonblocking(true)?;
+        let stage = Some(Reaping { fd: readable(&pidfd)? });
+        Ok(Conversation { socket: UnixStream::from_std(socket)?, inbox: Inbox::default(), stage })
+    }
+
+    /// Starts an exec stage whose program writes to a pipe that is returned; it reads nothing.
+    pub(super) fn begin_exec(exe: &SelfExe, plan: &ExecPlan) -> io::Result<(Conversation, pipe::Receiver)> {
+        let Launched { pidfd, socket, .. } = launch(exe, StageKind::Exec)?;
+        let (output, theirs) = io::pipe()?;
+        let nothing = std::fs::File::open("/dev/null")?;
+        send_plan(&socket, plan, &[nothing.as_fd(), theirs.as_fd(), theirs.as_fd()])?;
+        socket.set_nonblocking(true)?;
+        let stage = Some(Reaping { fd: readable(&pidfd)? });
+        let conversation =
+            Conversation { socket: UnixStream::from_std(socket)?, inbox: Inbox::default(), stage };
+        Ok((conversation, pipe::Receiver::from_owned_fd(output.into())?))
+    }
+
+    /// The next answer; `None` at end of file.
+    pub(super) async fn answer(&mut self) -> io::Result<Option<FromStage>> {
+        loop {
+            self.socket.readable().await?;
+            let (socket, inbox) = (&self.socket, &mut self.inbox);
+            match socket.try_io(Interest::READABLE, || inbox.answer(socket.as_fd())) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits for `Ready`.
+    pub(super) async fn ready(&mut self) -> Result<runtime::plan::Ready, StageError> {
+        let answer = self.answer().await.map_err(StageError::Talk)?;
+        match answer {
+            Some(FromStage::Ready(ready)) => Ok(ready),
+            Some(FromStage::Failed(failure)) => Err(StageError::Failed(failure)),
+            Some(FromStage::Started(_) | FromStage::Exited(_)) | None => Err(StageError::Silent),
+        }
+    }
+
+    /// Waits for the stage's end, so that it does not stay a zombie.
+    pub(super) async fn reap(&mut self) {
+        if let Some(stage) = self.stage.take() {
+            stage.reap().await;
+        }
+    }
+}
+
+impl Drop for Conversation {
+    /// Hanging up makes the stage leave; somebody still has to reap it.
+    fn drop(&mut self) {
+        if let Some(stage) = self.stage.take() {
+            tokio::spawn(stage.reap());
+        }
+    }
+}
+
+impl Reaping {
+    async fn reap(self) {
+        // It cannot fail for a child that nobody else reaps; if it does, there is nothing to wait for.
+        if self.fd.readable().await.is_ok() {
+            let _ = runtime::launch::reap(self.fd.get_ref().as_fd());
+        }
+    }
+}
+
+/// Reaps a child when it has ended, whenever that is.
+pub(super) fn reap_soon(child: &runtime::process::Process) -> io::Result<()> {
+    tokio::spawn(Reaping { fd: readable(child)? }.reap());
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! What every part of the supervisor shares and nobody changes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use runtime::launch::SelfExe;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::config::Settings;
+use crate::image::Store as ImageStore;
+use crate::node;
+use crate::pod::Pod;
+use crate::store::PodDir;
+
+use super::machine::{Event, Index};
+use super::control::Ask;
+use super::exits::Death;
+use super::trace::TraceLine;
+
+/// What reaches the supervisor's loop.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// For the machine.
+    Event(Event),
+    /// A container's process ended, as the guardian or the kernel tells.
+    Death(Death),
+    /// An attempt's program runs, or could not be run; its death may be told from now on.
+    Outcome(Index, Result<(), String>),
+    /// Somebody asks something.
+    Ask(Ask),
+    /// The guardian is gone.
+    Orphaned,
+    /// Steps that were taken.
+    Trace(Vec<TraceLine>),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) pod: Pod,
+    pub(super) dir: PodDir,
+    pub(super) settings: Settings,
+    pub(super) exe: SelfExe,
+    pub(super) images: ImageStore,
+    pub(super) node_name: String,
+    pub(super) host_ips: Vec<IpAddr>,
+    pub(super) memory_bytes: u64,
+    mailbox: UnboundedSender<Message>,
+}
+
+impl World {
+    pub(super) fn new(
+        pod: Pod,
+        dir: PodDir,
+        settings: Settings,
+        mailbox: UnboundedSender<Message>,
+    ) -> std::io::Result<Arc<World>> {
+        let images = ImageStore::open(&settings.store.images()).map_err(std::io::Error::other)?;
+        Ok(Arc::new(World {
+            exe: SelfExe::open()?,
+            images,
+            node_name: node::name(),
+            host_ips: netplugin::host_addresses(&settings.network),
+            memory_bytes: node::memory_bytes(),
+            pod,
+            dir,
+            settings,
+            mailbox,
+        }))
+    }
+
+    /// Puts a message into the loop's mailbox. Once the loop has ended nobody reads, and nobody needs to.
+    pub(super) fn send(&self, message: Message) {
+        let _ = self.mailbox.send(message);
+    }
+
+    pub(super) fn event(&self, event: Event) {
+        self.send(Message::Event(event));
+    }
+
+    /// `default/web`: the pod in texts.
+    pub(super) fn pod_name(&self) -> String {
+        format!("{}/{}", self.pod.namespace, self.pod.name)
+    }
+}

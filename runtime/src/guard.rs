@@ -1,0 +1,66 @@
+//! For the process that outlives a pod's supervisor: it adopts orphans, and learns of deaths before it reaps.
+
+use crate::sys::guard as sys;
+use nix::sys::signal::{SigSet, Signal};
+use std::io;
+use std::time::Duration;
+
+/// How a child ended. It is still a zombie: its /proc entry is there until [`reap`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Death {
+    /// Who.
+    pub pid: i32,
+    /// `exited` or `killed`.
+    pub word: &'static str,
+    /// The exit code, or the signal's number.
+    pub number: i32,
+}
+
+/// From now on, orphaned descendants become children of this process (PR_SET_CHILD_SUBREAPER, prctl(2)).
+///
+/// # Errors
+/// What prctl(2) says.
+pub fn become_subreaper() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(true)?)
+}
+
+/// The next child that has died, without reaping it; `None` if there is none.
+///
+/// # Errors
+/// What waitid(2) says.
+pub fn next_death() -> io::Result<Option<Death>> {
+    let death = sys::peek_death()?;
+    Ok(death.map(|(pid, code, number)| {
+        let word = if code == nix::libc::CLD_EXITED { "exited" } else { "killed" };
+        Death { pid, word, number }
+    }))
+}
+
+/// Reaps a child that has died.
+///
+/// # Errors
+/// What waitpid(2) says.
+pub fn reap(pid: i32) -> io::Result<()> {
+    Ok(sys::reap(pid)?)
+}
+
+/// Ignores a signal.
+///
+/// # Errors
+/// What signal(2) says.
+pub fn ignore(signal: Signal) -> io::Result<()> {
+    Ok(sys::ignore(signal)?)
+}
+
+/// Sleeps until one of `signals`, which must be blocked, comes, or until `limit` has passed (`EAGAIN`).
+///
+/// # Errors
+/// `EAGAIN`, or `EINTR` for another signal.
+pub fn wait_signal(signals: &SigSet, limit: Option<Duration>) -> nix::Result<()> {
+    sys::wait_signal(signals, limit)
+}
+
+/// Makes this process's heap as small as it can be: for those that run as long as a pod does.
+pub fn slim_heap() {
+    sys::slim_heap();
+}

@@ -1,0 +1,71 @@
+//! What a guardian needs of the kernel: children's deaths before they are reaped, and sleep until one comes.
+
+use super::{Result, check};
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
+use std::time::Duration;
+
+/// The next dead child, left a zombie: pid, how (`CLD_…`) and the code or signal. `None` if there is none.
+///
+/// Not nix's waitid, which fails for a child that a real-time signal has killed.
+pub(crate) fn peek_death() -> Result<Option<(i32, i32, i32)>> {
+    // SAFETY: siginfo_t is plain data, and all zeros is "no child".
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;
+    // SAFETY: the kernel writes one siginfo_t.
+    match check(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) }.into()) {
+        Ok(_) => {}
+        Err(Errno::ECHILD) => return Ok(None),
+        Err(errno) => return Err(errno),
+    }
+    // SAFETY: waitid has filled the fields of a child's death, or left them zero.
+    let pid = unsafe { info.si_pid() };
+    // SAFETY: as above.
+    let status = unsafe { info.si_status() };
+    Ok((pid != 0).then_some((pid, info.si_code, status)))
+}
+
+/// Reaps a dead child.
+pub(crate) fn reap(pid: i32) -> Result<()> {
+    // SAFETY: a null status pointer asks for none.
+    check(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) }.into()).map(drop)
+}
+
+/// Ignores a signal from now on; kept over exec.
+pub(crate) fn ignore(signal: Signal) -> Result<()> {
+    // SAFETY: SIG_IGN installs no code.
+    let before = unsafe { libc::signal(signal as libc::c_int, libc::SIG_IGN) };
+    if before == libc::SIG_ERR { Err(Errno::last()) } else { Ok(()) }
+}
+
+/// Sleeps until one of `signals`, which must be blocked, is pending, and takes it; or until `limit` has passed
+/// (`EAGAIN`).
+pub(crate) fn wait_signal(signals: &SigSet, limit: Option<Duration>) -> Result<()> {
+    let limit = limit.map(|limit| libc::timespec {
+        tv_sec: limit.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: limit.subsec_nanos().into(),
+    });
+    let pointer = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: both pointers are null or to values that live through the call.
+    check(unsafe { libc::sigtimedwait(signals.as_ref(), std::ptr::null_mut(), pointer) }.into()).map(drop)
+}
+
+/// Gives back what the allocator keeps for later, and keeps it from making an arena per thread.
+pub(crate) fn slim_heap() {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: sets one number of the allocator.
+        unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+        // SAFETY: only touches the allocator's own free lists, under its own lock.
+        unsafe { libc::malloc_trim(0) };
+    }
+}
+
+/// The size of a terminal in characters: rows and columns.
+pub(crate) fn terminal_size(terminal: std::os::fd::BorrowedFd<'_>) -> Result<(u16, u16)> {
+    use std::os::fd::AsRawFd;
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one winsize.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) }.into())?;
+    Ok((size.ws_row, size.ws_col))
+}
