@@ -78,7 +78,12 @@ impl Layer {
         self
     }
 
-    fn bytes(self) -> Vec<u8> {
+    /// The archive.
+    ///
+    /// # Panics
+    /// Never: it is in memory.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
         self.0.into_inner().expect("write to memory")
     }
 }
@@ -105,7 +110,7 @@ impl Archive {
     /// An image of these layers, lowest first.
     #[must_use]
     pub fn new(layers: impl IntoIterator<Item = Layer>) -> Archive {
-        let layers: Vec<Vec<u8>> = layers.into_iter().map(Layer::bytes).collect();
+        let layers: Vec<Vec<u8>> = layers.into_iter().map(Layer::into_bytes).collect();
         let diff_ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", sha256(layer))).collect();
         let config = json!({
             "architecture": "amd64",
