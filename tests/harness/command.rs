@@ -331,6 +331,11 @@ impl Background {
         stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).expect("it reads its input");
     }
 
+    /// Ends its input.
+    pub fn close_input(&mut self) {
+        self.stdin = None;
+    }
+
     /// Its process.
     #[must_use]
     pub fn pid(&self) -> i32 {

@@ -360,6 +360,26 @@ impl Host {
         })
     }
 
+    /// All guardians or all supervisors of this podbox; `word` is `guardian` or `supervise`.
+    #[must_use]
+    pub fn helpers(&self, word: &str) -> Vec<i32> {
+        let start = format!("podbox {word} {}", self.run.display());
+        processes().into_iter().filter(|pid| proc_cmdline(*pid).starts_with(&start)).collect()
+    }
+
+    /// Does to the pod what a power cut does: all its processes and namespaces are gone, and the run directory
+    /// with all that was mounted in it.
+    ///
+    /// # Panics
+    /// If a process does not die.
+    pub fn pull_the_plug(&self, name: &str) {
+        self.look();
+        let dir = self.pod_dir(name);
+        leftovers::cut_power(&dir, &self.slot.bridge());
+        fs::remove_dir_all(self.run.join("by-name")).expect("the names die with the boot");
+        fs::remove_dir_all(self.run.join("ipam")).expect("the leases die with the boot");
+    }
+
     fn helper(&self, name: &str, word: &str) -> Option<i32> {
         let wanted = format!("podbox {word} {}", self.pod_dir(name).display());
         processes().into_iter().find(|pid| proc_cmdline(*pid) == wanted && !is_zombie(*pid))

@@ -187,15 +187,36 @@ pub(crate) fn scrub_dir(dir: &Path) {
     for mount in mounts_below(dir).iter().rev() {
         let _ = umount2(mount, MntFlags::MNT_DETACH);
     }
-    let mut groups = cgroups(&traces.uids);
-    groups.sort();
-    for group in groups {
+    remove_cgroups(&traces.uids);
+    let _ = fs::remove_dir_all(dir);
+}
+
+fn remove_cgroups(uids: &BTreeSet<String>) {
+    for group in cgroups(uids) {
         for below in entries(&group).into_iter().filter(|path| path.is_dir()) {
             let _ = fs::remove_dir(below);
         }
         let _ = fs::remove_dir(group);
     }
-    let _ = fs::remove_dir_all(dir);
+}
+
+/// Ends one pod as a power cut does.
+pub(crate) fn cut_power(pod: &Path, bridge: &str) {
+    let uid = pod.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let traces = Traces { uids: BTreeSet::from([uid]), ..Traces::default() };
+    if let Ok(alias) = fs::read_to_string(pod.join("netns-alias")) {
+        remove_netns(Path::new(alias.trim()), &pod.join("ns/net"));
+    }
+    while let Some((pid, _)) = processes_of(pod, &traces).first() {
+        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        sleep(Duration::from_millis(5));
+    }
+    for mount in mounts_below(pod).iter().rev() {
+        let _ = umount2(mount, MntFlags::MNT_DETACH);
+    }
+    remove_cgroups(&traces.uids);
+    let _ = fs::remove_dir_all(pod);
+    scrub_network(bridge, "");
 }
 
 /// Only if it is that namespace: the name may be another podbox's by now.
@@ -209,7 +230,7 @@ fn remove_netns(alias: &Path, pinned: &Path) {
 
 /// Removes a dead test's bridge, table and neighbour namespace.
 pub(crate) fn scrub_network(bridge: &str, outside: &str) {
-    if Path::new("/run/netns").join(outside).exists() {
+    if !outside.is_empty() && Path::new("/run/netns").join(outside).exists() {
         Cmd::new("ip").args(["netns", "del", outside]).run();
     }
     for link in [bridge.to_owned(), format!("{outside}h"), format!("{outside}d")] {
