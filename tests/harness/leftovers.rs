@@ -207,8 +207,15 @@ pub(crate) fn cut_power(pod: &Path, bridge: &str) {
     if let Ok(alias) = fs::read_to_string(pod.join("netns-alias")) {
         remove_netns(Path::new(alias.trim()), &pod.join("ns/net"));
     }
-    while let Some((pid, _)) = processes_of(pod, &traces).first() {
-        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+    loop {
+        let all = processes_of(pod, &traces);
+        // All are stopped first, so that none can start another one in the place of a dead one.
+        for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+            all.iter().for_each(|(pid, _)| drop(kill(Pid::from_raw(*pid), signal)));
+        }
+        if all.is_empty() {
+            break;
+        }
         sleep(Duration::from_millis(5));
     }
     for mount in mounts_below(pod).iter().rev() {

@@ -71,7 +71,10 @@ impl Traffic<'_> {
                     drop(self.answered.fetch_add(1, Ordering::Relaxed))
                 }
                 other => {
-                    return Err(format!("after {} answers: {other:?}", self.answered.load(Ordering::Relaxed)));
+                    return Err(format!(
+                        "after {} answers: {other:?}",
+                        self.answered.load(Ordering::Relaxed)
+                    ));
                 }
             }
             thread::sleep(Duration::from_millis(5));
