@@ -1,61 +1,165 @@
 //! podbox's flat network: every pod has addresses of its own from one address space and talks to every
 //! other pod and to the host with them, unchanged.
+//!
+//! One bridge, a virtual cable from it into each pod, one file per leased address, and an nftables table
+//! for the two cases that need translation: packets that leave the flat space, and ports of the host that
+//! lead to a pod. All of it by netlink, without helper programs, and blocking: a pod is attached in less
+//! time than a thread needs to be told to do it.
+//!
+//! The state directory holds all that is needed to take everything back, at any moment of any crash:
+//! [`detach`] and [`release_idle`] look at nothing else.
 
+mod bridge;
 mod config;
+mod conntrack;
 mod error;
+mod host;
+mod ipam;
+mod links;
 mod netlink;
+mod netns;
+mod nft;
+mod ports;
+mod recipe;
+mod state;
+mod sysctl;
+
+use netlink_sys::protocols::NETLINK_ROUTE;
 
 pub use config::{
     Attached, Attachment, Described, InterfaceAddress, Mac, Masquerade, NetworkConfig, PortMapping, Protocol,
     Request, Subnet, SubnetError, Timed,
 };
 pub use error::NetError;
+pub use host::host_addresses;
 pub use netlink::KernelError;
 
-use std::net::IpAddr;
+use crate::ipam::Lease;
+use crate::netlink::Netlink;
+use crate::state::Sharing;
 
-/// Puts a pod on the network. On an error everything is undone. Asking again for the same id and
-/// interface gives the same addresses.
+/// Puts a pod on the network. On an error everything is undone. Asking again for the same id, interface and
+/// ports gives the same addresses.
 ///
 /// # Errors
 /// See [`NetError`].
 pub fn attach(config: &NetworkConfig, request: &Request<'_>) -> Result<Attached, NetError> {
     config.validate()?;
-    Err(NetError::Request { id: request.id.to_owned(), problem: "not in this commit".to_owned() })
+    validate(request)?;
+    let (attachment, trace) = recipe::World::new(config, request)?.attach()?;
+    Ok(Attached { attachment, trace })
 }
 
 /// Gives back all that the pod `id` holds, from the state files alone; what is not there counts as given
 /// back. The veth goes with the pod's network namespace, and nobody waits for it.
-pub fn detach(_config: &NetworkConfig, _id: &str) -> Vec<NetError> {
-    Vec::new()
+pub fn detach(config: &NetworkConfig, id: &str) -> Vec<NetError> {
+    let mut errors = Vec::new();
+    if !is_file_name(id) {
+        return errors;
+    }
+    match state::lock_if_present(&config.state_dir, Sharing::Shared) {
+        Ok(None) => return errors,
+        Ok(Some(_lock)) => match ipam::leases_of(config, id) {
+            Ok(leases) => {
+                for lease in &leases {
+                    give_back(config, lease, &mut errors);
+                }
+                if errors.is_empty() {
+                    errors.extend(ipam::forget_pod(config, id).err());
+                }
+            }
+            Err(error) => errors.push(error),
+        },
+        Err(error) => errors.push(error),
+    }
+    errors
+}
+
+/// Gives back a lease: ports first, so that nothing leads to an address that somebody else may get.
+pub(crate) fn give_back(config: &NetworkConfig, lease: &Lease, errors: &mut Vec<NetError>) {
+    match ports::held_by(config, lease) {
+        Ok(held) if !held.is_empty() => {
+            errors.extend(nft::unmap_ports(config, &held, &lease.addresses).err())
+        }
+        Ok(_) => (),
+        Err(error) => errors.push(error),
+    }
+    errors.extend(ports::forget(config, lease).err());
+    errors.extend(ipam::give_back(config, lease).err());
 }
 
 /// Deletes the bridge and the nftables table if no pod holds a lease; the next [`attach`] makes them
 /// again. It takes up to 30 ms, so call it when nobody waits. True if they are gone.
 ///
+/// Forwarding (`net.ipv4.ip_forward`) stays as it is: others may rely on it by now.
+///
 /// # Errors
 /// See [`NetError`].
-pub fn release_idle(_config: &NetworkConfig) -> Result<bool, NetError> {
-    Ok(false)
+pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
+    config.validate()?;
+    let Some(_lock) = state::lock_if_present(&config.state_dir, Sharing::Exclusive)? else { return Ok(true) };
+    let pods = config.state_dir.join("pods");
+    if !state::names(&pods)?.is_empty() {
+        return Ok(false);
+    }
+    // First what says that the bridge is complete: it is not, from here on.
+    state::remove_file(&config.state_dir.join("bridge"))?;
+    nft::remove(config)?;
+    let mut netlink = Netlink::open(NETLINK_ROUTE)
+        .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
+    bridge::remove(&mut netlink, config)?;
+    state::remove_file(&config.state_dir.join("last"))?;
+    let _ = state::remove_directory(&config.state_dir.join("ports"));
+    let _ = state::remove_directory(&pods);
+    // The lock's file goes last; whoever waits for it sees that it is gone and makes a new one.
+    state::remove_file(&config.state_dir.join("lock"))?;
+    let _ = state::remove_directory(&config.state_dir);
+    Ok(true)
 }
 
-/// The steps of [`attach`] as commands that a reader could type. Touches nothing.
+/// The steps of [`attach`] as commands that a reader could type. Touches nothing. Addresses are those that
+/// the pod would get now.
 #[must_use]
-pub fn describe(_config: &NetworkConfig, _request: &Request<'_>) -> Vec<Described> {
-    Vec::new()
+pub fn describe(config: &NetworkConfig, request: &Request<'_>) -> Vec<Described> {
+    recipe::describe(config, request)
 }
 
 /// Whether the network can be here at all: no clash with the host's routes, addresses and interfaces.
+/// [`attach`] checks this too, when it makes the bridge.
 ///
 /// # Errors
 /// [`NetError::SubnetClash`] or [`NetError::BridgeTaken`], which name what is in the way.
 pub fn check(config: &NetworkConfig) -> Result<(), NetError> {
-    config.validate()
+    config.validate()?;
+    let mut netlink = Netlink::open(NETLINK_ROUTE)
+        .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
+    bridge::check(&mut netlink, config).map(|_| ())
 }
 
-/// The host's own addresses as a pod's status tells them, at most one of each family, the primary one
-/// first; never empty.
-#[must_use]
-pub fn host_addresses(config: &NetworkConfig) -> Vec<IpAddr> {
-    config.subnets().map(|s| s.gateway()).collect()
+fn validate(request: &Request<'_>) -> Result<(), NetError> {
+    let wrong = |problem: String| Err(NetError::Request { id: request.id.to_owned(), problem });
+    if !is_file_name(request.id) {
+        return wrong("the id cannot be a file's name".to_owned());
+    }
+    if !config::is_interface_name(request.ifname) {
+        return wrong(format!("{:?} cannot be an interface's name", request.ifname));
+    }
+    if let Some(mapping) = request.ports.iter().find(|p| p.host_port == 0 || p.container_port == 0) {
+        return wrong(format!(
+            "port 0 cannot be mapped ({} to {})",
+            mapping.host_port, mapping.container_port
+        ));
+    }
+    let loopback = std::net::IpAddr::from(std::net::Ipv6Addr::LOCALHOST);
+    if request.ports.iter().any(|mapping| mapping.host_ip == Some(loopback)) {
+        return wrong("a port of ::1 cannot be mapped: the kernel lets no answers back to it".to_owned());
+    }
+    match ports::clash_within(request.ports) {
+        Some(twice) => wrong(format!("host port {}/{} is asked for twice", twice.host_port, twice.protocol)),
+        None => Ok(()),
+    }
+}
+
+fn is_file_name(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with('.') && text.len() < 200 && !text.contains(['/', '\0'])
 }

@@ -5,9 +5,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use netplugin::{NetworkConfig, Subnet};
+use netplugin::{Masquerade, NetworkConfig, Subnet};
 use serde::{Deserialize, Serialize};
 
+use crate::image::RegistryOptions;
 use crate::restart::BackoffSettings;
 use crate::store::Store;
 
@@ -27,6 +28,14 @@ pub struct Settings {
     pub backoff: BackoffSettings,
     /// containers' registries.conf, if not the usual one.
     pub registries_conf: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Where registries are configured.
+    #[must_use]
+    pub fn registry_options(&self) -> RegistryOptions {
+        RegistryOptions { registries_conf: self.registries_conf.clone(), ..RegistryOptions::default() }
+    }
 }
 
 /// What the command line says of places.
@@ -131,7 +140,7 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         ipv4: subnet(file.network.ipv4.as_deref().unwrap_or("10.244.0.0/16")).map_err(&wrong)?,
         ipv6: subnet(file.network.ipv6.as_deref().unwrap_or("fd70:6f64:626f:7800::/64")).map_err(&wrong)?,
         mtu: file.network.mtu,
-        masquerade: file.network.masquerade.unwrap_or(true),
+        masquerade: if file.network.masquerade == Some(false) { Masquerade::Never } else { Masquerade::Egress },
         state_dir: store.leases(&name),
         name,
     };

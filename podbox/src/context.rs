@@ -36,3 +36,16 @@ impl Context {
         serde_json::from_slice(&text).map_err(Into::into)
     }
 }
+
+/// The part of the environment that a pull needs: where credentials are, and the way out. Nothing else of the
+/// environment of `podbox up` reaches a pod's processes.
+pub fn kept_environment() -> impl Iterator<Item = (String, String)> {
+    let wanted = |name: &str| {
+        let name = name.to_ascii_uppercase();
+        let prefixes = ["REGISTRY_", "DOCKER_", "CONTAINERS_", "XDG_"];
+        name == "HOME" || name.ends_with("_PROXY") || prefixes.iter().any(|prefix| name.starts_with(prefix))
+    };
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(move |(name, _)| wanted(name))
+}

@@ -9,11 +9,12 @@ use crate::plan::{Exit, FromStage};
 use crate::process::reap_fd;
 use crate::sys::{mount, task};
 use nix::cmsg_space;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use serde::Serialize;
+use std::ffi::CStr;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -39,14 +40,21 @@ impl SelfExe {
     /// # Errors
     /// If `/proc/self/exe` cannot be opened.
     pub fn open() -> io::Result<Self> {
-        let here = nix::fcntl::AT_FDCWD;
-        if let Ok(fd) = mount::open_tree(here, c"/proc/self/exe", libc::OPEN_TREE_CLONE) {
+        Self::of(c"/proc/self/exe")
+    }
+
+    /// Opens another program that has the stages.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn of(path: &CStr) -> io::Result<Self> {
+        if let Ok(fd) = mount::open_tree(AT_FDCWD, path, libc::OPEN_TREE_CLONE) {
             let read_only = mount::MountAttributes { set: libc::MOUNT_ATTR_RDONLY, ..Default::default() };
             if mount::set_attributes(fd.as_fd(), read_only, 0).is_ok() {
                 return Ok(Self { fd });
             }
         }
-        Ok(Self { fd: open("/proc/self/exe", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())? })
+        Ok(Self { fd: open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())? })
     }
 
     /// Whether nobody can open the program for writing through the stages that run from it.

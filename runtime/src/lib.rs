@@ -6,6 +6,8 @@
 //! by identity ([`process`]), in a cgroup ([`cgroup`]), in pinned namespaces ([`sandbox`]).
 
 pub mod cgroup;
+pub mod guard;
+pub mod identity;
 pub mod launch;
 pub mod plan;
 pub mod process;
@@ -14,4 +16,9 @@ pub mod sandbox;
 pub mod stage;
 pub mod terminal;
 
+mod in_root;
+mod mounts;
+mod privileges;
+mod rootfs;
+mod seccomp;
 mod sys;

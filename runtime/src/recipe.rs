@@ -4,7 +4,7 @@
 //! runs it, measures every step and names the failing one. Because it is the same list, what is printed
 //! cannot differ from what is done.
 
-use crate::plan::{Failure, SandboxPlan, Timed};
+use crate::plan::{ContainerPlan, Failure, SandboxPlan, Timed};
 use crate::sys::task;
 use nix::errno::Errno;
 use std::borrow::Cow;
@@ -25,6 +25,17 @@ pub struct Described {
 #[must_use]
 pub fn sandbox_steps(plan: &SandboxPlan) -> Vec<Described> {
     describe(&crate::stage::sandbox::steps(plan))
+}
+
+/// The steps that `stage container` takes for a plan, in order, the ones behind the gate last. Touches
+/// nothing.
+#[must_use]
+pub fn container_steps(plan: &ContainerPlan) -> Vec<Described> {
+    let mut all = describe(&crate::stage::container::outside(plan));
+    all.push(crate::stage::container::describe_clone(plan));
+    all.extend(describe(&crate::stage::init::inside(plan)));
+    all.extend(describe(&crate::stage::init::behind_the_gate(plan)));
+    all
 }
 
 /// What a step does to the state `C` that the steps of its recipe share.

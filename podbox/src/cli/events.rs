@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::events::{self, Folded};
 use crate::output::table::Table;
-use crate::output::{age, yaml};
+use crate::output::to_yaml;
 
 use super::pods::{self, Found};
 use super::watch::{Watch, Woken};
-use super::{Failure, Session, names};
+use super::{Failure, Session, age, names};
 
 /// Arguments of `events`.
 #[derive(Debug, Args)]
@@ -82,9 +82,9 @@ fn print(args: &EventsArgs, pods: &[Found]) {
         if args.all_namespaces {
             heads.insert(0, "NAMESPACE");
         }
-        let mut table = Table::new(&heads);
+        let mut table = Table::new(heads);
         for (pod, event) in &all {
-            table.row(row(args, pod, event));
+            table.push(row(args, pod, event));
         }
         print!("{table}");
         return;
@@ -96,7 +96,7 @@ fn print(args: &EventsArgs, pods: &[Found]) {
     if args.output == "json" {
         println!("{list:#}");
     } else {
-        print!("{}", yaml::print(&list));
+        print!("{}", to_yaml(&list));
     }
 }
 

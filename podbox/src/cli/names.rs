@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use crate::manifest::{self, Loaded, Source};
+use crate::manifest::{self, Color, Loaded, Options, Severity, Source};
 use crate::report;
 
 use super::Failure;
@@ -17,7 +17,7 @@ pub(super) fn sources(paths: &[String]) -> Result<Vec<Source>, Failure> {
             let mut text = Vec::new();
             let read = std::io::stdin().lock().read_to_end(&mut text);
             read.map_err(|error| Failure::wrong(format!("read standard input: {error}")))?;
-            sources.push(Source { name: "<stdin>".to_owned(), text });
+            sources.push(Source::new("<stdin>", text));
         } else if path.starts_with("http://") || path.starts_with("https://") {
             return Err(Failure::wrong(format!("podbox does not fetch manifests: {path}"))
                 .hint(format!("curl -fsSL {path} | podbox up -")));
@@ -47,7 +47,7 @@ fn directory(path: &str) -> Result<Vec<Source>, Failure> {
 
 fn file(path: &str) -> Result<Source, Failure> {
     let text = fs::read(path).map_err(|error| unreadable(path, &error))?;
-    Ok(Source { name: path.to_owned(), text })
+    Ok(Source::new(path, text))
 }
 
 fn unreadable(path: &str, error: &std::io::Error) -> Failure {
@@ -58,17 +58,17 @@ fn unreadable(path: &str, error: &std::io::Error) -> Failure {
 pub(super) fn load(paths: &[String]) -> Result<Loaded, Failure> {
     let sources = sources(paths)?;
     let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    let style = if color { manifest::Style::Colored } else { manifest::Style::Plain };
-    match manifest::load(&sources) {
+    let color = if color { Color::Ansi } else { Color::Never };
+    match manifest::load(&sources, &Options::default()) {
         Ok(loaded) => {
-            if !loaded.warnings.is_empty() {
-                anstream::eprint!("{}", loaded.warnings.render(style));
+            if !loaded.warnings.0.is_empty() {
+                anstream::eprint!("{}", loaded.warnings.render(color));
             }
             Ok(loaded)
         }
         Err(mistakes) => {
-            let count = mistakes.len();
-            anstream::eprint!("{}", mistakes.render(style));
+            anstream::eprint!("{}", mistakes.render(color));
+            let count = mistakes.0.iter().filter(|mistake| mistake.severity == Severity::Error).count();
             let plural = if count == 1 { "" } else { "s" };
             Err(Failure::wrong(format!("{count} mistake{plural} in the manifest; nothing was changed")))
         }

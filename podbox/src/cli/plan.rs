@@ -81,7 +81,8 @@ fn image(session: &Session, container: &Container) -> Image {
         reference: container.image.clone(),
         layers: vec![format!("LAYERS-OF({})", container.image).into()],
         config: ImageConfig { cmd: vec!["COMMAND-OF-THE-IMAGE".to_owned()], ..ImageConfig::default() },
-        ..Image::default()
+        id: String::new(),
+        repo_digest: None,
     })
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::context::kept_environment;
 use crate::pod::Pod;
 use crate::report;
 use crate::store::{PodDir, Store, StoreError, remove, try_lock};
@@ -139,7 +140,7 @@ impl Found {
         let answer = match self.ask(Request::Stop { grace_seconds }) {
             Ok(answer) => answer,
             // It may have finished by itself in this very moment.
-            Err(_) if self.care() == Care::Finished || !self.dir.run().exists() => {
+            Err(_) if self.finishes() => {
                 return if self.dir.pod().exists() { self.remove(session) } else { Ok(()) };
             }
             Err(error) => return Err(Failure::host(&error)),
@@ -147,12 +148,29 @@ impl Found {
         if answer.errors.is_empty() { Ok(()) } else { Err(Failure::cannot(answer.errors.join("\nerror: "))) }
     }
 
+    /// Whether the pod is over, or will be when its guardian has left, which is about to happen.
+    fn finishes(&self) -> bool {
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE && self.dir.run().exists() {
+            if self.care() == Care::Finished {
+                return true;
+            }
+            if self.memory().is_none_or(|memory| memory.finished.is_none()) {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        !self.dir.run().exists()
+    }
+
     /// Removes what is left of a pod that nothing runs of any more.
     pub(super) fn remove(&self, session: &Session) -> Result<(), Failure> {
         let store = &session.settings.store;
         let mut errors = Vec::new();
         if self.dir.run().exists() {
-            errors.extend(take_down_pod(&self.pod, &self.dir, &session.settings.network));
+            let memory = self.memory();
+            let reaper = memory.as_ref().and_then(|memory| memory.sandbox.facts()?.reaper);
+            errors.extend(take_down_pod(&self.pod, &self.dir, &session.settings.network, reaper));
         }
         volumes::release(&self.pod, &self.dir);
         let logs = self.dir.logs(&self.pod.namespace, &self.pod.name, &self.pod.uid);
@@ -209,6 +227,7 @@ pub(super) fn start_guardian(dir: &PodDir) -> Result<runtime::process::Process, 
         .arg(dir.run())
         .current_dir("/")
         .env_clear()
+        .envs(kept_environment())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)

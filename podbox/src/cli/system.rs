@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use runtime::cgroup::Cgroups;
 
-use super::pods;
-use super::{Failure, Session};
+use super::{Failure, Session, pods};
 
 /// Subcommands of `system`.
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -39,7 +39,7 @@ fn info(session: &Session) {
         ("host", crate::node::name()),
         ("memory", format!("{} MiB", crate::node::memory_bytes() >> 20)),
         ("processors", (crate::node::cpu_milli() / 1000).to_string()),
-        ("cgroups", runtime::cgroup::describe()),
+        ("cgroups", cgroups().to_owned()),
         ("root", settings.store.data.display().to_string()),
         ("run", settings.store.run.display().to_string()),
         ("logs", settings.store.logs.display().to_string()),
@@ -97,7 +97,7 @@ fn findings(session: &Session) -> Vec<Finding> {
         },
         Finding {
             what: "cgroups",
-            problem: runtime::cgroup::problem(),
+            problem: Cgroups::detect().is_empty().then(|| cgroups().to_owned()),
             mend: "mount them writable; without them limits and OOMKilled are not to be had",
             optional: true,
         },
@@ -117,6 +117,17 @@ fn findings(session: &Session) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// Which kind of control groups the host has.
+fn cgroups() -> &'static str {
+    let there = |path: &str| Path::new(path).exists();
+    match (there("/sys/fs/cgroup/cgroup.controllers"), there("/sys/fs/cgroup/unified"), there("/sys/fs/cgroup/memory")) {
+        (true, ..) => "v2",
+        (false, true, _) => "v1 and v2 (hybrid)",
+        (false, false, true) => "v1",
+        (false, false, false) => "none",
+    }
 }
 
 fn capability(what: &'static str, have: bool, mend: &'static str) -> Finding {

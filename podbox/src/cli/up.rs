@@ -1,6 +1,5 @@
 //! `podbox up`: start the pods of a manifest.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -86,7 +85,6 @@ impl Start {
 pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure> {
     let loaded = names::load(&args.files)?;
     names::require_root("start a pod")?;
-    refuse_doubles(&loaded.pods)?;
     let mut watch = Watch::new()?;
     watch.catch_interrupts()?;
     let deadline = Instant::now() + args.timeout;
@@ -133,16 +131,6 @@ fn say(session: &Session, started: &[Start]) {
             Start::Unchanged(found) => println!("pod {} unchanged", found.name()),
         }
     }
-}
-
-fn refuse_doubles(loaded: &[LoadedPod]) -> Result<(), Failure> {
-    let mut seen = HashSet::new();
-    for LoadedPod { pod, .. } in loaded {
-        if !seen.insert((&pod.namespace, &pod.name)) {
-            return Err(Failure::wrong(format!("pod {}/{} is there twice", pod.namespace, pod.name)));
-        }
-    }
-    Ok(())
 }
 
 fn start_all(

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::config::duration;
-use crate::output::jsonpath::JsonPath;
+use crate::output::jsonpath::Template;
 
 use super::pods::{self, Found};
 use super::watch::{Watch, Woken};
@@ -34,7 +34,7 @@ pub(super) struct WaitArgs {
 enum Wish {
     Condition { name: String, status: String },
     Delete,
-    Path { path: JsonPath, value: Option<String> },
+    Path { path: Template, value: Option<String> },
 }
 
 /// Runs the command.
@@ -70,7 +70,7 @@ pub(super) fn run(session: &Session, args: &WaitArgs) -> Result<ExitCode, Failur
 
 fn parse(text: &str) -> Result<Wish, Failure> {
     let path = |path: &str, value: Option<&str>| {
-        let path = JsonPath::parse(path).map_err(|error| Failure::wrong(format!("--for: {error}")))?;
+        let path = Template::parse(path).map_err(|error| Failure::wrong(format!("--for: {error}")))?;
         Ok(Wish::Path { path, value: value.map(str::to_owned) })
     };
     if text == "delete" {
@@ -102,7 +102,7 @@ fn fulfilled(wish: &Wish, found: Result<Found, Failure>) -> Result<bool, Failure
         Wish::Delete => false,
         Wish::Condition { name, status } => condition(&object, name).is_some_and(|now| now.eq_ignore_ascii_case(status)),
         Wish::Path { path, value } => {
-            let now = path.evaluate(&object).unwrap_or_default();
+            let now = path.print(&object).unwrap_or_default();
             match value {
                 Some(value) => now == *value,
                 None => !now.is_empty(),

@@ -18,6 +18,7 @@
 //! to the command line and only ever looks.
 
 mod entry;
+pub mod reader;
 pub mod rotate;
 mod stamp;
 pub mod writer;

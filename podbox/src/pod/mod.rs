@@ -3,6 +3,18 @@
 //! `manifest` turns what the user wrote into a [`Pod`]; every later function takes `&Pod` and trusts it.
 //! The whole value is stored as `pods/<uid>/pod.json`, and the supervisor knows nothing else of the manifest.
 
+mod convert;
+mod downward;
+pub mod field;
 mod model;
+pub mod quantity;
+mod validate;
 
+pub(crate) use convert::convert;
 pub use model::*;
+pub use quantity::Quantity;
+pub(crate) use validate::pod as validate;
+
+/// Kubernetes' map of resources, as text.
+pub(crate) type QuantityMap =
+    std::collections::BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>;

@@ -41,7 +41,7 @@ fn adopt_at_gate(effects: &mut Effects, record: &Record, index: Index, process: 
         }
         Some(waiting) => {
             // It leaves by itself when it reads the end of file; this is only faster.
-            let _ = waiting.signal(nix::libc::SIGKILL);
+            let _ = waiting.signal(libc::SIGKILL);
             effects.world.event(Event::GateClosed(index));
         }
         None => effects.world.event(Event::GateClosed(index)),

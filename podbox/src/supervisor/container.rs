@@ -13,12 +13,13 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
 use crate::image::Image;
-use crate::logs::writer::{LogWriter, Stream};
+use crate::logs::Stream;
+use crate::logs::writer::{Limits, LogWriter};
 use crate::node;
 use crate::oci::{self, Surroundings};
 use crate::pod::{Container, Pod};
 use crate::report;
-use crate::store::{AttemptDir, PodDir, make_dir, write_atomic};
+use crate::store::{AttemptDir, PodDir, write_atomic};
 use crate::volumes;
 
 use super::machine::{Event, Failure, Index, SandboxFacts};
@@ -94,12 +95,11 @@ fn make_files(container: &Container, dir: &AttemptDir) -> io::Result<()> {
 fn open_log(world: &World, container: &Container, attempt: u32) -> io::Result<LogWriter> {
     let pod = &world.pod;
     let dir = world.dir.logs(&pod.namespace, &pod.name, &pod.uid).join(&container.name);
-    make_dir(&dir).map_err(io::Error::other)?;
     if let Some(dead) = attempt.checked_sub(2) {
         // One dead run's log is kept for `logs --previous`, as a kubelet keeps one dead container.
         let _ = fs::remove_file(dir.join(format!("{dead}.log")));
     }
-    LogWriter::open(&dir.join(format!("{attempt}.log")))
+    LogWriter::open(dir.join(format!("{attempt}.log")), Limits::default()).map_err(io::Error::other)
 }
 
 /// Runs one attempt from its plan to the moment that its program runs, and tells the loop each step.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
+use runtime::cgroup::Cgroups;
 use runtime::process::Process;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::oneshot;
@@ -222,7 +223,7 @@ impl Effects {
         tokio::spawn(async move {
             tokio::time::sleep(FORGET_AFTER).await;
             // What fails here is met again, and reported, when the pod is taken down.
-            let _ = runtime::cgroup::remove(&oci::container_path(&world.pod, &name, attempt));
+            let _ = Cgroups::detect().at(&oci::container_path(&world.pod, &name, attempt)).remove();
             let _ = remove(world.dir.attempt(&name, attempt).path());
         });
     }
@@ -241,13 +242,8 @@ impl Effects {
         for live in &mut self.live {
             *live = Live::default();
         }
-        if let Some(reaper) = memory.sandbox.facts().and_then(|facts| facts.reaper)
-            && let Ok(Some(reaper)) = Process::open(reaper)
-        {
-            // As the first process of the shared PID namespace it takes all others along.
-            let _ = reaper.signal(Signal::SIGKILL as i32);
-        }
-        self.errors.extend(sandbox::take_down(&self.world));
+        let reaper = memory.sandbox.facts().and_then(|facts| facts.reaper);
+        self.errors.extend(sandbox::take_down(&self.world, reaper));
     }
 
     /// A process of the pod has ended. The event comes when its output has been read.
@@ -349,7 +345,7 @@ fn stop_signal(record: &Record) -> i32 {
 fn ending(world: &World, index: Index, attempt: u32, death: Death) -> Ending {
     let name = &world.pod.containers[index].name;
     let killed = death.exit == Exit::Signal(Signal::SIGKILL as i32) || death.exit == Exit::Code(137);
-    let oom = killed && runtime::cgroup::oom_kills(&oci::container_path(&world.pod, name, attempt)) > 0;
+    let oom = killed && Cgroups::detect().at(&oci::container_path(&world.pod, name, attempt)).oom_kills() > 0;
     Ending {
         exit: death.exit,
         oom,

@@ -15,10 +15,9 @@ use jiff::Timestamp;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use runtime::plan::{Exit as RuntimeExit, Identity};
 use runtime::process::Process;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::machine::Exit;
+use super::readable::readable;
 use super::world::{Message, World};
 
 /// How long a record may take from the moment that the kernel reports the death.
@@ -36,14 +35,14 @@ pub(super) struct Death {
 pub(super) fn watch(world: &Arc<World>) -> io::Result<()> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     inotify.add_watch(&world.dir.exits(), AddWatchFlags::IN_MOVED_TO)?;
-    let inotify = AsyncFd::with_interest(inotify, Interest::READABLE)?;
+    let changes = readable(&inotify)?;
     let world = Arc::clone(world);
     tokio::spawn(async move {
         loop {
             collect(&world);
-            let Ok(mut ready) = inotify.readable().await else { return };
+            let Ok(mut ready) = changes.readable().await else { return };
             // Which file it was does not matter: the directory is read anew.
-            while inotify.get_ref().read_events().is_ok_and(|events| !events.is_empty()) {}
+            while inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
             ready.clear_ready();
         }
     });
@@ -82,12 +81,11 @@ fn read(path: &Path, name: &str) -> Option<Death> {
 pub(super) fn alarm(world: &Arc<World>, process: Process) {
     let world = Arc::clone(world);
     tokio::spawn(async move {
-        let Ok(process) = AsyncFd::with_interest(process, Interest::READABLE) else { return };
-        if process.readable().await.is_err() {
+        let Ok(gone) = readable(&process) else { return };
+        if gone.readable().await.is_err() {
             return;
         }
         tokio::time::sleep(RECORD_PATIENCE).await;
-        let process = process.get_ref();
         let exit = match process.exit_after_reaping() {
             Some(RuntimeExit::Code(code)) => Exit::Code(code.into()),
             Some(RuntimeExit::Signal(signal)) => Exit::Signal(signal),

@@ -5,11 +5,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use runtime::process::Process;
-use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
 
-use crate::image::{Image, PullAnswer, PullRequest};
+use runtime::process::Process;
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+
+use crate::context::kept_environment;
+use crate::image::{self, Image, Progress, Reference, StageRequest};
 use crate::pod::PullPolicy;
 use crate::report;
 
@@ -41,7 +46,7 @@ async fn try_find(world: &World, index: Index) -> Result<(Image, Arrival), Failu
         .images
         .lookup(reference)
         .map_err(|error| failure(error.reason(), report::chain(&error)))?;
-    let local = crate::image::is_local(reference);
+    let local = !matches!(reference.parse(), Ok(Reference::Registry(_)));
     match (present, container.pull_policy) {
         (Some(image), _) if local => Ok((image, Arrival::Present)),
         (Some(image), PullPolicy::IfNotPresent | PullPolicy::Never) => Ok((image, Arrival::Present)),
@@ -54,10 +59,69 @@ async fn try_find(world: &World, index: Index) -> Result<(Image, Arrival), Failu
                 world.event(Event::Pulling(index));
             }
             let before = Instant::now();
-            let image = pull(world, reference).await?;
-            let size = image.size;
+            let (image, size) = pull(world, reference, container.pull_policy)
+                .await
+                .map_err(|error| failure("ErrImagePull", report::chain(&error)))?
+                .map_err(|failed| failure(&failed.reason, failed.message))?;
             let arrival = if local { Arrival::Present } else { Arrival::Pulled { took: before.elapsed(), size } };
             Ok((image, arrival))
         }
     }
+}
+
+/// What the pull stage says, a line each.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Line {
+    Progress(Progress),
+    Image(Box<Image>),
+    Failed(image::Failure),
+}
+
+/// Runs the pull stage. The image comes with the bytes of the layers that had to be fetched.
+async fn pull(
+    world: &World,
+    reference: &str,
+    policy: PullPolicy,
+) -> io::Result<Result<(Image, u64), image::Failure>> {
+    let request = StageRequest {
+        root: world.settings.store.images(),
+        reference: reference.to_owned(),
+        policy: match policy {
+            PullPolicy::Always => image::PullPolicy::Always,
+            PullPolicy::IfNotPresent | PullPolicy::Never => image::PullPolicy::IfNotPresent,
+        },
+        registry: world.settings.registry_options(),
+    };
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    let theirs: OwnedFd = theirs.into();
+    let mut command = world.exe.command();
+    command.args(["stage", "pull"]).envs(kept_environment());
+    let child = command.stdin(Stdio::from(theirs.try_clone()?)).stdout(Stdio::from(theirs)).spawn()?;
+    drop(command);
+    let process = Process::of_pid(child.id().cast_signed())?;
+    ours.set_nonblocking(true)?;
+    let (read, mut write) = UnixStream::from_std(ours)?.into_split();
+    let mut text = serde_json::to_vec(&request)?;
+    text.push(b'\n');
+    write.write_all(&text).await?;
+    let answer = listen(BufReader::with_capacity(1024, read)).await;
+    super::stages::reap_soon(&process)?;
+    answer
+}
+
+async fn listen(
+    reader: impl tokio::io::AsyncBufRead + Unpin,
+) -> io::Result<Result<(Image, u64), image::Failure>> {
+    let mut lines = reader.lines();
+    let mut size = 0;
+    while let Some(line) = lines.next_line().await? {
+        match serde_json::from_str(&line)? {
+            Line::Progress(Progress::LayerStarted { total, .. }) => size += total,
+            Line::Progress(_) => {}
+            Line::Image(image) => return Ok(Ok((*image, size))),
+            Line::Failed(failure) => return Ok(Err(failure)),
+        }
+    }
+    Err(io::Error::other("the pull ended without an answer"))
 }

@@ -13,6 +13,7 @@ mod images;
 pub mod machine;
 mod output;
 mod probing;
+mod readable;
 pub mod sandbox;
 mod stages;
 pub mod trace;
@@ -25,8 +26,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::clock::Now;
@@ -41,6 +40,8 @@ use world::{Message, World};
 
 /// How long an unused bridge stays, so that a pod that comes soon finds it.
 const NETWORK_LINGERS: Duration = Duration::from_millis(500);
+/// After this long without news, memory is given back.
+const QUIET: Duration = Duration::from_millis(100);
 /// How long a supervisor waits for the lock of one that is about to leave.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -129,7 +130,7 @@ fn exits_and_control(world: &Arc<World>) -> Result<(), SupervisorError> {
 fn watch_guardian(world: &Arc<World>) -> io::Result<()> {
     let parent = nix::unistd::getppid();
     let guardian = runtime::process::Process::of_pid(parent.as_raw())?;
-    let guardian = AsyncFd::with_interest(guardian, Interest::READABLE)?;
+    let guardian = readable::readable(&guardian)?;
     if nix::unistd::getppid() != parent {
         world.send(Message::Orphaned);
         return Ok(());
@@ -206,15 +207,20 @@ async fn run(
 }
 
 async fn next(machine: &PodMachine, letters: &mut UnboundedReceiver<Message>) -> Message {
-    let Some(deadline) = machine.deadline() else {
-        // The mailbox cannot close: the world that holds a sender lives in this very loop.
-        return letters.recv().await.unwrap_or(Message::Event(Event::Tick));
-    };
-    let left = deadline.since(crate::clock::monotonic());
-    match tokio::time::timeout(left, letters.recv()).await {
-        Ok(Some(message)) => message,
-        Ok(None) | Err(_) => Message::Event(Event::Tick),
+    let left = || machine.deadline().map(|deadline| deadline.since(crate::clock::monotonic()));
+    if left().is_none_or(|left| left > QUIET) {
+        if let Ok(Some(message)) = tokio::time::timeout(QUIET, letters.recv()).await {
+            return message;
+        }
+        // The burst is over: what it needed is given back before the long wait.
+        runtime::guard::slim_heap();
     }
+    // The mailbox cannot close: the world that holds a sender lives in this very loop.
+    let received = match left() {
+        None => letters.recv().await,
+        Some(left) => tokio::time::timeout(left, letters.recv()).await.unwrap_or(None),
+    };
+    received.unwrap_or(Message::Event(Event::Tick))
 }
 
 /// Cleans up as asked, answers those who wait, and lets the network go if this was its last pod.
@@ -226,6 +232,8 @@ async fn finish(
 ) -> End {
     effects.publish(memory);
     let mut errors = effects.take_errors();
+    // Nobody is answered any more: whoever comes from now on finds the pod finished.
+    let _ = std::fs::remove_file(effects.world.dir.control());
     if leave == Leave::Nothing {
         errors.extend(effects.remove_all());
     }

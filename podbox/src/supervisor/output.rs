@@ -7,12 +7,14 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use tokio::net::unix::pipe::{OpenOptions, Receiver};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::logs::writer::{LogWriter, Stream};
+use crate::logs::writer::{LogWriter, Written};
+use crate::logs::{Stream, rotate};
 
 const CHUNK: usize = 16 * 1024;
 
@@ -64,9 +66,12 @@ async fn copy(fifo: Receiver, stream: Stream, log: Arc<Mutex<LogWriter>>, mut en
 fn drain(fifo: &Receiver, stream: Stream, log: &Mutex<LogWriter>) {
     let mut buffer = [0; CHUNK];
     while let Ok(length @ 1..) = fifo.try_read(&mut buffer) {
-        if let Ok(mut log) = log.lock() {
-            // A full disk must not stop the container, which would block on a full FIFO.
-            let _ = log.write(stream, &buffer[..length]);
+        let Ok(mut log) = log.lock() else { return };
+        // A full disk must not stop the container, which would block on a full FIFO: then output is lost.
+        if let Ok(Written::Rotated) = log.write(stream, &buffer[..length], SystemTime::now()) {
+            let path = log.path().to_path_buf();
+            // Rare, slow, and nobody waits for it.
+            std::thread::spawn(move || rotate::compress_older(&path));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use netplugin::{PortMapping, Request};
 use runtime::launch::StageKind;
-use runtime::plan::{CgroupPlan, NamespaceSet, SandboxPlan, Shm};
+use runtime::plan::{CgroupPlan, Identity, NamespaceSet, SandboxPlan, Shm};
 
 use crate::clock::monotonic;
 use crate::etc_files;
@@ -80,7 +80,7 @@ pub(super) async fn make(world: Arc<World>) {
     let event = match try_make(&world).await {
         Ok(facts) => Event::SandboxReady(facts),
         Err(failure) => {
-            take_down(&world);
+            take_down(&world, None);
             Event::SandboxFailed(failure)
         }
     };
@@ -183,19 +183,24 @@ fn alias_file(dir: &PodDir) -> PathBuf {
 }
 
 /// Takes down whatever there is of the sandbox: all of it, half of it or nothing. Errors are collected.
-pub(super) fn take_down(world: &World) -> Vec<String> {
-    take_down_pod(&world.pod, &world.dir, &world.settings.network)
+pub(super) fn take_down(world: &World, reaper: Option<Identity>) -> Vec<String> {
+    take_down_pod(&world.pod, &world.dir, &world.settings.network, reaper)
 }
 
 /// As [`take_down`], for a pod that has no supervisor.
-pub fn take_down_pod(pod: &Pod, dir: &PodDir, network: &netplugin::NetworkConfig) -> Vec<String> {
+pub fn take_down_pod(
+    pod: &Pod,
+    dir: &PodDir,
+    network: &netplugin::NetworkConfig,
+    reaper: Option<Identity>,
+) -> Vec<String> {
     let mut plan = plan(pod, dir);
     plan.netns_alias = fs::read_to_string(alias_file(dir)).ok().map(PathBuf::from);
     let mut errors = Vec::new();
     if !pod.host.network {
         errors.extend(netplugin::detach(network, &pod.uid).iter().map(|error| report::chain(error)));
     }
-    errors.extend(runtime::sandbox::remove(&plan).iter().map(ToString::to_string));
+    errors.extend(runtime::sandbox::remove(&plan, reaper).iter().map(|error| report::chain(error)));
     for path in [dir.containers(), dir.etc(), dir.namespaces(), dir.shm()] {
         errors.extend(crate::store::remove(&path).err().map(|error| report::chain(&error)));
     }

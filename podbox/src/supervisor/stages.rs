@@ -11,6 +11,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
+use super::readable::readable;
+
 /// A stage under way.
 pub(super) struct Conversation {
     pub(super) socket: UnixStream,
@@ -40,7 +42,7 @@ impl Conversation {
         let Launched { pidfd, socket, .. } = launch(exe, kind)?;
         send_plan(&socket, plan, &[])?;
         socket.set_nonblocking(true)?;
-        let stage = Some(Reaping { fd: AsyncFd::with_interest(pidfd, Interest::READABLE)? });
+        let stage = Some(Reaping { fd: readable(&pidfd)? });
         Ok(Conversation { socket: UnixStream::from_std(socket)?, inbox: Inbox::default(), stage })
     }
 
@@ -51,7 +53,7 @@ impl Conversation {
         let nothing = std::fs::File::open("/dev/null")?;
         send_plan(&socket, plan, &[nothing.as_fd(), theirs.as_fd(), theirs.as_fd()])?;
         socket.set_nonblocking(true)?;
-        let stage = Some(Reaping { fd: AsyncFd::with_interest(pidfd, Interest::READABLE)? });
+        let stage = Some(Reaping { fd: readable(&pidfd)? });
         let conversation =
             Conversation { socket: UnixStream::from_std(socket)?, inbox: Inbox::default(), stage };
         Ok((conversation, pipe::Receiver::from_owned_fd(output.into())?))
@@ -103,4 +105,10 @@ impl Reaping {
             let _ = runtime::launch::reap(self.fd.get_ref().as_fd());
         }
     }
+}
+
+/// Reaps a child when it has ended, whenever that is.
+pub(super) fn reap_soon(child: &runtime::process::Process) -> io::Result<()> {
+    tokio::spawn(Reaping { fd: readable(child)? }.reap());
+    Ok(())
 }

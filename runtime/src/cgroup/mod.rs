@@ -182,11 +182,32 @@ impl Cgroup {
         self.v2.as_deref()
     }
 
-    /// Moves the calling process into it: the v1 hierarchies, and v2 too unless it was born there.
+    /// What of it a container is shown below `/sys/fs/cgroup` on a host with v1 hierarchies: a name and the
+    /// directory that is bound there. cpuset has none: podbox sets nothing in it, but the Java runtime
+    /// believes in no limits where it is missing. Empty on a host with v2 alone.
+    pub(crate) fn views(&self) -> Vec<(&'static str, Option<PathBuf>)> {
+        let mut views = Vec::new();
+        for hierarchy in &self.v1 {
+            let name = |controller: &v1::Controller| (controller.name(), Some(hierarchy.root.clone()));
+            views.extend(hierarchy.controllers.iter().map(name));
+        }
+        if !views.is_empty() {
+            views.push(("cpuset", None));
+            views.extend(self.v2.iter().map(|directory| ("unified", Some(directory.clone()))));
+        }
+        views
+    }
+
+    /// Moves the calling process, which has one thread, into it: the v1 hierarchies, and v2 too unless it was
+    /// born there.
+    ///
+    /// In v1 the *thread* is moved, by `tasks`. Writing `cgroup.procs` makes the kernel stop every fork of the
+    /// machine, and the first time in a while it waits for an RCU grace period to do so: 25 ms. A thread that moves
+    /// itself needs none of that (`cgroup_procs_write_start` in the kernel's cgroup.c).
     pub(crate) fn join(&self, born_in_v2: BornIn, notes: &mut Vec<String>) {
-        let v2 = self.v2.iter().filter(|_| born_in_v2 == BornIn::Elsewhere);
-        for directory in v2.chain(self.v1.iter().map(|h| &h.root)) {
-            if let Err(error) = write(directory, "cgroup.procs", "0") {
+        let v2 = self.v2.iter().filter(|_| born_in_v2 == BornIn::Elsewhere).map(|root| (root, "cgroup.procs"));
+        for (directory, file) in v2.chain(self.v1.iter().map(|h| (&h.root, "tasks"))) {
+            if let Err(error) = write(directory, file, "0") {
                 notes.push(format!("cannot join cgroup {}: {error}", directory.display()));
             }
         }

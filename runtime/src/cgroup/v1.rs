@@ -22,19 +22,26 @@ pub(super) enum Controller {
     Pids,
 }
 
-const ALL: [(Controller, &str); 4] = [
-    (Controller::Cpu, "cpu"),
-    (Controller::CpuAcct, "cpuacct"),
-    (Controller::Memory, "memory"),
-    (Controller::Pids, "pids"),
-];
+impl Controller {
+    const ALL: [Self; 4] = [Self::Cpu, Self::CpuAcct, Self::Memory, Self::Pids];
+
+    /// As the kernel calls it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::CpuAcct => "cpuacct",
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+        }
+    }
+}
 
 /// The hierarchies below `root`. Controllers that are mounted together are one file system, and so one
 /// device number: they make one hierarchy.
 pub(super) fn detect(root: &Path) -> Vec<V1> {
     let mut found: Vec<(u64, V1)> = Vec::new();
-    for (controller, name) in ALL {
-        let path = root.join(name);
+    for controller in Controller::ALL {
+        let path = root.join(controller.name());
         if !statfs(&path).is_ok_and(|fs| fs.filesystem_type() == CGROUP_SUPER_MAGIC) {
             continue;
         }

@@ -19,8 +19,14 @@
 //!
 //! Run by hand, `podbox stage sandbox < plan.json` works too: a pipe or a file will do.
 
+pub(crate) mod console;
+pub(crate) mod container;
+pub(crate) mod exec;
+pub(crate) mod init;
+mod program;
 mod reaper;
 pub(crate) mod sandbox;
+mod user;
 
 use crate::launch::{Inbox, send};
 use crate::plan::{Failure, FromStage};
@@ -40,6 +46,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let kind = args.into_iter().next().unwrap_or_default();
     let stage: fn(&mut Channel) -> Result<(), Failure> = match kind.to_str() {
         Some("sandbox") => sandbox::run,
+        Some("container") => container::run,
+        Some("exec") => exec::run,
         _ => {
             eprintln!(
                 "podbox stage: there is no stage {}; there are sandbox, container and exec",

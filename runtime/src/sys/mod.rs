@@ -10,6 +10,7 @@ pub(crate) mod mount;
 pub(crate) mod security;
 pub(crate) mod task;
 pub(crate) mod terminal;
+pub(crate) mod xattr;
 
 use nix::errno::Errno;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};

@@ -151,11 +151,6 @@ impl ExecVector {
     }
 }
 
-/// Sends a signal to a whole process group; errors mean that it is gone.
-pub(crate) fn kill_group(leader: Pid, signal: Signal) {
-    let _ = nix::sys::signal::killpg(leader, signal);
-}
-
 /// Sets every signal to its default action and blocks none: exec keeps ignored signals ignored and
 /// blocked ones blocked, and the container must inherit neither.
 pub(crate) fn reset_signals() {
@@ -175,4 +170,10 @@ pub(crate) fn wait_signal(signals: &nix::sys::signal::SigSet) -> Result<Signal> 
 pub(crate) fn ignore_children() {
     // SAFETY: SIG_IGN installs no code.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Closes the descriptors from `first` to `last`. Only for a process that owns no Rust descriptor there.
+pub(crate) fn close_range(first: u32, last: u32) {
+    // SAFETY: the caller is a forked helper that touches none of the closed descriptors again.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
 }

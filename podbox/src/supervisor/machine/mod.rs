@@ -167,6 +167,9 @@ impl PodMachine {
     }
 
     fn image_found(&mut self, index: Index, image: ImageFacts, arrival: &Arrival, actions: &mut Vec<Action>) {
+        if !matches!(self.memory.containers[index].state, State::Pulling) {
+            return;
+        }
         let reference = &self.pod.containers[index].image;
         let message = match arrival {
             Arrival::Present => format!("Container image \"{reference}\" already present on machine"),
@@ -188,6 +191,9 @@ impl PodMachine {
     }
 
     fn image_failed(&mut self, now: Now, index: Index, failure: Failure, actions: &mut Vec<Action>) {
+        if !matches!(self.memory.containers[index].state, State::Pulling) {
+            return;
+        }
         let reference = self.pod.containers[index].image.clone();
         if failure.reason == "ErrImagePull" || failure.reason == "RegistryUnavailable" {
             let message = format!("Failed to pull image \"{reference}\": {}", failure.message);
@@ -205,6 +211,9 @@ impl PodMachine {
     }
 
     fn created(&mut self, index: Index, process: ProcessId, actions: &mut Vec<Action>) {
+        if !matches!(self.memory.containers[index].state, State::Creating) {
+            return;
+        }
         let name = &self.pod.containers[index].name;
         actions.push(note(Some(index), "Created", format!("Created container: {name}")));
         self.memory.containers[index].state = State::Created { process };
@@ -220,6 +229,9 @@ impl PodMachine {
     }
 
     fn create_failed(&mut self, now: Now, index: Index, failure: Failure, actions: &mut Vec<Action>) {
+        if !matches!(self.memory.containers[index].state, State::Creating) {
+            return;
+        }
         actions.push(warn(Some(index), "Failed", format!("Error: {}", failure.message)));
         let settings = self.backoff;
         let record = &mut self.memory.containers[index];
@@ -254,6 +266,9 @@ impl PodMachine {
     }
 
     fn start_failed(&mut self, now: Now, index: Index, message: String, actions: &mut Vec<Action>) {
+        if !matches!(self.memory.containers[index].state, State::Created { .. }) {
+            return;
+        }
         actions.push(warn(Some(index), "Failed", format!("Error: failed to start container: {message}")));
         let attempt = self.memory.containers[index].attempt;
         actions.push(Action::Forget(index, attempt));

@@ -1,0 +1,72 @@
+//! The budgets: what podbox must reach, as ratios within one run wherever the machine's own speed is in it.
+
+use serde::Serialize;
+
+use crate::results::Results;
+
+/// `up` and `down`, in times of the floor.
+const TIMES_FLOOR: f64 = 4.0;
+/// How many times faster than podman `up` must be.
+const FASTER_THAN_PODMAN: f64 = 15.0;
+/// The last pods against the first.
+const GROWTH: f64 = 1.3;
+/// Guardian and supervisor together, of one pod.
+const PSS_KIB: f64 = 1.5 * 1024.0;
+const BINARY_MIB: f64 = 15.0;
+
+/// One budget.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Check {
+    pub(crate) what: String,
+    pub(crate) value: f64,
+    /// `≤ 4`
+    pub(crate) limit: String,
+    pub(crate) met: bool,
+}
+
+fn at_most(what: impl Into<String>, value: f64, limit: f64) -> Check {
+    Check { what: what.into(), value, limit: format!("≤ {limit}"), met: value <= limit }
+}
+
+fn at_least(what: &str, value: f64, limit: f64) -> Check {
+    Check { what: what.to_owned(), value, limit: format!("≥ {limit}"), met: value >= limit }
+}
+
+/// Every budget of which the run knows both sides.
+pub(crate) fn all(results: &Results) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let Some(podbox) = results.of("podbox") else { return checks };
+    if let Some(floor) =
+        results.of("floor").filter(|floor| !floor.up_ms.is_empty() && !podbox.up_ms.is_empty())
+    {
+        checks.push(at_most("up, times the floor", podbox.up_ms.median / floor.up_ms.median, TIMES_FLOOR));
+        checks.push(at_most(
+            "down, times the floor",
+            podbox.down_ms.median / floor.down_ms.median,
+            TIMES_FLOOR,
+        ));
+    }
+    if let Some(podman) =
+        results.of("podman").filter(|podman| !podman.up_ms.is_empty() && !podbox.up_ms.is_empty())
+    {
+        let times = podman.up_ms.median / podbox.up_ms.median;
+        checks.push(at_least("up, times faster than podman", times, FASTER_THAN_PODMAN));
+    }
+    if let Some(many) = &podbox.many {
+        let growth = many.last_five_ms / many.first_five_ms;
+        checks.push(at_most(
+            format!("the last five of {} pods against the first five", many.pods),
+            growth,
+            GROWTH,
+        ));
+        let memory = format!("guardian and supervisor, KiB PSS a pod of {}", many.pods);
+        checks.push(at_most(memory, many.pss_kib_per_pod, PSS_KIB));
+        if let Some(idle) = &many.idle {
+            let what = format!("wake-ups of {} idle pods in {} s", many.pods, idle.seconds);
+            checks.push(at_most(what, idle.wakeups as f64, 0.0));
+        }
+    }
+    let mebibytes = results.binary_bytes as f64 / f64::from(1 << 20);
+    checks.push(at_most("binary, MiB", mebibytes, BINARY_MIB));
+    checks
+}

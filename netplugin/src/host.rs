@@ -1,0 +1,240 @@
+//! What the host is already: its addresses, its routes, its links.
+
+use std::net::IpAddr;
+
+use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use nix::errno::Errno;
+
+use crate::config::{Mac, NetworkConfig, Subnet};
+use crate::error::NetError;
+use crate::links::{self, Link};
+use crate::netlink::{KernelError, Netlink};
+
+/// Whether pods here have IPv6 addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ipv6 {
+    /// They do.
+    On,
+    /// The kernel has no IPv6, or its administrator switched it off.
+    Off,
+}
+
+impl Ipv6 {
+    /// In the calling thread's network namespace.
+    pub(crate) fn here() -> Ipv6 {
+        if crate::sysctl::ipv6_is_on() { Ipv6::On } else { Ipv6::Off }
+    }
+}
+
+/// A link, as far as we care.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) mac: Option<Mac>,
+    pub(crate) is_bridge: bool,
+}
+
+/// Looks a link up; `None` if there is none.
+pub(crate) fn find_link(netlink: &mut Netlink, which: Link<'_>) -> Result<Option<Facts>, KernelError> {
+    match netlink.get(links::get_link(which)) {
+        Ok(RouteNetlinkMessage::NewLink(link)) => Ok(Some(facts(&link))),
+        Ok(_) => Ok(None),
+        Err(error) if error.is(Errno::ENODEV) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn facts(link: &LinkMessage) -> Facts {
+    let mut facts = Facts { index: link.header.index, name: String::new(), mac: None, is_bridge: false };
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => facts.name.clone_from(name),
+            LinkAttribute::Address(bytes) => facts.mac = bytes.as_slice().try_into().ok().map(Mac),
+            LinkAttribute::LinkInfo(infos) => {
+                facts.is_bridge = infos.contains(&LinkInfo::Kind(InfoKind::Bridge));
+            }
+            _ => (),
+        }
+    }
+    facts
+}
+
+/// An address of an interface.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Address {
+    pub(crate) index: u32,
+    pub(crate) address: IpAddr,
+    pub(crate) prefix: u8,
+    pub(crate) is_global: bool,
+}
+
+/// All addresses of all interfaces.
+pub(crate) fn addresses(netlink: &mut Netlink) -> Result<Vec<Address>, KernelError> {
+    let found = netlink.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+    Ok(found.iter().filter_map(address).collect())
+}
+
+fn address(message: &RouteNetlinkMessage) -> Option<Address> {
+    let RouteNetlinkMessage::NewAddress(message) = message else { return None };
+    // IFA_LOCAL is the interface's own where the link has two ends; IPv6 has IFA_ADDRESS only.
+    let of = |attribute: &AddressAttribute| match attribute {
+        AddressAttribute::Local(address) => Some((0, *address)),
+        AddressAttribute::Address(address) => Some((1, *address)),
+        _ => None,
+    };
+    let (_, address) = message.attributes.iter().filter_map(of).min()?;
+    Some(Address {
+        index: message.header.index,
+        address,
+        prefix: message.header.prefix_len,
+        is_global: message.header.scope == AddressScope::Universe,
+    })
+}
+
+/// A way that the host knows.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    pub(crate) to: Subnet,
+    pub(crate) index: Option<u32>,
+    pub(crate) is_advertised: bool,
+}
+
+/// The host's routes in every table, except those that follow from its own addresses.
+pub(crate) fn routes(netlink: &mut Netlink) -> Result<Vec<Route>, KernelError> {
+    let mut found = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family;
+        match netlink.dump(RouteNetlinkMessage::GetRoute(message)) {
+            Ok(messages) => found.extend(messages.iter().filter_map(route)),
+            Err(error) if error.is(Errno::EOPNOTSUPP) || error.is(Errno::EAFNOSUPPORT) => (),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+fn route(message: &RouteNetlinkMessage) -> Option<Route> {
+    const LOCAL_TABLE: u8 = 255;
+    let RouteNetlinkMessage::NewRoute(message) = message else { return None };
+    let header = &message.header;
+    if header.table == LOCAL_TABLE || header.kind != RouteType::Unicast {
+        return None;
+    }
+    let unspecified: IpAddr = match header.address_family {
+        AddressFamily::Inet => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        AddressFamily::Inet6 => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        _ => return None,
+    };
+    let mut to = unspecified;
+    let mut index = None;
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(v4)) => to = (*v4).into(),
+            RouteAttribute::Destination(RouteAddress::Inet6(v6)) => to = (*v6).into(),
+            RouteAttribute::Oif(oif) => index = Some(*oif),
+            _ => (),
+        }
+    }
+    let to = Subnet::new(to, header.destination_prefix_length).ok()?;
+    Some(Route { to, index, is_advertised: header.protocol == RouteProtocol::Ra })
+}
+
+/// A link's name, for error texts.
+pub(crate) fn name_of(netlink: &mut Netlink, index: u32) -> String {
+    match find_link(netlink, Link::Index(index)) {
+        Ok(Some(link)) => link.name,
+        _ => format!("link {index}"),
+    }
+}
+
+/// Fails if the host uses the network's addresses for something else than its bridge.
+pub(crate) fn check_subnets(
+    netlink: &mut Netlink,
+    config: &NetworkConfig,
+    bridge: Option<u32>,
+) -> Result<(), NetError> {
+    let kernel = |step: &str| {
+        let step = step.to_owned();
+        move |source| NetError::Kernel { step, source }
+    };
+    let addresses = addresses(netlink).map_err(kernel("list the host's addresses"))?;
+    let routes = routes(netlink).map_err(kernel("list the host's routes"))?;
+    for subnet in config.subnets() {
+        let taken = |address: &&Address| {
+            let theirs = Subnet::new(address.address, address.prefix);
+            Some(address.index) != bridge && theirs.is_ok_and(|theirs| theirs.overlaps(&subnet))
+        };
+        if let Some(address) = addresses.iter().find(taken) {
+            let name = name_of(netlink, address.index);
+            let holder = format!("address {}/{} of {name}", address.address, address.prefix);
+            return Err(NetError::SubnetClash { subnet, holder });
+        }
+        let taken = |route: &&Route| {
+            route.to.prefix() > 0
+                && (route.index.is_none() || route.index != bridge)
+                && route.to.overlaps(&subnet)
+        };
+        if let Some(route) = routes.iter().find(taken) {
+            let via = route.index.map(|index| format!(" by {}", name_of(netlink, index)));
+            let holder = format!("the route to {}{}", route.to, via.unwrap_or_default());
+            return Err(NetError::SubnetClash { subnet, holder });
+        }
+    }
+    Ok(())
+}
+
+/// The host's own addresses as a pod's status tells them (`hostIP`, `hostIPs`): the primary one first, at
+/// most one of each family, never empty. Primary is what the host would send from to the world; without a
+/// way out, its first global address; without any, the gateway of the network.
+#[must_use]
+pub fn host_addresses(config: &NetworkConfig) -> Vec<IpAddr> {
+    let found = Netlink::open(NETLINK_ROUTE).map(|mut netlink| own_addresses(&mut netlink, config));
+    match found {
+        Ok(found) if !found.is_empty() => found,
+        _ => config.subnets().map(|subnet| subnet.gateway()).take(1).collect(),
+    }
+}
+
+fn own_addresses(netlink: &mut Netlink, config: &NetworkConfig) -> Vec<IpAddr> {
+    // Addresses of the documentation: nobody has a route of its own to them.
+    let somewhere: [IpAddr; 2] = [[192, 0, 2, 1].into(), [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()];
+    let mut all = None;
+    let mut found = Vec::new();
+    for far in somewhere {
+        let address = source_towards(netlink, far).or_else(|| {
+            let all = all.get_or_insert_with(|| addresses(netlink).unwrap_or_default());
+            let ours = |address: IpAddr| config.subnets().any(|subnet| subnet.contains(address));
+            all.iter()
+                .find(|a| a.is_global && a.address.is_ipv4() == far.is_ipv4() && !ours(a.address))
+                .map(|a| a.address)
+        });
+        found.extend(address);
+    }
+    found
+}
+
+/// The address that the host would send from to `far`.
+fn source_towards(netlink: &mut Netlink, far: IpAddr) -> Option<IpAddr> {
+    let mut message = RouteMessage::default();
+    message.header.table = RouteHeader::RT_TABLE_UNSPEC;
+    (message.header.address_family, message.header.destination_prefix_length) =
+        if far.is_ipv4() { (AddressFamily::Inet, 32) } else { (AddressFamily::Inet6, 128) };
+    message.attributes.push(RouteAttribute::Destination(far.into()));
+    let RouteNetlinkMessage::NewRoute(answer) = netlink.get(RouteNetlinkMessage::GetRoute(message)).ok()?
+    else {
+        return None;
+    };
+    answer.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::PrefSource(RouteAddress::Inet(v4)) if !v4.is_loopback() => Some((*v4).into()),
+        RouteAttribute::PrefSource(RouteAddress::Inet6(v6)) if !v6.is_loopback() => Some((*v6).into()),
+        _ => None,
+    })
+}

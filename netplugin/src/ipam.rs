@@ -1,0 +1,273 @@
+//! Which pod has which addresses: one file an address, nothing else to keep in step.
+//!
+//! A pod's IPv4 and IPv6 addresses have the same host part, so a reader sees that they belong together. The
+//! search begins behind the address that was leased last and goes round: an address that was given back
+//! rests as long as possible before somebody else gets it. It costs a try or two however many pods there
+//! are; only where many neighbours are taken is the directory read once.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{NetworkConfig, PortMapping, Request, Subnet};
+use crate::error::NetError;
+use crate::state;
+
+/// What a pod's interface holds, as its file tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lease {
+    /// The pod.
+    pub(crate) id: String,
+    /// Who that is to a human.
+    pub(crate) owner: String,
+    /// The interface inside the pod.
+    pub(crate) ifname: String,
+    /// IPv4 first.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// The host ports it holds or was about to take.
+    pub(crate) ports: Vec<PortMapping>,
+    /// The boot that this is true for.
+    pub(crate) boot: String,
+}
+
+/// How many tries before the whole directory is read.
+const PATIENCE: u32 = 8;
+
+/// The subnets that a pod gets an address of.
+pub(crate) fn subnets(config: &NetworkConfig, ipv6: crate::host::Ipv6) -> Vec<Subnet> {
+    let usable = |subnet: &Subnet| subnet.network().is_ipv4() || ipv6 == crate::host::Ipv6::On;
+    config.subnets().filter(usable).collect()
+}
+
+/// What a pod's interface holds already.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// Nothing.
+    Nothing,
+    /// Just what it asks for.
+    Fits(Lease),
+    /// Something else: half a lease that a crash left, or one of another boot or configuration.
+    Stale,
+}
+
+/// Looks for what the interface holds already.
+pub(crate) fn find(
+    config: &NetworkConfig,
+    request: &Request<'_>,
+    subnets: &[Subnet],
+) -> Result<Found, NetError> {
+    let file = file_of(config, request.id, request.ifname);
+    let Some(lease) = state::read::<Lease>(&file)? else { return Ok(Found::Nothing) };
+    let fits = lease.addresses.len() == subnets.len()
+        && lease.addresses.iter().zip(subnets).all(|(address, subnet)| subnet.contains(*address))
+        && lease.addresses.iter().all(|address| is_same_file(&file, &address_file(config, *address)))
+        && lease.ports == request.ports
+        && lease.boot == boot_id()?;
+    Ok(if fits { Found::Fits(lease) } else { Found::Stale })
+}
+
+/// Leases an address of each subnet to an interface that holds nothing. The caller holds the lock, shared.
+pub(crate) fn lease(
+    config: &NetworkConfig,
+    request: &Request<'_>,
+    subnets: &[Subnet],
+) -> Result<Lease, NetError> {
+    let file = file_of(config, request.id, request.ifname);
+    state::make_directory(&pod_directory(config, request.id))?;
+    let mut lease = Lease {
+        id: request.id.to_owned(),
+        owner: request.owner.to_owned(),
+        ifname: request.ifname.to_owned(),
+        addresses: Vec::new(),
+        ports: request.ports.to_vec(),
+        boot: boot_id()?,
+    };
+    let result = take_first_free(config, subnets, |addresses| {
+        lease.addresses = addresses.to_vec();
+        state::replace(&file, &lease)?;
+        take(config, &file, addresses)
+    });
+    match result {
+        Ok(number) => {
+            write_hint(config, number);
+            Ok(lease)
+        }
+        Err(error) => {
+            let _ = state::remove_file(&file);
+            let _ = state::remove_directory(&pod_directory(config, request.id));
+            Err(error)
+        }
+    }
+}
+
+/// The addresses that [`lease`] would give, as far as one can know without taking them.
+pub(crate) fn peek(config: &NetworkConfig, request: &Request<'_>, subnets: &[Subnet]) -> Vec<IpAddr> {
+    if let Ok(Found::Fits(lease)) = find(config, request, subnets) {
+        return lease.addresses;
+    }
+    let mut found = Vec::new();
+    let _ = take_first_free(config, subnets, |addresses| {
+        found = addresses.to_vec();
+        Ok(!addresses.iter().any(|address| address_file(config, *address).exists()))
+    });
+    found
+}
+
+/// All leases of a pod.
+pub(crate) fn leases_of(config: &NetworkConfig, id: &str) -> Result<Vec<Lease>, NetError> {
+    let directory = pod_directory(config, id);
+    let mut leases = Vec::new();
+    for name in state::names(&directory)? {
+        leases.extend(state::read(&directory.join(name))?);
+    }
+    Ok(leases)
+}
+
+/// Removes the names of a lease's addresses, where they are this lease's, and then the lease.
+pub(crate) fn give_back(config: &NetworkConfig, lease: &Lease) -> Result<(), NetError> {
+    let file = file_of(config, &lease.id, &lease.ifname);
+    for address in &lease.addresses {
+        let name = address_file(config, *address);
+        if is_same_file(&file, &name) {
+            state::remove_file(&name)?;
+        }
+    }
+    state::remove_file(&file)?;
+    Ok(())
+}
+
+/// Removes a pod's directory with whatever a crash left in it.
+pub(crate) fn forget_pod(config: &NetworkConfig, id: &str) -> Result<(), NetError> {
+    let directory = pod_directory(config, id);
+    match fs::remove_dir_all(&directory) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(NetError::State { action: "remove", path: directory, source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a pod's directory if it holds nothing.
+pub(crate) fn forget_pod_if_empty(config: &NetworkConfig, id: &str) -> Result<bool, NetError> {
+    state::remove_directory(&pod_directory(config, id))
+}
+
+/// Removes what is left of earlier boots, whose pods are all gone. The caller holds the lock alone.
+pub(crate) fn forget_other_boots(config: &NetworkConfig) -> Result<(), NetError> {
+    let boot = boot_id()?;
+    for id in state::names(&config.state_dir.join("pods"))? {
+        let leases = leases_of(config, &id)?;
+        for lease in leases.iter().filter(|lease| lease.boot != boot) {
+            crate::ports::forget(config, lease)?;
+            give_back(config, lease)?;
+        }
+        if !leases.is_empty() {
+            let _ = state::remove_directory(&pod_directory(config, &id));
+        }
+    }
+    Ok(())
+}
+
+/// Offers the addresses of one host part after the other to `take` until it takes them; returns the host part.
+fn take_first_free(
+    config: &NetworkConfig,
+    subnets: &[Subnet],
+    mut take: impl FnMut(&[IpAddr]) -> Result<bool, NetError>,
+) -> Result<u32, NetError> {
+    // Host part 0 is the network, 1 the gateway.
+    let last = subnets.iter().map(Subnet::last_host).min().unwrap_or(1);
+    let size = last - 1;
+    let start = read_hint(config).filter(|hint| (2..=last).contains(hint)).unwrap_or(1);
+    let after = |start: u32, offset: u32| 2 + (start - 1 + offset) % size;
+    let mut try_number = |number: u32| {
+        let addresses: Vec<IpAddr> = subnets.iter().map(|subnet| subnet.host(number)).collect();
+        take(&addresses).map(|taken| taken.then_some(number))
+    };
+    for offset in 0..PATIENCE.min(size) {
+        if let Some(number) = try_number(after(start, offset))? {
+            return Ok(number);
+        }
+    }
+    let taken = taken_numbers(config, subnets)?;
+    for offset in 0..size {
+        let number = after(start, offset);
+        if !taken.contains(&number) && try_number(number)?.is_some() {
+            return Ok(number);
+        }
+    }
+    let subnet = subnets.iter().min_by_key(|subnet| subnet.last_host()).copied();
+    Err(match subnet {
+        Some(subnet) => NetError::PoolFull { subnet, size },
+        None => NetError::Config { network: config.name.clone(), problem: "it has no subnet".to_owned() },
+    })
+}
+
+/// Makes the address files; true if all could be had, and else none is kept.
+fn take(config: &NetworkConfig, file: &Path, addresses: &[IpAddr]) -> Result<bool, NetError> {
+    for (index, address) in addresses.iter().enumerate() {
+        let made = state::link(file, &address_file(config, *address));
+        if !matches!(made, Ok(true)) {
+            for address in &addresses[..index] {
+                state::remove_file(&address_file(config, *address))?;
+            }
+            return made;
+        }
+    }
+    Ok(true)
+}
+
+/// The host parts in use, from one reading of the directory.
+fn taken_numbers(config: &NetworkConfig, subnets: &[Subnet]) -> Result<BTreeSet<u32>, NetError> {
+    let number = |name: String| {
+        let address: IpAddr = name.parse().ok()?;
+        let subnet = subnets.iter().find(|subnet| subnet.contains(address))?;
+        match (address, subnet.network()) {
+            (IpAddr::V4(a), IpAddr::V4(n)) => Some(u32::from(a) - u32::from(n)),
+            (IpAddr::V6(a), IpAddr::V6(n)) => u32::try_from(u128::from(a) - u128::from(n)).ok(),
+            _ => None,
+        }
+    };
+    Ok(state::names(&config.state_dir)?.into_iter().filter_map(number).collect())
+}
+
+fn read_hint(config: &NetworkConfig) -> Option<u32> {
+    fs::read_to_string(config.state_dir.join("last")).ok()?.trim().parse().ok()
+}
+
+/// Only a hint: if it cannot be written, or two write at once, the next search takes a little longer.
+fn write_hint(config: &NetworkConfig, number: u32) {
+    let _ = fs::write(config.state_dir.join("last"), format!("{number}\n"));
+}
+
+fn pod_directory(config: &NetworkConfig, id: &str) -> PathBuf {
+    config.state_dir.join("pods").join(id)
+}
+
+/// The file that tells what a pod's interface holds.
+pub(crate) fn file_of(config: &NetworkConfig, id: &str, ifname: &str) -> PathBuf {
+    pod_directory(config, id).join(ifname)
+}
+
+/// The file whose existence means that an address is leased.
+pub(crate) fn address_file(config: &NetworkConfig, address: IpAddr) -> PathBuf {
+    config.state_dir.join(address.to_string())
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (fs::metadata(one), fs::metadata(other)) {
+        (Ok(one), Ok(other)) => one.ino() == other.ino() && one.dev() == other.dev(),
+        _ => false,
+    }
+}
+
+fn boot_id() -> Result<String, NetError> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    match fs::read_to_string(path) {
+        Ok(id) => Ok(id.trim_end().to_owned()),
+        Err(source) => Err(NetError::State { action: "read", path: path.to_owned(), source }),
+    }
+}

@@ -1,0 +1,203 @@
+//! Netlink messages for links, addresses, neighbours and routes, and the commands that mean the same.
+
+use std::net::IpAddr;
+use std::os::fd::RawFd;
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData,
+    InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
+    LinkMessage,
+};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use crate::config::{InterfaceAddress, Mac};
+use crate::host::Ipv6;
+
+/// One request and its flags.
+pub(crate) type Message = (RouteNetlinkMessage, u16);
+
+/// Which link a message is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Link<'a> {
+    /// By its number in the socket's namespace.
+    Index(u32),
+    /// By its name.
+    Name(&'a str),
+}
+
+fn link(which: Link<'_>) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    match which {
+        Link::Index(index) => message.header.index = index,
+        Link::Name(name) => message.attributes.push(LinkAttribute::IfName(name.to_owned())),
+    }
+    message
+}
+
+fn raise(message: &mut LinkMessage) {
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+}
+
+/// `ip link show`
+pub(crate) fn get_link(which: Link<'_>) -> RouteNetlinkMessage {
+    let mut message = link(which);
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    RouteNetlinkMessage::GetLink(message)
+}
+
+/// `ip link set up`
+pub(crate) fn up(which: Link<'_>) -> Message {
+    let mut message = link(which);
+    raise(&mut message);
+    (RouteNetlinkMessage::SetLink(message), 0)
+}
+
+/// `ip link delete`
+pub(crate) fn delete(which: Link<'_>) -> Message {
+    (RouteNetlinkMessage::DelLink(link(which)), 0)
+}
+
+/// A bridge that forwards from the first moment: no spanning tree, no delay, no multicast snooping (which
+/// drops neighbour solicitations when its timers and ours disagree). With a MAC of its own: otherwise it
+/// takes the lowest of its ports' and changes it when pods come and go, and connections break.
+pub(crate) fn create_bridge(name: &str, mac: Mac, mtu: Option<u32>) -> Message {
+    let mut message = link(Link::Name(name));
+    message.attributes.push(LinkAttribute::Address(mac.0.to_vec()));
+    message.attributes.extend(mtu.map(LinkAttribute::Mtu));
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Bridge),
+        LinkInfo::Data(InfoData::Bridge(vec![
+            InfoBridge::ForwardDelay(0),
+            InfoBridge::StpState(BridgeStpState::Disabled),
+            InfoBridge::MulticastSnooping(false),
+        ])),
+    ]));
+    (RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// No link-local IPv6 address by itself. The kernel takes this attribute only in a message that changes a
+/// link, not in the one that makes it.
+pub(crate) fn no_link_local(which: Link<'_>) -> Message {
+    let mut message = link(which);
+    message.attributes.push(generate_no_address());
+    (RouteNetlinkMessage::SetLink(message), 0)
+}
+
+fn generate_no_address() -> LinkAttribute {
+    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])])
+}
+
+/// A virtual cable.
+#[derive(Debug)]
+pub(crate) struct Veth<'a> {
+    /// Its end on the host.
+    pub(crate) host: &'a str,
+    /// That end's Ethernet address.
+    pub(crate) host_mac: Mac,
+    /// Its end in the pod.
+    pub(crate) pod: &'a str,
+    /// That end's Ethernet address.
+    pub(crate) pod_mac: Mac,
+    /// The pod's network namespace.
+    pub(crate) netns: RawFd,
+    /// The bridge that the host's end is plugged into.
+    pub(crate) bridge: u32,
+    /// Both ends' largest packet.
+    pub(crate) mtu: u32,
+}
+
+/// Makes a cable with one end born inside the pod and the other up and in the bridge. Moving a finished
+/// link into a namespace instead would wait some 20 ms for grace periods. The pod's end cannot be raised
+/// here: "up" in the peer's part of the message fails with ENOTCONN.
+pub(crate) fn create_veth(veth: &Veth<'_>) -> Message {
+    let mut peer = link(Link::Name(veth.pod));
+    peer.attributes.push(LinkAttribute::Address(veth.pod_mac.0.to_vec()));
+    peer.attributes.push(LinkAttribute::Mtu(veth.mtu));
+    peer.attributes.push(LinkAttribute::NetNsFd(veth.netns));
+    let mut message = link(Link::Name(veth.host));
+    raise(&mut message);
+    message.attributes.push(LinkAttribute::Address(veth.host_mac.0.to_vec()));
+    message.attributes.push(LinkAttribute::Mtu(veth.mtu));
+    message.attributes.push(LinkAttribute::Controller(veth.bridge));
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Veth),
+        LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+    ]));
+    (RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Lets a port of the bridge send a frame back where it came from, for a pod that talks to itself through a
+/// mapped port. The kernel ignores these options in RTM_SETLINK and when the link is made; it must be
+/// RTM_NEWLINK without NLM_F_CREATE. And a port of a bridge needs no IPv6 address of its own.
+pub(crate) fn set_port(which: Link<'_>, ipv6: Ipv6) -> Message {
+    let mut message = link(which);
+    if ipv6 == Ipv6::On {
+        message.attributes.push(generate_no_address());
+    }
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)])),
+    ]));
+    (RouteNetlinkMessage::NewLink(message), 0)
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+/// `ip address replace`, usable at once: `nodad` spares IPv6 its second of duplicate address detection.
+pub(crate) fn add_address(index: u32, address: InterfaceAddress) -> Message {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address.address);
+    message.header.prefix_len = address.prefix;
+    message.header.scope = AddressScope::Universe;
+    message.header.index = index;
+    message.attributes.push(AddressAttribute::Local(address.address));
+    message.attributes.push(AddressAttribute::Address(address.address));
+    match address.address {
+        IpAddr::V4(v4) => {
+            let host_bits = u32::MAX.checked_shr(u32::from(address.prefix)).unwrap_or(0);
+            message.attributes.push(AddressAttribute::Broadcast((u32::from(v4) | host_bits).into()));
+        }
+        IpAddr::V6(_) => message.header.flags = AddressHeaderFlags::Nodad,
+    }
+    (RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// `ip neighbour replace … nud permanent`: the first packet to the gateway waits for no answer.
+pub(crate) fn add_neighbour(index: u32, address: IpAddr, mac: Mac) -> Message {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(address);
+    message.header.ifindex = index;
+    message.header.state = NeighbourState::Permanent;
+    message.header.kind = RouteType::Unicast;
+    message.attributes.push(NeighbourAttribute::Destination(match address {
+        IpAddr::V4(v4) => NeighbourAddress::Inet(v4),
+        IpAddr::V6(v6) => NeighbourAddress::Inet6(v6),
+    }));
+    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+    (RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// `ip route replace default via …`
+pub(crate) fn add_default_route(index: u32, gateway: IpAddr) -> Message {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(gateway);
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Boot;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    message.attributes.push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
+    message.attributes.push(RouteAttribute::Oif(index));
+    (RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+}

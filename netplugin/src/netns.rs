@@ -1,0 +1,30 @@
+//! The one door into another network namespace.
+//!
+//! `setns(2)` changes the calling *thread*. A thread of its own enters, does its work and ends, so that no
+//! other code ever runs in the wrong namespace.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use nix::sched::CloneFlags;
+
+/// Opens a namespace's file.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+/// Does `job` inside the network namespace and returns what it returns.
+#[expect(clippy::disallowed_methods, reason = "this is the door; the thread ends after the job")]
+pub(crate) fn inside<T: Send>(netns: &File, job: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("netns".to_owned())
+            .stack_size(256 * 1024)
+            .spawn_scoped(scope, || {
+                nix::sched::setns(netns, CloneFlags::CLONE_NEWNET)?;
+                Ok(job())
+            })?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

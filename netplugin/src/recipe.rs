@@ -1,0 +1,583 @@
+//! How a pod comes onto the network: a list of named steps, which [`crate::attach`] does and times and
+//! [`crate::describe`] prints.
+//!
+//! ```text
+//!  host namespace                                  pod's namespace
+//!  ┌──────────────────────────────┐               ┌──────────────────────────┐
+//!  │ podbox0  10.244.0.1/16       │               │ lo                       │
+//!  │   └── pb3f…  ════════════════╪═════veth══════╪═ eth0  10.244.0.5/16     │
+//!  │   └── pb81…  ═══ …           │               │   default via 10.244.0.1 │
+//!  └──────────────────────────────┘               └──────────────────────────┘
+//! ```
+//!
+//! The order: what can be refused comes first (namespace, address, ports, bridge), what the kernel must make
+//! after it, and what lets strangers in, the mapped ports, last. Whatever is made is written down before.
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::time::Instant;
+
+use netlink_sys::protocols::NETLINK_ROUTE;
+use nix::errno::Errno;
+
+use crate::bridge::{self, Bridge};
+use crate::config::{Attachment, Described, InterfaceAddress, Mac, NetworkConfig, Request, Subnet, Timed};
+use crate::error::NetError;
+use crate::host::{Facts, Ipv6};
+use crate::ipam::{self, Lease};
+use crate::links::{self, Link, Message, Veth};
+use crate::netlink::{KernelError, Netlink};
+use crate::state::{self, Sharing};
+use crate::{netns, nft, ports, sysctl};
+
+/// Why a step failed; the step's name is added by whoever runs it.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Net(NetError),
+    Kernel(KernelError),
+}
+
+impl From<NetError> for Fault {
+    fn from(error: NetError) -> Fault {
+        Fault::Net(error)
+    }
+}
+
+impl From<KernelError> for Fault {
+    fn from(error: KernelError) -> Fault {
+        Fault::Kernel(error)
+    }
+}
+
+/// One step: what it is for, how a reader would type it, and the act.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) command: String,
+    act: fn(&mut World<'_>) -> Result<(), Fault>,
+}
+
+/// The pod's side.
+struct Inside {
+    netns: File,
+    netlink: Netlink,
+    ipv6: Ipv6,
+    /// The interface's number there, once it is made.
+    index: u32,
+}
+
+/// What the steps work on and what they have found out.
+pub(crate) struct World<'a> {
+    config: &'a NetworkConfig,
+    request: &'a Request<'a>,
+    /// Opened where the caller is: on the host.
+    host: Netlink,
+    host_ipv6: Ipv6,
+    inside: Option<Inside>,
+    lease: Option<Lease>,
+    lock: Option<File>,
+    found: Option<Facts>,
+    bridge: Option<Bridge>,
+    /// Whether a cable of ours may exist.
+    plugged: bool,
+    trace: Vec<Timed>,
+}
+
+const LOOPBACK_INDEX: u32 = 1;
+const DEFAULT_MTU: u32 = 1500;
+
+impl<'a> World<'a> {
+    pub(crate) fn new(config: &'a NetworkConfig, request: &'a Request<'a>) -> Result<World<'a>, NetError> {
+        let host = Netlink::open(NETLINK_ROUTE)
+            .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
+        Ok(World {
+            config,
+            request,
+            host,
+            host_ipv6: Ipv6::here(),
+            inside: None,
+            lease: None,
+            lock: None,
+            found: None,
+            bridge: None,
+            plugged: false,
+            trace: Vec::with_capacity(16),
+        })
+    }
+
+    /// Does steps and notes how long each took.
+    pub(crate) fn run(&mut self, steps: Vec<Step>) -> Result<(), NetError> {
+        for step in steps {
+            let start = Instant::now();
+            (step.act)(self).map_err(|fault| match fault {
+                Fault::Net(error) => error,
+                Fault::Kernel(source) => NetError::Kernel { step: step.name.to_owned(), source },
+            })?;
+            let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.trace.push(Timed { name: step.name.to_owned(), command: step.command, micros });
+        }
+        Ok(())
+    }
+
+    /// Does all steps of the recipe.
+    pub(crate) fn attach(mut self) -> Result<(Attachment, Vec<Timed>), NetError> {
+        match self.attach_steps() {
+            Ok(()) => Ok((self.attachment(), self.trace)),
+            Err(error) => {
+                self.undo();
+                Err(error)
+            }
+        }
+    }
+
+    fn attach_steps(&mut self) -> Result<(), NetError> {
+        self.run(first_steps(self.config, self.request, &[]))?;
+        if let Some(timed) = self.trace.iter_mut().find(|timed| timed.name == LEASE) {
+            let addresses = self.lease.as_ref().map(|lease| lease.addresses.as_slice());
+            timed.command = lease_command(self.config, self.request, addresses.unwrap_or_default());
+        }
+        if self.bridge.is_none() {
+            self.run(bridge_steps(self.config, self.host_ipv6))?;
+            self.lock = None;
+        }
+        let plan = self.plan();
+        self.run(pod_steps(self.config, self.request, &plan))
+    }
+
+    fn plan(&self) -> Plan {
+        Plan::new(self.config, self.request, self.addresses())
+    }
+
+    fn addresses(&self) -> &[IpAddr] {
+        self.lease.as_ref().map(|lease| lease.addresses.as_slice()).unwrap_or_default()
+    }
+
+    fn subnets(&self) -> Vec<Subnet> {
+        ipam::subnets(self.config, self.ipv6())
+    }
+
+    fn ipv6(&self) -> Ipv6 {
+        match &self.inside {
+            Some(Inside { ipv6: Ipv6::Off, .. }) => Ipv6::Off,
+            _ => self.host_ipv6,
+        }
+    }
+
+    fn inside(&mut self) -> Result<&mut Inside, Fault> {
+        // The steps' order makes this impossible to be absent; an error is still better than a panic.
+        self.inside.as_mut().ok_or_else(|| KernelError::from(std::io::Error::from(Errno::EBADF)).into())
+    }
+
+    fn attachment(&self) -> Attachment {
+        let plan = self.plan();
+        let mut notes = self.bridge.as_ref().map(|bridge| bridge.notes.clone()).unwrap_or_default();
+        if self.config.ipv6.is_some() && self.ipv6() == Ipv6::Off {
+            notes.push("the pod has no IPv6 address: IPv6 is off on this host".to_owned());
+        }
+        Attachment {
+            network: self.config.name.clone(),
+            interface: self.request.ifname.to_owned(),
+            mac: plan.pod_mac,
+            mtu: plan.mtu,
+            addresses: plan.addresses,
+            gateways: plan.gateways,
+            bridge: self.config.bridge.clone(),
+            host_interface: plan.host_interface,
+            ports: self.request.ports.to_vec(),
+            notes,
+        }
+    }
+
+    /// Takes everything back, as well as it can: the first error is the one to tell.
+    fn undo(&mut self) {
+        self.lock = None;
+        if self.plugged {
+            let name = host_interface(self.config, self.request);
+            let (message, flags) = links::delete(Link::Name(&name));
+            self.host.push(message, flags);
+            let _ = self.host.commit();
+        }
+        if let Some(lease) = &self.lease {
+            let mut errors = Vec::new();
+            crate::give_back(self.config, lease, &mut errors);
+            let _ = ipam::forget_pod_if_empty(self.config, &lease.id);
+        }
+        let _ = crate::release_idle(self.config);
+    }
+}
+
+/// What follows from the addresses, for messages and for texts.
+struct Plan {
+    addresses: Vec<InterfaceAddress>,
+    gateways: Vec<IpAddr>,
+    pod_mac: Mac,
+    host_mac: Mac,
+    host_interface: String,
+    mtu: u32,
+}
+
+impl Plan {
+    fn new(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAddr]) -> Plan {
+        let subnet_of = |address: &IpAddr| config.subnets().find(|subnet| subnet.contains(*address));
+        let first = addresses.first().copied().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
+        Plan {
+            addresses: addresses
+                .iter()
+                .filter_map(|a| Some(InterfaceAddress { address: *a, prefix: subnet_of(a)?.prefix() }))
+                .collect(),
+            gateways: addresses.iter().filter_map(|a| Some(subnet_of(a)?.gateway())).collect(),
+            pod_mac: Mac::of(0x0a, first),
+            host_mac: Mac::of(0x0e, first),
+            host_interface: host_interface(config, request),
+            mtu: config.mtu.unwrap_or(DEFAULT_MTU),
+        }
+    }
+}
+
+/// The name of the cable's end on the host: from what it belongs to, so that `detach` and a second `attach`
+/// find it again, and unique among all networks of a host (FNV-1a, 48 bits).
+fn host_interface(config: &NetworkConfig, request: &Request<'_>) -> String {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for text in [config.bridge.as_str(), "/", request.id, "/", request.ifname] {
+        for byte in text.bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    format!("pb{:012x}", hash >> 16)
+}
+
+const LEASE: &str = "lease addresses";
+
+/// The steps that find out whether the pod can be here at all.
+fn first_steps(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAddr]) -> Vec<Step> {
+    let mut steps = vec![
+        Step {
+            name: "open a netlink socket in the pod's network namespace",
+            command: format!(
+                "nsenter --net={} sysctl -w net.ipv6.conf.default.accept_ra=0 net.ipv6.conf.default.accept_dad=0",
+                request.netns.display()
+            ),
+            act: enter,
+        },
+        Step { name: LEASE, command: lease_command(config, request, addresses), act: lease },
+    ];
+    if !request.ports.is_empty() {
+        let directory = config.state_dir.join("ports");
+        let command = format!("ls {}", directory.display());
+        steps.push(Step { name: "hold the host ports", command, act: hold_ports });
+    }
+    let command = format!("ip link show {}", config.bridge);
+    steps.push(Step { name: "look for the bridge", command, act: find_bridge });
+    steps
+}
+
+fn lease_command(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAddr]) -> String {
+    let file = ipam::file_of(config, request.id, request.ifname);
+    let links = addresses
+        .iter()
+        .map(|address| format!("ln {} {}", file.display(), ipam::address_file(config, *address).display()));
+    links.collect::<Vec<_>>().join("\n")
+}
+
+/// The steps that make what all pods share.
+fn bridge_steps(config: &NetworkConfig, ipv6: Ipv6) -> Vec<Step> {
+    let name = &config.bridge;
+    let mtu = config.mtu.map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
+    let mut make = format!(
+        "ip link add {name} address {}{mtu} type bridge forward_delay 0 stp_state 0 mcast_snooping 0",
+        bridge::mac(config)
+    );
+    if ipv6 == Ipv6::On {
+        make += &format!("\nip link set {name} addrgenmode none");
+    }
+    make += &format!("\nip link set {name} up");
+    let addresses = bridge::addresses(config, ipv6);
+    let give: Vec<_> = addresses.iter().map(|a| format!("ip address replace {a} dev {name} nodad")).collect();
+    let mut forward = Vec::new();
+    forward.extend(config.ipv4.map(|_| "sysctl -w net.ipv4.ip_forward=1"));
+    forward
+        .extend(config.ipv6.filter(|_| ipv6 == Ipv6::On).map(|_| "sysctl -w net.ipv6.conf.all.forwarding=1"));
+    vec![
+        Step {
+            name: "check that nobody else uses these addresses",
+            command: "ip address show\nip route show table all".to_owned(),
+            act: check_host,
+        },
+        Step { name: "make the bridge", command: make, act: make_bridge },
+        Step {
+            name: "give the bridge the gateway's addresses",
+            command: give.join("\n"),
+            act: address_bridge,
+        },
+        Step { name: "let the host forward packets", command: forward.join("\n"), act: forward_packets },
+        Step {
+            name: "make the table of address translation",
+            command: nft::commands(config),
+            act: translate,
+        },
+        Step {
+            name: "note that the bridge is complete",
+            command: format!("touch {}", config.state_dir.join("bridge").display()),
+            act: remember_bridge,
+        },
+    ]
+}
+
+/// The steps that belong to the pod alone.
+fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<Step> {
+    let (bridge, ifname, host) = (&config.bridge, request.ifname, &plan.host_interface);
+    let netns = request.netns.display();
+    let inside = |lines: Vec<String>| {
+        lines.iter().map(|line| format!("nsenter --net={netns} {line}")).collect::<Vec<_>>().join("\n")
+    };
+    let family = |address: &IpAddr| if address.is_ipv4() { "-4" } else { "-6" };
+    let addresses =
+        plan.addresses.iter().map(|a| format!("ip address replace {a} dev {ifname} nodad")).collect();
+    let mac = bridge::mac(config);
+    let ways = plan.gateways.iter().flat_map(|gateway| {
+        [
+            format!("ip neighbour replace {gateway} lladdr {mac} dev {ifname} nud permanent"),
+            format!("ip {} route replace default via {gateway} dev {ifname}", family(gateway)),
+        ]
+    });
+    let mut steps = vec![
+        Step {
+            name: "plug the pod into the bridge",
+            command: format!(
+                "ip link add {host} up master {bridge} address {} mtu {mtu} type veth peer name {ifname} address {} mtu {mtu} netns {netns}\nbridge link set dev {host} hairpin on",
+                plan.host_mac,
+                plan.pod_mac,
+                mtu = plan.mtu,
+            ),
+            act: plug,
+        },
+        Step {
+            name: "raise the pod's interfaces",
+            command: inside(vec!["ip link set lo up".to_owned(), format!("ip link set {ifname} up")]),
+            act: raise,
+        },
+        Step { name: "give the pod its addresses", command: inside(addresses), act: address_pod },
+        Step { name: "show the pod the way out", command: inside(ways.collect()), act: route_pod },
+    ];
+    if !request.ports.is_empty() {
+        let addresses: Vec<_> = plan.addresses.iter().map(|a| a.address).collect();
+        let command = nft::add_commands(config, request.ports, &addresses);
+        steps.push(Step { name: "lead the host ports to the pod", command, act: map_ports });
+    }
+    steps
+}
+
+fn enter(world: &mut World<'_>) -> Result<(), Fault> {
+    let failed = |source| NetError::Netns { path: world.request.netns.to_owned(), source };
+    let netns = netns::open(world.request.netns).map_err(failed)?;
+    let (netlink, ipv6) = netns::inside(&netns, || {
+        let ipv6 = Ipv6::here();
+        if ipv6 == Ipv6::On {
+            // A pod believes no router advertisements, since any other pod could send one (CVE-2020-10749),
+            // and its addresses are given by us, so nobody needs to be asked whether they are free. Where
+            // /proc cannot be written both stay as they are, which costs time only.
+            let _ = sysctl::write("ipv6/conf/default/accept_ra", "0");
+            let _ = sysctl::write("ipv6/conf/default/accept_dad", "0");
+        }
+        Netlink::open(NETLINK_ROUTE).map(|netlink| (netlink, ipv6))
+    })
+    .and_then(|opened| opened)
+    .map_err(failed)?;
+    world.inside = Some(Inside { netns, netlink, ipv6, index: 0 });
+    Ok(())
+}
+
+fn lease(world: &mut World<'_>) -> Result<(), Fault> {
+    let subnets = world.subnets();
+    if subnets.is_empty() {
+        let problem = "it has only IPv6 addresses, and IPv6 is off on this host".to_owned();
+        return Err(NetError::Config { network: world.config.name.clone(), problem }.into());
+    }
+    // Whoever removes an idle bridge does so alone and looks for leases first: once ours is written, the
+    // bridge that we find stays.
+    let _lock = state::lock(&world.config.state_dir, Sharing::Shared)?;
+    let found = match ipam::find(world.config, world.request, &subnets)? {
+        ipam::Found::Fits(lease) => lease,
+        ipam::Found::Nothing => ipam::lease(world.config, world.request, &subnets)?,
+        ipam::Found::Stale => {
+            let mut errors = Vec::new();
+            for lease in ipam::leases_of(world.config, world.request.id)? {
+                if lease.ifname == world.request.ifname {
+                    crate::give_back(world.config, &lease, &mut errors);
+                }
+            }
+            if let Some(error) = errors.pop() {
+                return Err(error.into());
+            }
+            ipam::lease(world.config, world.request, &subnets)?
+        }
+    };
+    world.lease = Some(found);
+    Ok(())
+}
+
+fn hold_ports(world: &mut World<'_>) -> Result<(), Fault> {
+    let _lock = state::lock(&world.config.state_dir, Sharing::Exclusive)?;
+    let Some(lease) = &world.lease else { return Ok(()) };
+    Ok(ports::hold(world.config, lease)?)
+}
+
+/// Finds the complete bridge, or else takes the lock to make it, unless somebody else just did.
+fn find_bridge(world: &mut World<'_>) -> Result<(), Fault> {
+    world.bridge = bridge::find(&mut world.host, world.config)?;
+    if world.bridge.is_none() {
+        let lock = state::lock(&world.config.state_dir, Sharing::Exclusive)?;
+        world.bridge = bridge::find(&mut world.host, world.config)?;
+        world.lock = world.bridge.is_none().then_some(lock);
+    }
+    Ok(())
+}
+
+fn check_host(world: &mut World<'_>) -> Result<(), Fault> {
+    ipam::forget_other_boots(world.config)?;
+    world.found = bridge::check(&mut world.host, world.config)?;
+    world.bridge = Some(Bridge::unfinished(world.config));
+    Ok(())
+}
+
+fn make_bridge(world: &mut World<'_>) -> Result<(), Fault> {
+    let existing = world.found.as_ref().map(|link| link.index);
+    let index = bridge::make(&mut world.host, world.config, existing, world.host_ipv6)?;
+    if let Some(bridge) = &mut world.bridge {
+        bridge.index = index;
+    }
+    Ok(())
+}
+
+fn address_bridge(world: &mut World<'_>) -> Result<(), Fault> {
+    let addresses = bridge::addresses(world.config, world.host_ipv6);
+    let index = bridge_index(world);
+    Ok(bridge::give_addresses(&mut world.host, index, &addresses)?)
+}
+
+fn forward_packets(world: &mut World<'_>) -> Result<(), Fault> {
+    let note = bridge::forward(&mut world.host, world.config, world.host_ipv6);
+    if let Some(bridge) = &mut world.bridge {
+        bridge.notes.extend(note);
+    }
+    Ok(())
+}
+
+fn translate(world: &mut World<'_>) -> Result<(), Fault> {
+    let made = nft::make(world.config, &ports::all(world.config)?)?;
+    let Some(bridge) = &mut world.bridge else { return Ok(()) };
+    bridge.translates = made == nft::Made::Yes;
+    if !bridge.translates {
+        bridge.notes.push(
+            "pods reach beyond this host with their own addresses only, and host ports cannot be mapped: this kernel has no nf_tables"
+                .to_owned(),
+        );
+    } else if world.config.ipv4.is_some() {
+        // Lets answers to connections from 127.0.0.1 through the bridge; the table drops all else that
+        // comes from there for 127.0.0.0/8.
+        let _ = sysctl::set(&format!("ipv4/conf/{}/route_localnet", world.config.bridge), "1");
+    }
+    Ok(())
+}
+
+fn remember_bridge(world: &mut World<'_>) -> Result<(), Fault> {
+    let Some(bridge) = &world.bridge else { return Ok(()) };
+    Ok(bridge::remember(world.config, bridge)?)
+}
+
+fn bridge_index(world: &World<'_>) -> u32 {
+    world.bridge.as_ref().map_or(0, |bridge| bridge.index)
+}
+
+/// Makes the cable. A cable of that name is left from an earlier try, maybe in a namespace that is dying: it
+/// is deleted, which takes its time, but only then.
+fn plug(world: &mut World<'_>) -> Result<(), Fault> {
+    let name = host_interface(world.config, world.request);
+    world.plugged = true;
+    match make_cable(world) {
+        Err(Fault::Kernel(error)) if error.is(Errno::EEXIST) => {
+            push(&mut world.host, links::delete(Link::Name(&name)));
+            match world.host.commit() {
+                Ok(()) => make_cable(world),
+                // It is the name inside the pod that is taken.
+                Err(other) if other.is(Errno::ENODEV) => Err(error.into()),
+                Err(other) => Err(other.into()),
+            }
+        }
+        result => result,
+    }
+}
+
+fn make_cable(world: &mut World<'_>) -> Result<(), Fault> {
+    let plan = world.plan();
+    let veth = Veth {
+        host: &plan.host_interface,
+        host_mac: plan.host_mac,
+        pod: world.request.ifname,
+        pod_mac: plan.pod_mac,
+        netns: world.inside()?.netns.as_raw_fd(),
+        bridge: bridge_index(world),
+        mtu: plan.mtu,
+    };
+    push(&mut world.host, links::create_veth(&veth));
+    push(&mut world.host, links::set_port(Link::Name(&plan.host_interface), world.host_ipv6));
+    Ok(world.host.commit()?)
+}
+
+fn push(netlink: &mut Netlink, (message, flags): Message) {
+    netlink.push(message, flags);
+}
+
+/// The interface's number cannot be chosen (the kernel ignores it in the peer's part of the message) and must
+/// not be guessed: a namespace may hold others.
+fn raise(world: &mut World<'_>) -> Result<(), Fault> {
+    let ifname = world.request.ifname;
+    let inside = world.inside()?;
+    let link = crate::host::find_link(&mut inside.netlink, Link::Name(ifname))?;
+    inside.index = link.map_or(0, |link| link.index);
+    push(&mut inside.netlink, links::up(Link::Index(LOOPBACK_INDEX)));
+    push(&mut inside.netlink, links::up(Link::Index(inside.index)));
+    Ok(inside.netlink.commit()?)
+}
+
+fn address_pod(world: &mut World<'_>) -> Result<(), Fault> {
+    let plan = world.plan();
+    let inside = world.inside()?;
+    for address in plan.addresses {
+        push(&mut inside.netlink, links::add_address(inside.index, address));
+    }
+    Ok(inside.netlink.commit()?)
+}
+
+fn route_pod(world: &mut World<'_>) -> Result<(), Fault> {
+    let plan = world.plan();
+    let mac = bridge::mac(world.config);
+    let inside = world.inside()?;
+    for gateway in plan.gateways {
+        push(&mut inside.netlink, links::add_neighbour(inside.index, gateway, mac));
+        push(&mut inside.netlink, links::add_default_route(inside.index, gateway));
+    }
+    Ok(inside.netlink.commit()?)
+}
+
+fn map_ports(world: &mut World<'_>) -> Result<(), Fault> {
+    if !world.bridge.as_ref().is_some_and(|bridge| bridge.translates) {
+        return Err(NetError::NoNftables.into());
+    }
+    Ok(nft::map_ports(world.config, world.request.ports, world.addresses())?)
+}
+
+/// The whole recipe as text.
+pub(crate) fn describe(config: &NetworkConfig, request: &Request<'_>) -> Vec<Described> {
+    let ipv6 = Ipv6::here();
+    let addresses = ipam::peek(config, request, &ipam::subnets(config, ipv6));
+    let mut steps = first_steps(config, request, &addresses);
+    let bridge =
+        Netlink::open(NETLINK_ROUTE).ok().and_then(|mut host| bridge::find(&mut host, config).ok()?);
+    if bridge.is_none() {
+        steps.extend(bridge_steps(config, ipv6));
+    }
+    steps.extend(pod_steps(config, request, &Plan::new(config, request, &addresses)));
+    steps.into_iter().map(|s| Described { name: s.name.to_owned(), command: s.command }).collect()
+}

@@ -1,0 +1,87 @@
+//! The foreground `up`: the pods' output, until Ctrl-C or until the pods have ended by themselves.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use crate::logs::reader::{self, Pick, Query, Source, aligned_labels};
+use crate::supervisor::machine::{Memory, State};
+
+use super::Failure;
+use super::pods::Found;
+use super::watch::{Watch, Woken};
+
+/// How following ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
+    /// All pods are over; the code is the first failing container's.
+    ByThemselves(u8),
+}
+
+/// Prints what the pods print until one of the two happens.
+pub(super) fn until_ended(watch: &Watch, pods: &[&Found]) -> Result<Ended, Failure> {
+    let sources = sources(pods);
+    let (stop, stopper) = io::pipe().map_err(|error| Failure::host(&error))?;
+    let (ended, printed) = std::thread::scope(|scope| {
+        let printer = scope.spawn(|| {
+            reader::follow(&sources, &Query::default(), &mut io::stdout(), stop.as_fd())
+        });
+        let ended = wait(watch, pods);
+        // Hanging up makes the reader print what is left and end.
+        drop(stopper);
+        (ended, printer.join())
+    });
+    match printed {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(Failure::host(&error)),
+        Err(_) => return Err(Failure::cannot("the log reader panicked")),
+    }
+    ended
+}
+
+fn sources(pods: &[&Found]) -> Vec<Source> {
+    let containers = || pods.iter().flat_map(|pod| pod.pod.containers.iter().map(move |container| (pod, container)));
+    let names: Vec<String> = containers()
+        .map(|(pod, container)| match pods {
+            [_] => container.name.clone(),
+            _ => format!("{}/{}", pod.pod.name, container.name),
+        })
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let labels = aligned_labels(&names);
+    containers()
+        .zip(labels)
+        .map(|((pod, container), label)| {
+            let logs = pod.dir.logs(&pod.pod.namespace, &pod.pod.name, &pod.pod.uid);
+            Source { dir: logs.join(&container.name), pick: Pick::Onwards(0), label }
+        })
+        .collect()
+}
+
+fn wait(watch: &Watch, pods: &[&Found]) -> Result<Ended, Failure> {
+    loop {
+        let memories: Vec<Option<Memory>> = pods.iter().map(|pod| pod.memory()).collect();
+        // A pod whose directory is gone was taken down by somebody else.
+        let over = |(pod, memory): (&&Found, &Option<Memory>)| match memory {
+            Some(memory) => memory.finished.is_some(),
+            None => !pod.dir.run().exists(),
+        };
+        if pods.iter().zip(&memories).all(over) {
+            let code = memories.iter().flatten().find_map(failing).unwrap_or(0);
+            return Ok(Ended::ByThemselves(code));
+        }
+        match watch.wait(None, None)? {
+            Woken::Interrupted => return Ok(Ended::Interrupted),
+            Woken::Changed | Woken::Ready | Woken::TimedOut => {}
+        }
+    }
+}
+
+/// The exit code of the first container that failed.
+fn failing(memory: &Memory) -> Option<u8> {
+    memory.containers.iter().find_map(|record| match &record.state {
+        State::Exited(end) if end.exit.code() != 0 => Some(u8::try_from(end.exit.code()).unwrap_or(1)),
+        _ => None,
+    })
+}

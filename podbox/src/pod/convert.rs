@@ -1,0 +1,345 @@
+//! From a validated Kubernetes Pod to podbox's own.
+//!
+//! Only values that passed validation come here, so nothing can go wrong any more; where a type still leaves
+//! room, the API server's default is taken.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1 as k8s;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{
+    Container, ContainerSecurity, Dns, DnsPolicy, EnvValue, EnvVar, FieldPath, HostAlias, HostNamespaces,
+    HostPathType, Pod, PodSecurity, Port, Protocol, PullPolicy, QosClass, Quantity, QuantityMap,
+    ResourceField, Resources, RestartPolicy, Volume, VolumeMount, VolumeSource,
+};
+
+/// The longest hostname that the kernel and Kubernetes agree on.
+const HOSTNAME_MAX: usize = 63;
+const CLUSTER_DOMAIN: &str = "cluster.local";
+
+/// Converts; `uid` is left empty and `manifest_hash` is taken as it is.
+pub(crate) fn convert(pod: &k8s::Pod, manifest_hash: String) -> Pod {
+    let empty = k8s::PodSpec::default();
+    let spec = pod.spec.as_ref().unwrap_or(&empty);
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+    let hostname = hostname(spec.hostname.as_deref().filter(|name| !name.is_empty()).unwrap_or(&name));
+    let fqdn = spec.subdomain.as_deref().filter(|subdomain| !subdomain.is_empty());
+    let fqdn = fqdn.map(|subdomain| format!("{hostname}.{subdomain}.{namespace}.svc.{CLUSTER_DOMAIN}"));
+    Pod {
+        uid: String::new(),
+        labels: pod.metadata.labels.clone().unwrap_or_default(),
+        annotations: pod.metadata.annotations.clone().unwrap_or_default(),
+        manifest_hash,
+        hostname,
+        fqdn,
+        containers: spec.containers.iter().map(|one| container(one, spec)).collect(),
+        volumes: spec.volumes.iter().flatten().filter_map(volume).collect(),
+        restart_policy: match spec.restart_policy.as_deref() {
+            Some("Never") => RestartPolicy::Never,
+            Some("OnFailure") => RestartPolicy::OnFailure,
+            _ => RestartPolicy::Always,
+        },
+        // A negative period means one second, as it does to the API server at deletion.
+        termination_grace_seconds: u64::try_from(spec.termination_grace_period_seconds.unwrap_or(30))
+            .unwrap_or(1),
+        host: HostNamespaces {
+            network: spec.host_network == Some(true),
+            pid: spec.host_pid == Some(true),
+            ipc: spec.host_ipc == Some(true),
+        },
+        share_process_namespace: spec.share_process_namespace == Some(true),
+        host_aliases: spec.host_aliases.iter().flatten().map(host_alias).collect(),
+        dns: dns(spec),
+        security: pod_security(spec),
+        qos: qos(spec),
+        service_account: spec.service_account_name.clone().unwrap_or_default(),
+        name,
+        namespace,
+    }
+}
+
+fn hostname(name: &str) -> String {
+    let cut = &name[..name.floor_char_boundary(HOSTNAME_MAX)];
+    if cut.len() == name.len() { name.to_owned() } else { cut.trim_end_matches(['-', '.']).to_owned() }
+}
+
+fn host_alias(alias: &k8s::HostAlias) -> HostAlias {
+    HostAlias { ip: alias.ip.clone(), hostnames: alias.hostnames.clone().unwrap_or_default() }
+}
+
+fn dns(spec: &k8s::PodSpec) -> Dns {
+    let policy = match spec.dns_policy.as_deref() {
+        Some("ClusterFirstWithHostNet") => DnsPolicy::ClusterFirstWithHostNet,
+        Some("Default") => DnsPolicy::Default,
+        Some("None") => DnsPolicy::None,
+        _ => DnsPolicy::ClusterFirst,
+    };
+    let config = spec.dns_config.clone().unwrap_or_default();
+    Dns {
+        policy,
+        nameservers: config.nameservers.unwrap_or_default(),
+        searches: config.searches.unwrap_or_default(),
+        options: config
+            .options
+            .into_iter()
+            .flatten()
+            .map(|option| (option.name.unwrap_or_default(), option.value))
+            .collect(),
+    }
+}
+
+fn id(value: i64) -> u32 {
+    u32::try_from(value).unwrap_or_default()
+}
+
+fn pod_security(spec: &k8s::PodSpec) -> PodSecurity {
+    let Some(context) = &spec.security_context else { return PodSecurity::default() };
+    PodSecurity {
+        supplemental_groups: context.supplemental_groups.iter().flatten().copied().map(id).collect(),
+        strict_groups: context.supplemental_groups_policy.as_deref() == Some("Strict"),
+        sysctls: context
+            .sysctls
+            .iter()
+            .flatten()
+            .map(|sysctl| (sysctl.name.replace('/', "."), sysctl.value.clone()))
+            .collect(),
+    }
+}
+
+fn container(container: &k8s::Container, spec: &k8s::PodSpec) -> Container {
+    let words = |list: &Option<Vec<String>>| list.clone().filter(|list| !list.is_empty());
+    let probe = |probe: &Option<k8s::Probe>| probe.as_ref().and_then(|probe| probe_spec(probe, container));
+    Container {
+        name: container.name.clone(),
+        image: container.image.clone().unwrap_or_default(),
+        pull_policy: match container.image_pull_policy.as_deref() {
+            Some("Always") => PullPolicy::Always,
+            Some("Never") => PullPolicy::Never,
+            _ => PullPolicy::IfNotPresent,
+        },
+        command: words(&container.command),
+        args: words(&container.args),
+        working_dir: container.working_dir.clone().filter(|dir| !dir.is_empty()),
+        env: container.env.iter().flatten().map(|variable| env(variable, container)).collect(),
+        ports: container.ports.iter().flatten().map(port).collect(),
+        resources: resources(container),
+        mounts: container.volume_mounts.iter().flatten().map(mount).collect(),
+        termination_message_path: container.termination_message_path.clone().unwrap_or_default(),
+        stdin: container.stdin == Some(true),
+        stdin_once: container.stdin_once == Some(true),
+        tty: container.tty == Some(true),
+        liveness: probe(&container.liveness_probe),
+        readiness: probe(&container.readiness_probe),
+        startup: probe(&container.startup_probe),
+        security: security(container, spec),
+    }
+}
+
+fn env(variable: &k8s::EnvVar, container: &k8s::Container) -> EnvVar {
+    let source = variable.value_from.as_ref();
+    let field = source.and_then(|source| source.field_ref.as_ref());
+    let resource = source.and_then(|source| source.resource_field_ref.as_ref());
+    let literal = || EnvValue::Literal(variable.value.clone().unwrap_or_default());
+    let value = if let Some(field) = field {
+        FieldPath::parse(&field.field_path).map_or_else(literal, EnvValue::Field)
+    } else if let Some(reference) = resource {
+        ResourceField::parse(&reference.resource).map_or_else(literal, |resource| EnvValue::Resource {
+            container: reference
+                .container_name
+                .clone()
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| container.name.clone()),
+            resource,
+            divisor_milli: divisor(reference),
+        })
+    } else {
+        literal()
+    };
+    EnvVar { name: variable.name.clone(), value }
+}
+
+fn divisor(reference: &k8s::ResourceFieldSelector) -> u64 {
+    let quantity = reference.divisor.as_ref().and_then(|text| text.0.parse::<Quantity>().ok());
+    match quantity.filter(|quantity| !quantity.is_zero()) {
+        // 1E and 1Ei are more thousandths than 64 bits hold; any real amount over them rounds up to 1 alike.
+        Some(quantity) => u64::try_from(quantity.milli()).unwrap_or(u64::MAX),
+        None => 1000,
+    }
+}
+
+fn port(port: &k8s::ContainerPort) -> Port {
+    Port {
+        name: port.name.clone().filter(|name| !name.is_empty()),
+        container_port: u16::try_from(port.container_port).unwrap_or_default(),
+        host_port: port.host_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0),
+        host_ip: port.host_ip.as_deref().and_then(|ip| ip.parse().ok()),
+        protocol: match port.protocol.as_deref() {
+            Some("UDP") => Protocol::Udp,
+            Some("SCTP") => Protocol::Sctp,
+            _ => Protocol::Tcp,
+        },
+    }
+}
+
+fn resources(container: &k8s::Container) -> Resources {
+    let find = |map: Option<&QuantityMap>, name: &str| map?.get(name)?.0.parse::<Quantity>().ok();
+    let given = container.resources.as_ref();
+    let requests = given.and_then(|resources| resources.requests.as_ref());
+    let limits = given.and_then(|resources| resources.limits.as_ref());
+    let milli = |quantity: Quantity| u64::try_from(quantity.milli()).unwrap_or(u64::MAX);
+    let bytes = |quantity: Quantity| u64::try_from(quantity.whole()).unwrap_or(u64::MAX);
+    Resources {
+        cpu_request_milli: find(requests, "cpu").map(milli),
+        cpu_limit_milli: find(limits, "cpu").map(milli),
+        memory_request_bytes: find(requests, "memory").map(bytes),
+        memory_limit_bytes: find(limits, "memory").map(bytes),
+        storage_request_bytes: find(requests, "ephemeral-storage").map(bytes),
+        storage_limit_bytes: find(limits, "ephemeral-storage").map(bytes),
+    }
+}
+
+fn mount(mount: &k8s::VolumeMount) -> VolumeMount {
+    VolumeMount {
+        volume: mount.name.clone(),
+        // The kubelet reads a relative path as one from the container's root.
+        mount_path: if mount.mount_path.starts_with('/') {
+            mount.mount_path.clone()
+        } else {
+            format!("/{}", mount.mount_path)
+        },
+        sub_path: mount.sub_path.clone().filter(|path| !path.is_empty()),
+        read_only: mount.read_only == Some(true),
+    }
+}
+
+fn security(container: &k8s::Container, spec: &k8s::PodSpec) -> ContainerSecurity {
+    let empty_own = k8s::SecurityContext::default();
+    let empty_pod = k8s::PodSecurityContext::default();
+    let own = container.security_context.as_ref().unwrap_or(&empty_own);
+    let pod = spec.security_context.as_ref().unwrap_or(&empty_pod);
+    let caps = own.capabilities.clone().unwrap_or_default();
+    let names = |list: Option<Vec<String>>| {
+        let short = |name: String| {
+            let name = name.to_ascii_uppercase();
+            name.strip_prefix("CAP_").map(str::to_owned).unwrap_or(name)
+        };
+        list.into_iter().flatten().map(short).collect()
+    };
+    ContainerSecurity {
+        run_as_user: own.run_as_user.or(pod.run_as_user).map(id),
+        run_as_group: own.run_as_group.or(pod.run_as_group).map(id),
+        run_as_non_root: own.run_as_non_root.or(pod.run_as_non_root) == Some(true),
+        privileged: own.privileged == Some(true),
+        allow_privilege_escalation: own.allow_privilege_escalation,
+        read_only_root: own.read_only_root_filesystem == Some(true),
+        add_capabilities: names(caps.add),
+        drop_capabilities: names(caps.drop),
+    }
+}
+
+fn volume(volume: &k8s::Volume) -> Option<Volume> {
+    let source = if let Some(dir) = &volume.empty_dir {
+        let limit = dir.size_limit.as_ref().and_then(|text| text.0.parse::<Quantity>().ok());
+        VolumeSource::EmptyDir {
+            memory: dir.medium.as_deref() == Some("Memory"),
+            // Zero means that there is no limit, as it does to the kubelet.
+            size_limit_bytes: limit.and_then(|limit| u64::try_from(limit.whole()).ok()).filter(|n| *n != 0),
+        }
+    } else {
+        let host = volume.host_path.as_ref()?;
+        VolumeSource::HostPath {
+            path: host.path.clone().into(),
+            kind: match host.type_.as_deref() {
+                Some("DirectoryOrCreate") => HostPathType::DirectoryOrCreate,
+                Some("Directory") => HostPathType::Directory,
+                Some("FileOrCreate") => HostPathType::FileOrCreate,
+                Some("File") => HostPathType::File,
+                Some("Socket") => HostPathType::Socket,
+                Some("CharDevice") => HostPathType::CharDevice,
+                Some("BlockDevice") => HostPathType::BlockDevice,
+                _ => HostPathType::Unset,
+            },
+        }
+    };
+    Some(Volume { name: volume.name.clone(), source })
+}
+
+fn probe_spec(probe: &k8s::Probe, container: &k8s::Container) -> Option<probes::Spec> {
+    let seconds = |value: Option<i32>, default: u64| {
+        Duration::from_secs(value.map_or(default, |value| u64::try_from(value).unwrap_or(0)))
+    };
+    let times = |value: Option<i32>, default| value.and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
+    let named = |host: &Option<String>| host.clone().filter(|host| !host.is_empty());
+    let handler = if let Some(exec) = &probe.exec {
+        probes::Handler::Exec { command: exec.command.clone().unwrap_or_default() }
+    } else if let Some(http) = &probe.http_get {
+        let header = |header: &k8s::HTTPHeader| (header.name.clone(), header.value.clone());
+        probes::Handler::HttpGet {
+            https: http.scheme.as_deref() == Some("HTTPS"),
+            host: named(&http.host),
+            port: resolve_port(&http.port, container)?,
+            path: http.path.clone().unwrap_or_default(),
+            headers: http.http_headers.iter().flatten().map(header).collect(),
+        }
+    } else {
+        let tcp = probe.tcp_socket.as_ref()?;
+        probes::Handler::TcpSocket { host: named(&tcp.host), port: resolve_port(&tcp.port, container)? }
+    };
+    Some(probes::Spec {
+        handler,
+        initial_delay: seconds(probe.initial_delay_seconds, 0),
+        period: seconds(probe.period_seconds, 10),
+        timeout: seconds(probe.timeout_seconds, 1),
+        success_threshold: times(probe.success_threshold, 1),
+        failure_threshold: times(probe.failure_threshold, 3),
+        termination_grace_seconds: probe
+            .termination_grace_period_seconds
+            .and_then(|grace| u64::try_from(grace).ok()),
+    })
+}
+
+/// A name means one of the container's own ports.
+fn resolve_port(port: &IntOrString, container: &k8s::Container) -> Option<u16> {
+    let number = match port {
+        IntOrString::Int(number) => *number,
+        IntOrString::String(name) => {
+            let mut ports = container.ports.iter().flatten();
+            ports.find(|port| port.name.as_ref() == Some(name))?.container_port
+        }
+    };
+    u16::try_from(number).ok()
+}
+
+/// See kubernetes.io "Pod Quality of Service Classes": only cpu and memory count, and zero is nothing.
+fn qos(spec: &k8s::PodSpec) -> QosClass {
+    let amounts = |map: Option<&QuantityMap>| -> BTreeMap<String, Quantity> {
+        let kept = |(name, text): (&String, &k8s_openapi::apimachinery::pkg::api::resource::Quantity)| {
+            let quantity = text.0.parse::<Quantity>().ok().filter(|quantity| !quantity.is_zero())?;
+            matches!(name.as_str(), "cpu" | "memory").then(|| (name.clone(), quantity))
+        };
+        map.into_iter().flatten().filter_map(kept).collect()
+    };
+    let (mut anything, mut guaranteed) = (false, true);
+    for container in &spec.containers {
+        let given = container.resources.as_ref();
+        let requests = amounts(given.and_then(|resources| resources.requests.as_ref()));
+        let limits = amounts(given.and_then(|resources| resources.limits.as_ref()));
+        anything |= !requests.is_empty() || !limits.is_empty();
+        guaranteed &= limits.len() == 2
+            && limits.iter().all(|(name, limit)| {
+                requests.get(name).is_some_and(|request| request.amount_cmp(*limit).is_eq())
+            });
+    }
+    match (anything, guaranteed) {
+        (false, _) => QosClass::BestEffort,
+        (true, true) => QosClass::Guaranteed,
+        (true, false) => QosClass::Burstable,
+    }
+}
+
+#[cfg(test)]
+#[path = "convert_tests.rs"]
+mod tests;

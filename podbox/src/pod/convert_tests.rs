@@ -1,0 +1,165 @@
+use crate::manifest::{Options, Source, load};
+use crate::pod::*;
+
+fn pod(name: &str, spec: &str) -> Pod {
+    let text = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n{spec}\n");
+    let mut loaded =
+        load(&[Source::new("p", text)], &Options::default()).unwrap_or_else(|why| panic!("{why}"));
+    loaded.pods.remove(0).pod
+}
+
+const C: &str = "  containers: [{name: c, image: i}]\n";
+
+#[test]
+fn the_hostname_is_the_given_one_or_the_pods_name_cut_to_63_characters() {
+    let cut = format!("{}.tail", "a".repeat(62));
+    for (name, spec, want) in
+        [("web", "", "web"), ("web", "  hostname: h\n", "h"), ("a.b", "", "a.b"), (&cut, "", &"a".repeat(62))]
+    {
+        assert_eq!(pod(name, &format!("{spec}{C}")).hostname, want);
+    }
+    let with = pod("web", &format!("  hostname: h\n  subdomain: s\n{C}"));
+    assert_eq!(with.fqdn.as_deref(), Some("h.s.default.svc.cluster.local"));
+    assert_eq!(pod("web", C).fqdn, None);
+}
+
+#[test]
+fn the_qos_class_follows_requests_and_limits() {
+    let limits = "resources: {limits: {cpu: 1, memory: 1Gi}}";
+    for (first, second, want) in [
+        ("", "", QosClass::BestEffort),
+        ("resources: {requests: {cpu: 0}}", "", QosClass::BestEffort),
+        ("resources: {requests: {ephemeral-storage: 1Gi}}", "", QosClass::BestEffort),
+        ("resources: {requests: {cpu: 1m}}", "", QosClass::Burstable),
+        (limits, limits, QosClass::Guaranteed),
+        (limits, "", QosClass::Burstable),
+        (limits, "resources: {limits: {cpu: 1}}", QosClass::Burstable),
+        (
+            limits,
+            "resources: {limits: {cpu: 1, memory: 1024Mi}, requests: {cpu: 1000m, memory: 1Gi}}",
+            QosClass::Guaranteed,
+        ),
+        (limits, "resources: {limits: {cpu: 1, memory: 1Gi}, requests: {cpu: 500m}}", QosClass::Burstable),
+    ] {
+        let spec = format!("  containers: [{{name: a, image: i, {first}}}, {{name: b, image: i, {second}}}]");
+        assert_eq!(pod("p", &spec).qos, want, "{first} / {second}");
+    }
+}
+
+#[test]
+fn the_pods_security_context_is_under_each_containers() {
+    let pod = pod(
+        "p",
+        "  securityContext: {runAsUser: 1, runAsGroup: 2, runAsNonRoot: true, supplementalGroups: [5], supplementalGroupsPolicy: Strict, sysctls: [{name: net/core/somaxconn, value: \"9\"}]}
+  containers:
+  - {name: a, image: i}
+  - {name: b, image: i, securityContext: {runAsUser: 7, runAsNonRoot: false, readOnlyRootFilesystem: true, capabilities: {add: [CAP_net_admin, SYS_TIME], drop: [ALL]}}}",
+    );
+    assert_eq!((pod.security.supplemental_groups, pod.security.strict_groups), (vec![5], true));
+    assert_eq!(pod.security.sysctls.get("net.core.somaxconn").map(String::as_str), Some("9"));
+    let [a, b] = &pod.containers[..] else { panic!() };
+    assert_eq!(
+        (a.security.run_as_user, a.security.run_as_group, a.security.run_as_non_root),
+        (Some(1), Some(2), true)
+    );
+    assert_eq!(
+        (b.security.run_as_user, b.security.run_as_group, b.security.run_as_non_root),
+        (Some(7), Some(2), false)
+    );
+    assert_eq!(b.security.add_capabilities, ["NET_ADMIN", "SYS_TIME"]);
+    assert_eq!(b.security.drop_capabilities, ["ALL"]);
+    assert!(b.security.read_only_root && !a.security.read_only_root);
+}
+
+#[test]
+fn the_downward_api_is_resolved_to_what_is_meant() {
+    let pod = pod(
+        "p",
+        "  containers:
+  - name: c
+    image: i
+    env:
+    - {name: A, value: $(B)}
+    - {name: B}
+    - {name: C, valueFrom: {fieldRef: {fieldPath: \"metadata.annotations['a.b/c']\"}}}
+    - {name: D, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}
+    - {name: E, valueFrom: {resourceFieldRef: {resource: requests.memory, divisor: 1Mi, containerName: d}}}
+    - {name: F, valueFrom: {resourceFieldRef: {resource: limits.cpu, divisor: 1m}}}
+  - {name: d, image: i}",
+    );
+    let values: Vec<_> = pod.containers[0].env.iter().map(|variable| variable.value.clone()).collect();
+    let resource = |container: &str, resource, divisor_milli| EnvValue::Resource {
+        container: container.to_owned(),
+        resource,
+        divisor_milli,
+    };
+    assert_eq!(
+        values,
+        [
+            EnvValue::Literal("$(B)".to_owned()),
+            EnvValue::Literal(String::new()),
+            EnvValue::Field(FieldPath::Annotation("a.b/c".to_owned())),
+            resource("c", ResourceField::LimitsCpu, 1000),
+            resource("d", ResourceField::RequestsMemory, 1_048_576_000),
+            resource("c", ResourceField::LimitsCpu, 1),
+        ]
+    );
+}
+
+#[test]
+fn volumes_mounts_and_namespaces_arrive() {
+    let pod = pod(
+        "p",
+        "  hostNetwork: true
+  hostAliases: [{ip: 1.2.3.4, hostnames: [a, b]}]
+  dnsConfig: {nameservers: [9.9.9.9], options: [{name: ndots, value: \"2\"}, {name: debug}]}
+  terminationGracePeriodSeconds: -3
+  volumes:
+  - name: a
+  - {name: b, emptyDir: {medium: Memory, sizeLimit: 1Ki}}
+  - {name: c, hostPath: {path: /x, type: FileOrCreate}}
+  containers:
+  - name: c
+    image: i
+    ports: [{containerPort: 53, protocol: UDP, hostIP: \"::1\"}]
+    volumeMounts: [{name: a, mountPath: rel, subPath: s}, {name: c, mountPath: /c, readOnly: true}]",
+    );
+    assert!(pod.host.network && !pod.host.pid && !pod.host.ipc);
+    assert_eq!(pod.termination_grace_seconds, 1);
+    assert_eq!(pod.host_aliases[0].hostnames, ["a", "b"]);
+    let options = [("ndots".to_owned(), Some("2".to_owned())), ("debug".to_owned(), None)];
+    assert_eq!((pod.dns.nameservers, pod.dns.options), (vec!["9.9.9.9".to_owned()], options.to_vec()));
+    let sources: Vec<_> = pod.volumes.into_iter().map(|volume| volume.source).collect();
+    assert_eq!(
+        sources,
+        [
+            VolumeSource::EmptyDir { memory: false, size_limit_bytes: None },
+            VolumeSource::EmptyDir { memory: true, size_limit_bytes: Some(1024) },
+            VolumeSource::HostPath { path: "/x".into(), kind: HostPathType::FileOrCreate },
+        ]
+    );
+    let container = &pod.containers[0];
+    assert_eq!((container.ports[0].protocol, container.ports[0].host_port), (Protocol::Udp, Some(53)));
+    assert_eq!(container.ports[0].host_ip, Some("::1".parse().unwrap()));
+    assert_eq!(container.mounts[0].mount_path, "/rel");
+    assert_eq!(container.mounts[0].sub_path.as_deref(), Some("s"));
+    assert!(container.mounts[1].read_only);
+}
+
+#[test]
+fn the_pull_policy_follows_the_tag() {
+    for (image, want) in [
+        ("nginx", PullPolicy::Always),
+        ("nginx:latest", PullPolicy::Always),
+        ("nginx:1", PullPolicy::IfNotPresent),
+        ("localhost:5000/nginx", PullPolicy::Always),
+        ("localhost:5000/nginx:1", PullPolicy::IfNotPresent),
+        (
+            "nginx@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            PullPolicy::IfNotPresent,
+        ),
+    ] {
+        let pod = pod("p", &format!("  containers: [{{name: c, image: \"{image}\"}}]"));
+        assert_eq!(pod.containers[0].pull_policy, want, "{image}");
+    }
+}

@@ -1,0 +1,168 @@
+//! `spec.containers`.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1 as k8s;
+
+use super::{Errors, Path, env, names, one_of, probe, security, unique, volume};
+use crate::pod::quantity::InvalidQuantity;
+use crate::pod::{Quantity, QuantityMap};
+
+/// Checks all containers; `volumes` are the names of the pod's volumes.
+pub(super) fn check_all(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PodSpec, volumes: &BTreeSet<&str>) {
+    let path = path.field("containers");
+    if spec.containers.is_empty() {
+        return errors.required(&path, "");
+    }
+    let all: Vec<&str> = spec.containers.iter().map(|container| container.name.as_str()).collect();
+    let mut seen = BTreeSet::new();
+    let mut host_ports = BTreeSet::new();
+    for (index, container) in spec.containers.iter().enumerate() {
+        let path = path.index(index);
+        let name = path.field("name");
+        match container.name.as_str() {
+            "" => errors.required(&name, ""),
+            text => errors.invalid_all(&name, text, &names::label(text)),
+        }
+        unique(errors, &name, &container.name, &mut seen);
+        basics(errors, &path, container);
+        ports(errors, &path.field("ports"), container, spec);
+        host_port_conflicts(errors, &path.field("ports"), container, &mut host_ports);
+        env::check(errors, &path.field("env"), container.env.as_deref().unwrap_or(&[]), &all);
+        if let Some(resources) = &container.resources {
+            check_resources(errors, &path.field("resources"), resources);
+        }
+        let mounts = container.volume_mounts.as_deref().unwrap_or(&[]);
+        volume::check_mounts(errors, &path.field("volumeMounts"), mounts, volumes);
+        probe::check_all(errors, &path, container);
+        if let Some(context) = &container.security_context {
+            security::check_container(errors, &path.field("securityContext"), context);
+        }
+    }
+}
+
+fn basics(errors: &mut Errors, path: &Path<'_>, container: &k8s::Container) {
+    let image = container.image.as_deref().unwrap_or("");
+    if image.is_empty() {
+        errors.required(&path.field("image"), "");
+    } else if image.trim() != image {
+        errors.invalid(&path.field("image"), image, "must not have leading or trailing whitespace");
+    }
+    one_of(
+        errors,
+        &path.field("imagePullPolicy"),
+        container.image_pull_policy.as_deref(),
+        &["Always", "IfNotPresent", "Never"],
+    );
+    one_of(
+        errors,
+        &path.field("terminationMessagePolicy"),
+        container.termination_message_policy.as_deref(),
+        &["File", "FallbackToLogsOnError"],
+    );
+}
+
+fn ports(errors: &mut Errors, path: &Path<'_>, container: &k8s::Container, spec: &k8s::PodSpec) {
+    let host_network = spec.host_network == Some(true);
+    let mut seen = BTreeSet::new();
+    for (index, port) in container.ports.iter().flatten().enumerate() {
+        let path = path.index(index);
+        if let Some(name) = port.name.as_deref().filter(|name| !name.is_empty()) {
+            let wrong = names::port(name);
+            errors.invalid_all(&path.field("name"), name, &wrong);
+            if wrong.is_empty() {
+                unique(errors, &path.field("name"), name, &mut seen);
+            }
+        }
+        match port.container_port {
+            0 => errors.required(&path.field("containerPort"), ""),
+            1..=65535 => {}
+            other => errors.invalid(&path.field("containerPort"), other, probe::PORT),
+        }
+        let host_port = port.host_port.unwrap_or(0);
+        if !(0..=65535).contains(&host_port) {
+            errors.invalid(&path.field("hostPort"), host_port, probe::PORT);
+        } else if host_network && host_port != port.container_port {
+            let detail = "must match `containerPort` when `hostNetwork` is true";
+            errors.invalid(&path.field("hostPort"), host_port, detail);
+        }
+        one_of(errors, &path.field("protocol"), port.protocol.as_deref(), &["SCTP", "TCP", "UDP"]);
+        let host_ip = port.host_ip.as_deref().filter(|ip| !ip.is_empty());
+        if let Some(ip) = host_ip.filter(|ip| ip.parse::<IpAddr>().is_err()) {
+            errors.invalid(&path.field("hostIP"), ip, super::IP);
+        }
+    }
+}
+
+fn host_port_conflicts(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    container: &k8s::Container,
+    seen: &mut BTreeSet<String>,
+) {
+    for (index, port) in container.ports.iter().flatten().enumerate() {
+        let Some(number) = port.host_port.filter(|number| *number > 0) else { continue };
+        let (protocol, ip) = (port.protocol.as_deref().unwrap_or(""), port.host_ip.as_deref().unwrap_or(""));
+        let key = format!("{protocol}/{ip}/{number}");
+        if seen.contains(&key) {
+            errors.duplicate(&path.index(index).field("hostPort"), &key);
+        } else {
+            seen.insert(key);
+        }
+    }
+}
+
+/// Reports a text that is no quantity, and guesses what was meant.
+pub(super) fn bad_quantity(errors: &mut Errors, path: &Path<'_>, text: &str, why: InvalidQuantity) {
+    errors.invalid(path, text, &why.to_string());
+    let text = text.trim();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c.is_whitespace());
+    let suffix = text[digits.len()..].trim().to_ascii_lowercase();
+    let meant = match suffix.as_str() {
+        "k" | "kb" => "k",
+        "ki" | "kib" => "Ki",
+        "mb" => "M",
+        "mi" | "mib" => "Mi",
+        "g" | "gb" => "G",
+        "gi" | "gib" => "Gi",
+        "t" | "tb" => "T",
+        "ti" | "tib" => "Ti",
+        _ => return errors.hint("write it like 500m, 2, 64Mi or 1.5Gi"),
+    };
+    errors.hint(format!("did you mean {}{meant}?", digits.trim()));
+}
+
+fn check_resources(errors: &mut Errors, path: &Path<'_>, resources: &k8s::ResourceRequirements) {
+    let empty = QuantityMap::new();
+    let limits = resources.limits.as_ref().unwrap_or(&empty);
+    let requests = resources.requests.as_ref().unwrap_or(&empty);
+    for (field, quantities) in [("limits", limits), ("requests", requests)] {
+        let path = path.field(field);
+        for (name, text) in quantities {
+            let path = path.key(name);
+            // A request that was only filled in from a limit repeats the limit's mistake.
+            if field == "requests" && limits.get(name) == Some(text) {
+                continue;
+            }
+            match text.0.parse::<Quantity>() {
+                Err(why) => bad_quantity(errors, &path, &text.0, why),
+                Ok(quantity) if quantity.is_negative() => {
+                    errors.invalid(&path, &text.0, "must be greater than or equal to 0");
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+    for (name, limit) in limits {
+        let Some(request) = requests.get(name) else { continue };
+        let (Ok(most), Ok(wanted)) = (limit.0.parse::<Quantity>(), request.0.parse::<Quantity>()) else {
+            continue;
+        };
+        if wanted.amount_cmp(most) == Ordering::Greater {
+            let detail = format!("must be less than or equal to {name} limit of {}", limit.0);
+            errors.invalid(&path.field("requests"), &request.0, &detail);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The pod's and the containers' `securityContext`, and the namespaces shared with the host.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1 as k8s;
+
+use super::{Errors, Path, names, one_of};
+
+const ID: &str = "must be between 0 and 2147483647, inclusive";
+
+fn id(errors: &mut Errors, path: &Path<'_>, value: Option<i64>) {
+    if let Some(value) = value.filter(|value| i32::try_from(*value).map_or(true, |value| value < 0)) {
+        errors.invalid(path, value, ID);
+    }
+}
+
+/// Checks what holds for the whole pod.
+pub(super) fn check_pod(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PodSpec) {
+    let path = path.field("securityContext");
+    if spec.host_pid == Some(true) && spec.share_process_namespace == Some(true) {
+        let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
+        errors.invalid(&path.field("shareProcessNamespace"), true, detail);
+    }
+    let Some(context) = &spec.security_context else { return };
+    id(errors, &path.field("runAsUser"), context.run_as_user);
+    id(errors, &path.field("runAsGroup"), context.run_as_group);
+    let groups = path.field("supplementalGroups");
+    for (index, group) in context.supplemental_groups.iter().flatten().enumerate() {
+        id(errors, &groups.index(index), Some(*group));
+    }
+    one_of(
+        errors,
+        &path.field("supplementalGroupsPolicy"),
+        context.supplemental_groups_policy.as_deref(),
+        &["Merge", "Strict"],
+    );
+    seccomp(errors, &path, context.seccomp_profile.as_ref());
+    sysctls(errors, &path.field("sysctls"), context.sysctls.as_deref().unwrap_or(&[]), spec);
+}
+
+fn seccomp(errors: &mut Errors, path: &Path<'_>, profile: Option<&k8s::SeccompProfile>) {
+    if profile.is_some_and(|profile| profile.type_.is_empty()) {
+        errors.required(&path.field("seccompProfile").field("type"), "");
+    }
+}
+
+fn sysctls(errors: &mut Errors, path: &Path<'_>, sysctls: &[k8s::Sysctl], spec: &k8s::PodSpec) {
+    let mut seen = BTreeSet::new();
+    for (index, sysctl) in sysctls.iter().enumerate() {
+        let path = path.index(index);
+        let path = path.field("name");
+        if sysctl.name.is_empty() {
+            errors.required(&path, "");
+            continue;
+        }
+        errors.invalid_all(&path, &sysctl.name, &names::sysctl(&sysctl.name));
+        let name = sysctl.name.replace('/', ".");
+        if spec.host_network == Some(true) && name.starts_with("net.") {
+            let detail = "may not be specified when 'hostNetwork' is true";
+            errors.invalid(&path, &sysctl.name, detail);
+        }
+        if spec.host_ipc == Some(true) && is_ipc(&name) {
+            errors.invalid(&path, &sysctl.name, "may not be specified when 'hostIPC' is true");
+        }
+        if !seen.insert(name) {
+            errors.duplicate(&path, &sysctl.name);
+        }
+    }
+}
+
+fn is_ipc(name: &str) -> bool {
+    name == "kernel.sem"
+        || ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Checks one container's context.
+pub(super) fn check_container(errors: &mut Errors, path: &Path<'_>, context: &k8s::SecurityContext) {
+    id(errors, &path.field("runAsUser"), context.run_as_user);
+    id(errors, &path.field("runAsGroup"), context.run_as_group);
+    seccomp(errors, path, context.seccomp_profile.as_ref());
+    if context.allow_privilege_escalation != Some(false) {
+        return;
+    }
+    let shown = || serde_json::to_value(context).unwrap_or_default();
+    if context.privileged == Some(true) {
+        let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
+        errors.invalid(path, shown(), detail);
+    }
+    let added = context.capabilities.iter().flat_map(|caps| caps.add.iter().flatten());
+    if added.into_iter().any(|cap| cap == "CAP_SYS_ADMIN" || cap == "SYS_ADMIN") {
+        let detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
+        errors.invalid(path, shown(), detail);
+    }
+}
