@@ -211,7 +211,9 @@ pub(crate) fn cut_power(pod: &Path, bridge: &str) {
         let all = processes_of(pod, &traces);
         // All are stopped first, so that none can start another one in the place of a dead one.
         for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
-            all.iter().for_each(|(pid, _)| drop(kill(Pid::from_raw(*pid), signal)));
+            all.iter().for_each(|(pid, _)| {
+                let _ = kill(Pid::from_raw(*pid), signal);
+            });
         }
         if all.is_empty() {
             break;

@@ -68,7 +68,7 @@ impl Traffic<'_> {
             };
             match ask() {
                 Ok(text) if text.starts_with("HTTP/1.1 200") => {
-                    drop(self.answered.fetch_add(1, Ordering::Relaxed))
+                    self.answered.fetch_add(1, Ordering::Relaxed);
                 }
                 other => {
                     return Err(format!(
