@@ -1,0 +1,275 @@
+//! Bad input and bad luck: one clear error, the right exit code, and the host exactly as before.
+
+use std::fs;
+use std::time::Duration;
+
+use e2e::{Cmd, Host, pod, wait_until};
+
+const SLEEP: &str = "  containers:\n  - {name: c, image: podbox.local/toolbox, command: [sleep, infinity]}";
+
+/// A manifest that must be refused with exit code 2 and all of these words, by `up` and by `validate`.
+fn refused(manifest: &str, words: &[&str]) {
+    let host = Host::new();
+    for args in [["up", "-d", "-"].as_slice(), &["validate", "-"]] {
+        let output = host.cmd(args).input(manifest).run().code(2);
+        for word in words {
+            assert!(output.stderr.contains(word), "{word:?} is not in\n{output}");
+        }
+        assert!(output.stdout.is_empty(), "{output}");
+    }
+    host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
+fn wrong_yaml_is_refused_with_its_place() {
+    refused("apiVersion: v1\nkind: Pod\nmetadata: {name: [web\n", &["<stdin>:", "error"]);
+}
+
+#[test]
+fn an_unknown_field_is_refused_and_the_right_one_is_offered() {
+    let manifest = pod(
+        "web",
+        "  containers:\n  - name: c\n    image: podbox.local/toolbox\n    livenesProbe: {tcpSocket: {port: 80}}",
+    );
+    refused(
+        &manifest,
+        &["<stdin>:9:5", "spec.containers[0].livenesProbe", "livenessProbe", "nothing was changed"],
+    );
+}
+
+#[test]
+fn wrong_types_are_refused() {
+    let manifest =
+        pod("web", "  terminationGracePeriodSeconds: soon\n  containers:\n  - {name: c, image: 7}");
+    refused(&manifest, &["spec.terminationGracePeriodSeconds", "spec.containers[0].image", "2 mistakes"]);
+}
+
+#[test]
+fn duplicate_names_are_refused() {
+    let manifest = pod(
+        "web",
+        "  containers:\n  - {name: c, image: podbox.local/toolbox}\n  - {name: c, image: podbox.local/toolbox}",
+    );
+    refused(&manifest, &["spec.containers[1].name: Duplicate value: \"c\""]);
+}
+
+#[test]
+fn bad_quantities_are_refused() {
+    let manifest = pod(
+        "web",
+        "  containers:\n  - {name: c, image: podbox.local/toolbox, resources: {limits: {memory: lots, cpu: '-1'}}}",
+    );
+    refused(
+        &manifest,
+        &["spec.containers[0].resources.limits[memory]", "spec.containers[0].resources.limits[cpu]"],
+    );
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_api_servers_words() {
+    let manifest = pod(
+        "Web_1",
+        "  restartPolicy: Sometimes\n  containers:\n  - {name: c, image: podbox.local/toolbox, ports: [{containerPort: 70000}], livenessProbe: {httpGet: {port: 80}, periodSeconds: -1}}\n  volumes: [{name: v, emptyDir: {}}, {name: v, emptyDir: {}}]",
+    );
+    refused(
+        &manifest,
+        &[
+            "metadata.name: Invalid value: \"Web_1\"",
+            "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\"",
+            "spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive",
+            "periodSeconds: Invalid value: -1: must be greater than or equal to 0",
+            "spec.volumes[1].name: Duplicate value: \"v\"",
+        ],
+    );
+}
+
+#[test]
+fn a_field_that_is_not_honoured_yet_is_refused_by_its_name() {
+    let manifest = pod("web", &format!("  runtimeClassName: other\n{SLEEP}"));
+    refused(&manifest, &["spec.runtimeClassName"]);
+}
+
+#[test]
+fn a_field_that_only_concerns_scheduling_is_a_warning() {
+    let host = Host::new();
+    let manifest = pod("web", &format!("  nodeSelector: {{disk: fast}}\n{SLEEP}"));
+    host.cmd(["validate", "-"])
+        .input(manifest)
+        .run()
+        .ok()
+        .complains("spec.nodeSelector")
+        .complains("warning");
+    host.finish();
+}
+
+#[test]
+fn no_pod_or_no_kind_is_refused() {
+    refused("", &["error"]);
+    refused("apiVersion: v1\nkind: Plod\nmetadata: {name: x}\n", &["Plod"]);
+}
+
+#[test]
+fn two_pods_of_one_name_in_one_request_are_refused() {
+    refused(&format!("{}---\n{}", pod("web", SLEEP), pod("web", SLEEP)), &["web"]);
+}
+
+#[test]
+fn missing_files_are_refused_by_name() {
+    let host = Host::new();
+    host.podbox(["up", "-d", "/no/such/file.yaml"])
+        .code(2)
+        .complains("/no/such/file.yaml")
+        .complains("No such file");
+    let empty = host.dir().join("empty");
+    fs::create_dir(&empty).unwrap();
+    host.podbox(["up", "-d", empty.to_str().unwrap()]).code(2).complains("holds no");
+    host.podbox(["--config", "/no/such.toml", "get", "pods"]).code(2).complains("/no/such.toml");
+    let config = host.dir().join("bad.toml");
+    fs::write(&config, "[network]\nbrigde = \"x\"\n").unwrap();
+    host.podbox(["--config", config.to_str().unwrap(), "get", "pods"]).code(2).complains("brigde");
+    host.finish();
+}
+
+#[test]
+fn a_program_that_is_not_there_is_127_one_that_cannot_run_126_and_a_start_error_both() {
+    let host = Host::new();
+    let with = |command: &str| {
+        pod(
+            "web",
+            &format!("  containers:\n  - {{name: c, image: podbox.local/toolbox, command: [{command}]}}"),
+        )
+    };
+    host.try_up(&with("no-such-program"), &[]).code(127).complains("StartError").complains("no-such-program");
+    host.expect_nothing_left();
+    host.try_up(&with("/etc/passwd"), &[]).code(126).complains("StartError").complains("/etc/passwd");
+    host.expect_nothing_left();
+    host.try_up(&with("no-such-program"), &["--wait", "none"]).ok();
+    let view = host.wait_pod("web", "StartError", |pod| {
+        let container = pod.container("c");
+        [&container["lastState"], &container["state"]]
+            .iter()
+            .any(|state| state["terminated"]["reason"] == "StartError")
+    });
+    let text = view.container("c").to_string();
+    assert!(text.contains("\"exitCode\":128"), "{text}");
+    host.wait_event("web", "Failed", "Error: failed to start container");
+    host.wait_pod("web", "RunContainerError or its back-off", |pod| {
+        ["RunContainerError", "CrashLoopBackOff"]
+            .contains(&pod.text("status.containerStatuses.0.state.waiting.reason"))
+    });
+    host.finish();
+}
+
+#[test]
+fn a_container_that_cannot_be_made_is_a_create_error() {
+    let host = Host::new();
+    let manifest = pod("web", r"
+  securityContext: {runAsUser: 5}
+  containers:
+  - {name: c, image: podbox.local/toolbox, command: [sleep, infinity], volumeMounts: [{name: v, mountPath: /v, subPath: link/out}]}
+  volumes: [{name: v, hostPath: {path: DIR}}]
+").replace("DIR", host.dir().to_str().unwrap());
+    std::os::unix::fs::symlink("/etc", host.dir().join("link")).unwrap();
+    let output = host.try_up(&manifest, &[]);
+    assert!(matches!(output.code, Some(1 | 3)), "{output}");
+    let output = output.complains("CreateContainerConfigError");
+    assert!(output.stderr.contains("subPath"), "{output}");
+    host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
+fn without_root_it_says_so_and_how_to_mend_it() {
+    let host = Host::new();
+    let binary = host.public_binary();
+    let as_nobody = |args: &[&str]| {
+        let cmd =
+            Cmd::new("setpriv").args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args([&binary]);
+        host.environment(cmd.args(args)).input(pod("web", SLEEP)).run()
+    };
+    as_nobody(&["up", "-d", "-"]).code(3).complains("must run as root").complains("sudo");
+    as_nobody(&["validate", "-"]).ok();
+    host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
+fn a_full_run_directory_is_told_and_leaves_nothing() {
+    let host = Host::builder().run_size(16 << 10).build();
+    let output = host.try_up(&pod("web", SLEEP), &["--timeout", "20s"]);
+    assert!(matches!(output.code, Some(1 | 3)), "{output}");
+    let output = output.complains("No space left on device");
+    assert_eq!(output.stderr.matches("error: ").count(), 1, "one clear error\n{output}");
+    host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
+fn a_full_root_directory_is_told_and_leaves_nothing() {
+    let host = Host::builder().root_size(1 << 20).build();
+    let output = host.try_up(&pod("web", SLEEP), &["--timeout", "20s"]);
+    assert!(matches!(output.code, Some(1 | 3)), "{output}");
+    output.complains("No space left on device");
+    host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
+fn a_disk_that_fills_up_under_a_running_pod_does_not_stop_it() {
+    let host = Host::builder().root_size(64 << 20).build();
+    host.up(&pod("web", "  containers:\n  - {name: c, image: podbox.local/toolbox, command: [flood, --rate, '100', --width, '1000']}"));
+    let filler = host.root_dir().join("filler");
+    let full = Cmd::new("dd").args(["if=/dev/zero", &format!("of={}", filler.display()), "bs=64k"]).run();
+    assert!(full.stderr.contains("No space left"), "{full}");
+    let before = host.container_process("web", "c");
+    // Two seconds of lines that cannot be written.
+    wait_until("time to pass", Duration::from_secs(10), {
+        let started = std::time::Instant::now();
+        move || started.elapsed() > Duration::from_secs(2)
+    });
+    assert_eq!(host.container_process("web", "c"), before);
+    assert_eq!(host.exec("web", &["echo", "alive"]), "alive");
+    fs::remove_file(filler).unwrap();
+    let lines = host.logs(&["web"]).lines().count();
+    wait_until("new lines in the log", Duration::from_secs(20), || {
+        host.logs(&["web"]).lines().count() > lines + 50
+    });
+    host.finish();
+}
+
+#[test]
+fn a_pod_that_is_not_ready_in_time_is_told_and_taken_down_again() {
+    let host = Host::new();
+    let manifest = pod(
+        "web",
+        "  containers:\n  - {name: c, image: podbox.local/toolbox, command: [http], readinessProbe: {httpGet: {path: /status/503, port: 8080}, periodSeconds: 1}}",
+    );
+    let output = host.try_up(&manifest, &["--wait", "ready", "--timeout", "3s"]).code(1);
+    output.complains("is not ready after 3 s").complains("statuscode: 503");
+    host.podbox(["get", "pod", "web"]).code(2);
+    host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
+fn one_bad_pod_among_several_takes_the_others_down_too() {
+    let host = Host::new();
+    let bad =
+        pod("bad", "  containers:\n  - {name: c, image: podbox.local/toolbox, command: [no-such-program]}");
+    host.try_up(&format!("{}---\n{bad}", pod("good", SLEEP)), &[]).code(127).complains("default/bad");
+    host.podbox(["get", "pod", "good"]).code(2);
+    host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
+fn an_invalid_image_name_is_told_before_anything_is_pulled() {
+    let host = Host::new();
+    let manifest = pod("web", "  containers:\n  - {name: c, image: 'Not A Name'}");
+    let output = host.try_up(&manifest, &[]);
+    assert!(matches!(output.code, Some(1 | 2)), "{output}");
+    assert!(output.stderr.contains("Not A Name"), "{output}");
+    host.expect_nothing_left();
+    host.finish();
+}

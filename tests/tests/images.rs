@@ -1,0 +1,223 @@
+//! Images: from a real registry, from files, from directories.
+
+use std::fs;
+
+use e2e::{Archive, Cmd, Host, Layer, Registry, pod};
+use serde_json::json;
+
+fn with_registry() -> (Host, Registry) {
+    let host = Host::builder().registries("").build();
+    let registry = Registry::start(host.dir(), host.port(30));
+    fs::write(host.dir().join("registries.conf"), registry.mirrors()).unwrap();
+    (host, registry)
+}
+
+/// A pod that runs `ls` and such in an image, to its end.
+fn look(image: &str, command: &str) -> String {
+    pod(
+        "look",
+        &format!("  restartPolicy: Never\n  containers: [{{name: c, image: '{image}', command: {command}}}]"),
+    )
+}
+
+#[test]
+fn layers_are_applied_with_their_whiteouts() {
+    let (host, registry) = with_registry();
+    let image = Archive::new([
+        Layer::toolbox(&["ls", "cat", "sleep"]),
+        Layer::new().dir("data").file("data/a", "a").file("data/b", "old").dir("dir").file("dir/x", "x"),
+        Layer::new()
+            .file("data/.wh.a", "")
+            .file("data/b", "new")
+            .file("dir/.wh..wh..opq", "")
+            .file("dir/y", "y"),
+    ]);
+    registry.push(&image, "layers:1");
+    let reference = format!("{}/layers:1", registry.host());
+    host.podbox(["image", "pull", &reference]).ok();
+    host.try_up(&look(&reference, "[ls, /data, /dir]"), &["--wait", "complete"]).ok();
+    let seen = host.logs(&["look"]);
+    let names: Vec<&str> = seen.split_whitespace().filter(|word| word.len() == 1).collect();
+    assert_eq!(names, ["b", "y"], "{seen}");
+    host.try_up(&look(&reference, "[cat, /data/b]"), &["--wait", "complete"]).ok();
+    assert_eq!(host.logs(&["look"]), "new");
+    drop(registry);
+    host.finish();
+}
+
+#[test]
+fn pull_policies_ask_the_registry_only_when_they_should() {
+    let (host, mut registry) = with_registry();
+    registry.push(&Archive::new([Layer::toolbox(&["echo"])]).set("Cmd", json!(["echo", "one"])), "app:1");
+    let reference = format!("{}/app:1", registry.host());
+    let manifest = |policy: &str| {
+        pod(
+            "app",
+            &format!(
+                "  restartPolicy: Never\n  containers: [{{name: c, image: '{reference}', imagePullPolicy: {policy}}}]"
+            ),
+        )
+    };
+    let output = host.try_up(&manifest("Never"), &["--wait", "complete"]).code(1);
+    assert!(output.stderr.contains("ErrImageNeverPull"), "{output}");
+    host.try_up(&manifest("IfNotPresent"), &["--wait", "complete"]).ok();
+    assert_eq!(host.logs(&["app"]), "one\n");
+    registry.push(&Archive::new([Layer::toolbox(&["echo"])]).set("Cmd", json!(["echo", "two"])), "app:1");
+    host.try_up(&manifest("IfNotPresent"), &["--wait", "complete"]).ok();
+    assert_eq!(host.logs(&["app"]), "one\n", "present is present");
+    host.try_up(&manifest("Always"), &["--wait", "complete"]).ok();
+    assert_eq!(host.logs(&["app"]), "two\n");
+    registry.pause();
+    host.try_up(&manifest("IfNotPresent"), &["--wait", "complete"]).ok();
+    host.try_up(&manifest("Never"), &["--wait", "complete"]).ok();
+    let output = host.try_up(&manifest("Always"), &["--wait", "complete"]).code(1);
+    assert!(
+        output.stderr.contains("ErrImagePull") || output.stderr.contains("RegistryUnavailable"),
+        "{output}"
+    );
+    registry.resume();
+    drop(registry);
+    host.finish();
+}
+
+#[test]
+fn an_image_can_be_named_by_its_digest_and_a_wrong_one_is_refused() {
+    let (host, registry) = with_registry();
+    registry.push(&Archive::new([Layer::toolbox(&["echo"])]).set("Cmd", json!(["echo", "hi"])), "app:1");
+    let tagged = format!("{}/app:1", registry.host());
+    host.try_up(&pod("app", &format!("  containers: [{{name: c, image: '{tagged}'}}]")), &[]).ok();
+    let id = host.pod("app").container("c")["imageID"].as_str().unwrap_or_default().to_owned();
+    let digest = id.rsplit('@').next().unwrap_or_default().to_owned();
+    assert!(digest.starts_with("sha256:"), "{id}");
+    host.down(&["app", "--grace-period", "0"]);
+    let exact = format!("{}/app@{digest}", registry.host());
+    host.try_up(&look(&exact, "[echo, exact]"), &["--wait", "complete"]).ok();
+    let wrong = format!("{}/app@sha256:{}", registry.host(), "0".repeat(64));
+    host.podbox(["image", "pull", &wrong]).code(1);
+    drop(registry);
+    host.finish();
+}
+
+#[test]
+fn a_blob_that_was_tampered_with_is_refused_and_leaves_nothing() {
+    let (host, registry) = with_registry();
+    registry.push(&Archive::new([Layer::toolbox(&["echo"])]), "app:1");
+    let blobs = host.dir().join("registry/data/docker/registry/v2/blobs/sha256");
+    let mut largest = (0, std::path::PathBuf::new());
+    for first in fs::read_dir(blobs).unwrap().flatten() {
+        for blob in fs::read_dir(first.path()).unwrap().flatten() {
+            let data = blob.path().join("data");
+            largest = largest.max((fs::metadata(&data).unwrap().len(), data));
+        }
+    }
+    let mut bytes = fs::read(&largest.1).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&largest.1, bytes).unwrap();
+    let reference = format!("{}/app:1", registry.host());
+    let output = host.podbox(["image", "pull", &reference]);
+    assert!(!output.good(), "a changed layer was accepted\n{output}");
+    assert!(!host.podbox(["image", "ls"]).ok().stdout.contains("app"));
+    drop(registry);
+    host.finish();
+}
+
+#[test]
+fn an_image_that_is_not_there_is_told_as_a_kubelet_tells_it() {
+    let (host, registry) = with_registry();
+    let reference = format!("{}/nobody:1", registry.host());
+    let manifest = pod("app", &format!("  containers: [{{name: c, image: '{reference}'}}]"));
+    host.try_up(&manifest, &[]).code(1).complains("ErrImagePull").complains(&reference);
+    host.expect_nothing_left();
+    host.try_up(&manifest, &["--wait", "none"]).ok();
+    let view = host.wait_pod("app", "back-off", |pod| {
+        pod.text("status.containerStatuses.0.state.waiting.reason") == "ImagePullBackOff"
+    });
+    assert_eq!(view.phase(), "Pending");
+    host.wait_event("app", "Failed", "Error: ErrImagePull");
+    host.wait_event("app", "BackOff", "Back-off pulling image");
+    // It is there in the end, and the pod comes up by itself.
+    registry.push(
+        &Archive::new([Layer::toolbox(&["sleep"])]).set("Cmd", json!(["sleep", "infinity"])),
+        "nobody:1",
+    );
+    host.wait_pod("app", "Ready", |pod| pod.is("Ready"));
+    drop(registry);
+    host.finish();
+}
+
+#[test]
+fn archives_layouts_and_directories_are_images_too() {
+    let host = Host::new();
+    let image = Archive::new([Layer::toolbox(&["echo"])]).set("Cmd", json!(["echo", "from a file"]));
+    let archive = image.write(&host.dir().join("image.tar"), "local/echo:1");
+    let layout = host.dir().join("layout");
+    Cmd::new("skopeo")
+        .args(["--insecure-policy", "--tmpdir"])
+        .args([host.dir()])
+        .args([
+            "copy",
+            &format!("docker-archive:{}", archive.display()),
+            &format!("oci:{}:v1", layout.display()),
+        ])
+        .run()
+        .ok();
+    let rootfs = host.dir().join("rootfs");
+    fs::create_dir_all(rootfs.join("bin")).unwrap();
+    fs::copy(e2e::binary(), rootfs.join("bin/toolbox")).unwrap();
+    std::os::unix::fs::symlink("toolbox", rootfs.join("bin/echo")).unwrap();
+    let complete = |manifest: &str| {
+        host.try_up(manifest, &["--wait", "complete"]).ok();
+        host.logs(&["look"])
+    };
+    let plain = |image: String| {
+        pod("look", &format!("  restartPolicy: Never\n  containers: [{{name: c, image: '{image}'}}]"))
+    };
+    assert_eq!(complete(&plain(format!("docker-archive:{}", archive.display()))), "from a file\n");
+    assert_eq!(complete(&plain(format!("oci:{}:v1", layout.display()))), "from a file\n");
+    assert_eq!(
+        complete(&look(&format!("rootfs:{}", rootfs.display()), "[echo, a directory]")),
+        "a directory\n"
+    );
+    assert!(!rootfs.join("proc").exists() && !rootfs.join("etc").exists(), "the directory was written to");
+    host.finish();
+}
+
+#[test]
+fn images_are_loaded_listed_tagged_imported_and_removed() {
+    let host = Host::new();
+    let image = Archive::new([Layer::toolbox(&["echo"])]).set("Cmd", json!(["echo", "loaded"]));
+    let archive = image.write(&host.dir().join("image.tar"), "local/echo:1");
+    host.podbox(["image", "load", archive.to_str().unwrap()]).ok().says("local/echo:1");
+    host.podbox(["image", "tag", "local/echo:1", "other/name:2"]).ok();
+    let list = host.podbox(["image", "ls"]).ok();
+    assert!(list.stdout.contains("local/echo") && list.stdout.contains("other/name"), "{list}");
+    let manifest = |name: &str, image: &str| {
+        pod(
+            name,
+            &format!(
+                "  restartPolicy: Never\n  containers: [{{name: c, image: '{image}', imagePullPolicy: Never}}]"
+            ),
+        )
+    };
+    host.try_up(&manifest("one", "other/name:2"), &["--wait", "complete"]).ok();
+    host.podbox(["image", "rm", "local/echo:1"]).ok();
+    let list = host.podbox(["image", "ls"]).ok();
+    assert!(!list.stdout.contains("local/echo"), "{list}");
+    host.try_up(&manifest("two", "other/name:2"), &["--wait", "complete"]).ok();
+    host.down(&["--all"]);
+    host.podbox(["image", "rm", "other/name:2"]).ok();
+    host.podbox(["image", "rm", "other/name:2"]).code(2);
+    let plain = host.dir().join("plain.tar");
+    let binary = fs::read(e2e::binary()).unwrap();
+    fs::write(&plain, Layer::new().program("toolbox", &binary).into_bytes()).unwrap();
+    host.podbox(["image", "import", plain.to_str().unwrap(), "imported:1"]).ok();
+    host.try_up(
+        &look("imported:1", "[/toolbox, echo, imported]")
+            .replace("containers: [{", "containers: [{imagePullPolicy: Never, "),
+        &["--wait", "complete"],
+    )
+    .ok();
+    assert_eq!(host.logs(&["look"]), "imported\n");
+    host.finish();
+}

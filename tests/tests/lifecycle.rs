@@ -1,0 +1,396 @@
+//! A pod's life: up, running, restarts, back-off, termination, down.
+
+use std::time::{Duration, Instant};
+
+use e2e::{Host, PATIENCE, pod, wait_for, wait_until};
+use nix::sys::signal::Signal;
+
+const TWO: &str = r"
+  containers:
+  - {name: web, image: podbox.local/toolbox, command: [http, --port, '8080']}
+  - {name: aside, image: podbox.local/toolbox, command: [sleep, infinity]}
+";
+
+#[test]
+fn a_pod_comes_up_is_listed_logs_answers_and_goes_down_without_a_trace() {
+    let host = Host::new();
+    host.up(&pod("web", TWO)).says("pod default/web up").quiet();
+    let ip = host.pod("web").ip();
+    host.podbox(["get", "pods"]).ok().says("web").says("2/2").says("Running");
+    let url = format!("{ip}:8080/");
+    let answer = host.cmd(["toolbox", "get", "--retry", "50", "--retry-delay", "100ms", &url]).run().ok();
+    assert_eq!(answer.text(), "You've hit web");
+    wait_for("the request's line in the log", PATIENCE, || {
+        let log = host.logs(&["web"]);
+        if log.contains("GET / 200") { Ok(()) } else { Err(log) }
+    });
+    assert_eq!(host.exec("web", &["echo", "hello", "there"]), "hello there");
+    host.podbox(["exec", "web", "-c", "aside", "--", "exitcode", "7"]).code(7);
+    host.down(&["web", "--grace-period", "1"]).says("pod default/web down").quiet();
+    host.podbox(["get", "pod", "web"]).code(2).complains("pod default/web not found");
+    host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
+fn down_takes_manifests_names_and_all() {
+    let host = Host::new();
+    let file = host.dir().join("two.yaml");
+    let text = format!("{}---\n{}", pod("one", TWO), pod("two", TWO).replace("8080", "8081"));
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    host.podbox(["up", "-d", file]).ok().says("pod default/one up").says("pod default/two up");
+    host.down(&[file, "--grace-period", "0"]).says("pod default/one down").says("pod default/two down");
+    // What is not there is down already.
+    host.down(&[file]);
+    host.podbox(["down", "one"]).code(2).complains("pod default/one not found");
+    host.podbox(["up", "-d", file]).ok();
+    host.down(&["pod/one", "default/two", "--grace-period", "0"]);
+    host.podbox(["up", "-d", file]).ok();
+    host.down(&["--all", "--grace-period", "0"]);
+    assert_eq!(host.podbox(["get", "pods", "-o", "name"]).ok().text(), "");
+    host.finish();
+}
+
+#[test]
+fn the_same_manifest_again_is_unchanged_another_one_needs_replace() {
+    let host = Host::new();
+    host.up(&pod("web", TWO));
+    let before = host.pod("web");
+    host.up(&pod("web", TWO)).says("pod default/web unchanged");
+    assert_eq!(host.pod("web").text("metadata.uid"), before.text("metadata.uid"));
+    let other = pod("web", TWO).replace("8080", "8081");
+    host.try_up(&other, &[]).code(2).complains("already running").complains("--replace");
+    assert_eq!(
+        host.pod("web").text("metadata.uid"),
+        before.text("metadata.uid"),
+        "a refusal changes nothing"
+    );
+    host.try_up(&other, &["--replace"]).ok().says("pod default/web up");
+    assert_ne!(host.pod("web").text("metadata.uid"), before.text("metadata.uid"));
+    host.finish();
+}
+
+#[test]
+fn a_finished_pod_stays_visible_and_its_name_is_free_for_the_next_up() {
+    let host = Host::new();
+    let manifest = pod(
+        "job",
+        r"
+  restartPolicy: Never
+  containers:
+  - {name: job, image: podbox.local/toolbox, command: [exitcode, '0', done]}
+",
+    );
+    host.try_up(&manifest, &["--wait", "complete"]).ok();
+    let view = host.pod("job");
+    assert_eq!(view.phase(), "Succeeded");
+    assert_eq!(view.text("status.containerStatuses.0.state.terminated.reason"), "Completed");
+    assert_eq!(host.logs(&["job"]), "done\n");
+    host.podbox(["get", "pods"]).ok().says("Completed").says("0/1");
+    host.try_up(&manifest, &["--wait", "complete"]).ok();
+    assert_ne!(host.pod("job").text("metadata.uid"), view.text("metadata.uid"));
+    host.down(&["job"]);
+    host.finish();
+}
+
+#[test]
+fn a_pod_that_fails_for_good_is_failed_and_up_ends_with_1() {
+    let host = Host::new();
+    let manifest = pod(
+        "job",
+        r"
+  restartPolicy: Never
+  containers:
+  - {name: good, image: podbox.local/toolbox, command: [exitcode, '0']}
+  - {name: bad, image: podbox.local/toolbox, command: [exitcode, '3', oh no]}
+",
+    );
+    host.up(&manifest);
+    let view = host.wait_pod("job", "Failed", |pod| pod.phase() == "Failed");
+    assert_eq!(view.container("bad")["state"]["terminated"]["exitCode"], 3);
+    assert_eq!(view.container("bad")["state"]["terminated"]["reason"], "Error");
+    assert_eq!(view.container("bad")["restartCount"], 0);
+    assert_eq!(view.condition("Ready")["reason"], "PodFailed");
+    host.down(&["job"]);
+    host.try_up(&manifest, &["--wait", "complete"]).code(1).complains("pod default/job failed");
+    host.finish();
+}
+
+#[test]
+fn in_the_foreground_up_prints_the_output_and_ends_with_the_first_failing_containers_code() {
+    let host = Host::new();
+    let manifest = pod(
+        "job",
+        r"
+  restartPolicy: Never
+  containers:
+  - {name: good, image: podbox.local/toolbox, command: [exitcode, --after, 200ms, '0', all well]}
+  - {name: bad, image: podbox.local/toolbox, command: [exitcode, --after, 400ms, '5', trouble]}
+",
+    );
+    let output = host.cmd(["up", "-"]).input(manifest).run().code(5);
+    for (name, text) in [("good", "all well"), ("bad", "trouble")] {
+        assert!(output.stdout.lines().any(|line| line.contains(name) && line.ends_with(text)), "{output}");
+    }
+    host.finish();
+}
+
+#[test]
+fn in_the_foreground_an_interrupt_takes_the_pod_down() {
+    let host = Host::new();
+    let manifest = pod(
+        "web",
+        r"
+  terminationGracePeriodSeconds: 5
+  containers:
+  - {name: web, image: podbox.local/toolbox, command: [flood, --rate, '20', --lines, '100000']}
+",
+    );
+    let file = host.dir().join("web.yaml");
+    std::fs::write(&file, manifest).unwrap();
+    let mut up = host.cmd(["up", file.to_str().unwrap()]).spawn();
+    up.wait_to_say("5 abc");
+    up.signal(Signal::SIGINT);
+    assert_eq!(up.end(PATIENCE), 0, "{}", up.said());
+    host.podbox(["get", "pod", "web"]).code(2);
+    host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
+fn always_restarts_whatever_the_code_and_counts_and_backs_off() {
+    let host = Host::builder().backoff("1s", "4s").build();
+    host.up(&pod(
+        "crash",
+        r"
+  containers:
+  - {name: zero, image: podbox.local/toolbox, command: [exitcode, --after, 100ms, '0']}
+",
+    ));
+    let view = host.wait_pod("crash", "one restart", |pod| pod.restarts() >= 1);
+    assert_eq!(view.phase(), "Running");
+    let waiting = host.wait_pod("crash", "back-off", |pod| {
+        pod.text("status.containerStatuses.0.state.waiting.reason") == "CrashLoopBackOff"
+    });
+    let message = waiting.text("status.containerStatuses.0.state.waiting.message");
+    assert!(
+        message.starts_with("back-off 1s restarting failed container=zero pod=crash_default("),
+        "{message}"
+    );
+    assert_eq!(waiting.text("status.containerStatuses.0.lastState.terminated.reason"), "Completed");
+    assert_eq!(waiting.phase(), "Running", "a pod in back-off counts as running");
+    assert!(!waiting.is("Ready"));
+    host.wait_pod("crash", "a third restart", |pod| pod.restarts() >= 3);
+    host.wait_event("crash", "BackOff", "Back-off restarting failed container zero in pod crash_default(");
+    host.finish();
+}
+
+#[test]
+fn the_back_off_doubles_and_stays_at_its_longest() {
+    let host = Host::builder().backoff("400ms", "1600ms").build();
+    host.up(&pod(
+        "crash",
+        r"
+  containers:
+  - {name: c, image: podbox.local/toolbox, command: [exitcode, '1']}
+",
+    ));
+    // 0 + 0.4 + 0.8 + 1.6 + 1.6 s until the fifth restart.
+    let started = Instant::now();
+    host.wait_pod("crash", "five restarts", |pod| pod.restarts() >= 5);
+    assert!(started.elapsed() > Duration::from_secs(3), "five restarts within {:?}", started.elapsed());
+    let message = host.wait_pod("crash", "the longest back-off", |pod| {
+        pod.text("status.containerStatuses.0.state.waiting.message").starts_with("back-off 1.6s")
+    });
+    drop(message);
+    host.finish();
+}
+
+#[test]
+fn on_failure_restarts_only_what_failed() {
+    let host = Host::new();
+    host.up(&pod(
+        "mixed",
+        r"
+  restartPolicy: OnFailure
+  containers:
+  - {name: good, image: podbox.local/toolbox, command: [exitcode, '0']}
+  - {name: bad, image: podbox.local/toolbox, command: [exitcode, --after, 50ms, '1']}
+",
+    ));
+    let view = host
+        .wait_pod("mixed", "two restarts", |pod| pod.container("bad")["restartCount"].as_u64() >= Some(2));
+    assert_eq!(view.container("good")["restartCount"], 0);
+    assert_eq!(view.container("good")["state"]["terminated"]["reason"], "Completed");
+    assert_eq!(view.phase(), "Running");
+    host.finish();
+}
+
+#[test]
+fn a_signals_death_is_told_as_128_plus_its_number() {
+    let host = Host::new();
+    host.up(&pod(
+        "victim",
+        r"
+  restartPolicy: Never
+  shareProcessNamespace: true
+  containers:
+  - {name: c, image: podbox.local/toolbox, command: [sleep, infinity]}
+",
+    ));
+    host.kill(host.container_process("victim", "c"));
+    let view = host.wait_pod("victim", "Failed", |pod| pod.phase() == "Failed");
+    let ended = view.at("status.containerStatuses.0.state.terminated").clone();
+    assert_eq!(ended["exitCode"], 137, "{ended:#}");
+    assert_eq!(ended["signal"], 9, "{ended:#}");
+    assert_eq!(ended["reason"], "Error");
+    host.finish();
+}
+
+#[test]
+fn down_sends_sigterm_and_waits_for_the_end() {
+    let host = Host::new();
+    host.up(&pod("polite", r"
+  containers:
+  - name: c
+    image: podbox.local/host
+    command: [sh, -c, 'trap ''echo asked; sleep 1; echo gone; exit 0'' TERM; echo ready; while :; do sleep 0.1; done']
+    volumeMounts: [{name: out, mountPath: /out}]
+  volumes: [{name: out, emptyDir: {}}]
+"));
+    wait_until("the trap", PATIENCE, || host.logs(&["polite"]).contains("ready"));
+    let follow = host.cmd(["logs", "-f", "polite"]).spawn();
+    let started = Instant::now();
+    host.down(&["polite"]);
+    assert!(started.elapsed() > Duration::from_secs(1), "it was not waited for: {:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "it was waited for too long: {:?}",
+        started.elapsed()
+    );
+    wait_until("the last words", PATIENCE, || follow.said().contains("asked\ngone"));
+    host.finish();
+}
+
+const STUBBORN: &str = r"
+  terminationGracePeriodSeconds: GRACE
+  containers:
+  - name: c
+    image: podbox.local/host
+    command: [sh, -c, 'trap '''' TERM; echo ready; while :; do sleep 0.1; done']
+";
+
+#[test]
+fn who_does_not_listen_is_killed_after_the_grace_period() {
+    let host = Host::new();
+    host.up(&pod("stubborn", &STUBBORN.replace("GRACE", "3")));
+    wait_until("the trap", PATIENCE, || host.logs(&["stubborn"]).contains("ready"));
+    let started = Instant::now();
+    host.down(&["stubborn"]);
+    let took = started.elapsed().as_secs_f32();
+    assert!((2.9..6.0).contains(&took), "{took} s");
+    host.finish();
+}
+
+#[test]
+fn grace_period_0_kills_at_once() {
+    let host = Host::new();
+    host.up(&pod("stubborn", &STUBBORN.replace("GRACE", "30")));
+    wait_until("the trap", PATIENCE, || host.logs(&["stubborn"]).contains("ready"));
+    let started = Instant::now();
+    host.down(&["stubborn", "--grace-period", "0"]);
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    host.finish();
+}
+
+#[test]
+fn a_pod_that_is_being_taken_down_shows_its_deletion_timestamp_until_it_is_gone() {
+    let host = Host::new();
+    host.up(&pod("stubborn", &STUBBORN.replace("GRACE", "4")));
+    wait_until("the trap", PATIENCE, || host.logs(&["stubborn"]).contains("ready"));
+    let mut down = host.cmd(["down", "stubborn"]).spawn();
+    let view = host
+        .wait_pod("stubborn", "deletionTimestamp", |pod| !pod.text("metadata.deletionTimestamp").is_empty());
+    assert_eq!(view.at("metadata.deletionGracePeriodSeconds").as_u64(), Some(4));
+    assert_eq!(host.event_count("stubborn", "Killing", "Stopping container c"), 1);
+    host.podbox(["get", "pods"]).ok().says("Terminating");
+    assert_eq!(down.end(PATIENCE), 0, "{}", down.said());
+    host.podbox(["get", "pod", "stubborn"]).code(2);
+    host.finish();
+}
+
+#[test]
+fn an_images_stop_signal_is_used() {
+    let host = Host::new();
+    let image = e2e::Archive::new([e2e::Layer::toolbox(&["sleep"])]).set("StopSignal", "SIGINT".into());
+    let file = image.write(&host.dir().join("image.tar"), "stopper:1");
+    host.podbox(["image", "load", file.to_str().unwrap()]).ok();
+    host.up(&pod(
+        "stopper",
+        r"
+  restartPolicy: Never
+  containers:
+  - {name: c, image: 'stopper:1', imagePullPolicy: Never, command: [sleep, infinity]}
+",
+    ));
+    let events = host.cmd(["events", "stopper", "-w"]).spawn();
+    let watch = host.cmd(["get", "pod", "stopper", "-w", "-o", "json"]).spawn();
+    host.down(&["stopper"]);
+    // 130 is 128 + SIGINT: what the toolbox's sleep ends with.
+    wait_until("the exit code in the watch", PATIENCE, || watch.said().contains("130"));
+    drop(events);
+    host.finish();
+}
+
+#[test]
+fn the_termination_message_is_read_from_its_file() {
+    let host = Host::new();
+    host.up(&pod(
+        "says",
+        r"
+  restartPolicy: Never
+  containers:
+  - name: default
+    image: podbox.local/host
+    command: [sh, -c, 'printf bye > /dev/termination-log; exit 2']
+  - name: elsewhere
+    image: podbox.local/host
+    command: [sh, -c, 'printf ''over there'' > /tmp/last-words']
+    terminationMessagePath: /tmp/last-words
+  - name: fallback
+    image: podbox.local/host
+    command: [sh, -c, 'echo the log''s end; exit 1']
+    terminationMessagePolicy: FallbackToLogsOnError
+  - name: silent
+    image: podbox.local/host
+    command: [sh, -c, 'echo the log''s end; exit 0']
+    terminationMessagePolicy: FallbackToLogsOnError
+",
+    ));
+    let view = host.wait_pod("says", "Failed", |pod| pod.phase() == "Failed");
+    let message = |name: &str| view.container(name)["state"]["terminated"]["message"].clone();
+    assert_eq!(message("default"), "bye");
+    assert_eq!(message("elsewhere"), "over there");
+    assert!(message("fallback").as_str().is_some_and(|text| text.trim_end() == "the logs end"), "{view:#?}");
+    assert!(message("silent").is_null(), "{view:#?}");
+    host.finish();
+}
+
+#[test]
+fn several_pods_of_one_name_live_in_namespaces_of_their_own() {
+    let host = Host::new();
+    let team = |name: &str| {
+        pod("web", TWO).replace("  name: web\nspec", &format!("  name: web\n  namespace: {name}\nspec"))
+    };
+    host.up(&team("red"));
+    host.up(&team("blue"));
+    host.podbox(["get", "pods", "-A"]).ok().says("red").says("blue");
+    host.podbox(["get", "pods"]).ok();
+    host.podbox(["get", "pod", "web", "-n", "red", "-o", "json"]).ok().says("\"namespace\": \"red\"");
+    host.podbox(["get", "pod", "web"]).code(2);
+    host.down(&["red/web", "--grace-period", "0"]);
+    host.podbox(["get", "pod", "web", "-n", "blue"]).ok();
+    host.down(&["web", "-n", "blue", "--grace-period", "0"]);
+    host.finish();
+}
