@@ -88,7 +88,15 @@ impl Candidate for Podman {
     }
 
     fn down(&mut self, pod: PodNumber) -> Outcome<Duration> {
-        timed(command(&self.site).args(["pod", "rm", "-f", "-t", "0", &name(pod)]), &self.site.errors())
+        let id = output(command(&self.site).args(["pod", "inspect", "-f", "{{.ID}}", &name(pod)]))?;
+        let mut stop = command(&self.site);
+        let stopped = timed(stop.args(["pod", "stop", "-t", "0", &name(pod)]), &self.site.errors())?;
+        // Done at once, the removal waits three seconds for the cgroup that conmon's own cleaning still runs in.
+        std::thread::sleep(self.settle());
+        let mut remove = command(&self.site);
+        let removed = timed(remove.args(["pod", "rm", "-f", "-t", "0", &name(pod)]), &self.site.errors())?;
+        remove_cgroups(&id);
+        Ok(stopped + removed)
     }
 
     fn exec(&mut self, pod: PodNumber) -> Outcome<Duration> {
@@ -122,7 +130,9 @@ pub(crate) fn clean(site: &Site) -> Outcome<()> {
     if !site.path("podman/root").exists() || find("podman").is_none() {
         return Ok(());
     }
+    let pods = output(command(site).args(["pod", "ps", "-q", "--no-trunc"]))?;
     output(command(site).args(["pod", "rm", "-f", "-t", "0", "--all"]))?;
+    pods.lines().for_each(remove_cgroups);
     output(command(site).args(["rm", "-f", "-t", "0", "--all"]))?;
     // It is not there if the run was stopped early.
     let _ = output(command(site).args(["network", "rm", "-f", NETWORK]));
@@ -131,4 +141,18 @@ pub(crate) fn clean(site: &Site) -> Outcome<()> {
         fs::remove_dir_all(&leases).map_err(cannot(format_args!("remove {}", leases.display())))?;
     }
     Ok(())
+}
+
+/// podman 4 leaves a pod's directories in the hierarchies that have no controller.
+fn remove_cgroups(pod: &str) {
+    for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        let dir = hierarchy.path().join("libpod_parent").join(pod);
+        if !pod.is_empty() && dir.is_dir() {
+            for below in fs::read_dir(&dir).into_iter().flatten().flatten() {
+                // Files of a cgroup cannot be removed, and need not.
+                let _ = fs::remove_dir(below.path());
+            }
+            let _ = fs::remove_dir(&dir);
+        }
+    }
 }
