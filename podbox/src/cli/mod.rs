@@ -9,7 +9,7 @@ mod exec;
 mod failure;
 mod follow;
 mod get;
-//mod image;
+mod image;
 mod logs;
 mod names;
 mod plan;
@@ -82,8 +82,8 @@ enum Command {
     /// Print every step that was taken for a pod, with its duration
     Trace(trace::TraceArgs),
     /// Manage images
-    //#[command(subcommand)]
-    //Image(image::ImageCommand),
+    #[command(subcommand)]
+    Image(image::ImageCommand),
     /// What this host can do
     #[command(subcommand)]
     System(system::SystemCommand),
@@ -135,7 +135,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Exec(args) => exec::run(&session, &args),
         Command::Wait(args) => wait::run(&session, &args),
         Command::Trace(args) => trace::run(&session, &args),
-        //Command::Image(command) => image::run(&session, command),
+        Command::Image(command) => image::run(&session, command),
         Command::System(command) => system::run(&session, &command),
         Command::Completion(_) | Command::Version => Ok(ExitCode::SUCCESS),
     }

@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::reference::{DEFAULT_REGISTRY, Name};
+use super::reference::Name;
 use super::store::{Record, Store, TEMPORARY, WriteLock, parse};
 use super::work::Work;
-use super::{Image, ImageError, Reference};
+use super::{Image, ImageError, Reference, builtin, documents};
 
 /// One line of `podbox image ls`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -52,6 +52,15 @@ pub struct ImageDetails {
     pub configuration: Value,
 }
 
+/// What [`Store::prune`] may remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PruneScope {
+    /// Images that have lost their name to a newer one.
+    Nameless,
+    /// Every image that no pod uses.
+    Unused,
+}
+
 /// A half-written file older than this has no writer any more.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
@@ -87,6 +96,9 @@ impl Store {
 
     /// All about the image of this name, id, or unambiguous beginning of an id.
     pub fn inspect(&self, name: &str) -> Result<ImageDetails, ImageError> {
+        if let Some(details) = in_place(name) {
+            return Ok(details);
+        }
         let record = self.find(name)?;
         let (named, _) = self.records()?;
         let same: Vec<&Record> = named.iter().filter(|other| other.id == record.id).collect();
@@ -131,7 +143,8 @@ impl Store {
     /// Takes the name away and, with the last one, the image and the layers that no other image has.
     /// An id takes all names away. Returns what was removed, names and ids.
     ///
-    /// `in_use` are the ids of images that pods run; an image among them keeps its last name.
+    /// `in_use` are the images that pods run, each by its id or by a digest of a registry
+    /// (`containerStatuses[].imageID`); an image among them keeps its last name.
     pub fn remove(&self, name: &str, in_use: &[String]) -> Result<Vec<String>, ImageError> {
         let lock = self.write_lock()?;
         let record = self.find(name)?;
@@ -141,7 +154,7 @@ impl Store {
             .iter()
             .filter(|other| other.id == record.id)
             .partition(|other| !by_name || other.reference == record.reference);
-        if kept.is_empty() && in_use.contains(&record.id) {
+        if kept.is_empty() && self.is_used(&record, in_use)? {
             return Err(ImageError::InUse { name: name.to_owned() });
         }
         let mut removed = Vec::new();
@@ -157,25 +170,39 @@ impl Store {
         Ok(removed)
     }
 
-    /// Removes images without a name that no pod uses, layers of no image, and what dead pulls left.
-    /// Returns the ids of removed images.
-    pub fn prune(&self, in_use: &[String]) -> Result<Vec<String>, ImageError> {
+    /// Removes images that no pod uses, layers of no image, and what dead pulls left. Returns the names and
+    /// ids that were removed. `in_use` is as for [`Store::remove`].
+    pub fn prune(&self, scope: PruneScope, in_use: &[String]) -> Result<Vec<String>, ImageError> {
         // Making a work directory removes those of the dead.
         drop(Work::new(self)?);
         let lock = self.write_lock()?;
-        let (named, mut nameless) = self.records()?;
-        for record in named {
-            nameless.remove(&record.id);
-        }
-        nameless.retain(|id, _| !in_use.contains(id));
-        for id in nameless.keys() {
-            remove_file(&self.known_file(id))?;
+        let (named, known) = self.records()?;
+        let mut removed = Vec::new();
+        for (id, record) in known {
+            let names: Vec<&String> =
+                named.iter().filter(|other| other.id == id).map(|other| &other.reference).collect();
+            let spared = scope == PruneScope::Nameless && !names.is_empty();
+            if spared || self.is_used(&record, in_use)? {
+                continue;
+            }
+            for name in names {
+                remove_file(&self.reference_file(name))?;
+                removed.push(name.clone());
+            }
+            remove_file(&self.known_file(&id))?;
+            removed.push(id);
         }
         self.remove_unused_layers(&lock)?;
         for directory in ["refs", "known", "sizes", "blobs/sha256"] {
             remove_abandoned(&self.images().join(directory))?;
         }
-        Ok(nameless.into_keys().collect())
+        Ok(removed)
+    }
+
+    fn is_used(&self, record: &Record, in_use: &[String]) -> Result<bool, ImageError> {
+        let known = self.read_record(&self.known_file(&record.id))?;
+        let digests = known.map(|known| known.all_digests).unwrap_or_default();
+        Ok(in_use.iter().any(|used| *used == record.id || digests.contains(used)))
     }
 
     /// The record of this name, id, or unambiguous beginning of an id.
@@ -275,12 +302,22 @@ impl Store {
     }
 }
 
-/// `docker.io/library/` and `docker.io/` are not shown to people.
-pub(crate) fn familiar(repository: &str) -> &str {
-    let Some(rest) = repository.strip_prefix(DEFAULT_REGISTRY).and_then(|rest| rest.strip_prefix('/')) else {
-        return repository;
+/// Images that are not in the store have no document either.
+fn in_place(name: &str) -> Option<ImageDetails> {
+    let image = match parse(name).ok()? {
+        Reference::Host => builtin::host().ok()?,
+        Reference::Rootfs(directory) => builtin::rootfs(&directory).ok()??,
+        _ => return None,
     };
-    rest.strip_prefix("library/").unwrap_or(rest)
+    let bytes = documents::write_configuration(&image.config, &[], None);
+    Some(ImageDetails {
+        id: image.id,
+        repo_tags: vec![image.reference],
+        repo_digests: Vec::new(),
+        size: 0,
+        layers: image.layers,
+        configuration: serde_json::from_slice(&bytes).unwrap_or_default(),
+    })
 }
 
 fn is_hidden(path: &Path) -> bool {

@@ -3,6 +3,8 @@
 //! Source: OCI image specification 1.1; docker's schema 2 documents have the same fields under other media
 //! types. Schema 1 has no configuration to verify anything by, and is refused.
 
+use std::collections::BTreeSet;
+
 use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, Os};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -92,6 +94,7 @@ impl Configuration {
             reference,
             id: self.id,
             repo_digest: None,
+            all_digests: BTreeSet::new(),
             layers: self.diff_ids.into_iter().rev().collect(),
             config: self.config,
             created: self.created,

@@ -39,7 +39,7 @@ mod store;
 mod tree;
 mod work;
 
-pub use catalogue::{ImageDetails, ImageSummary};
+pub use catalogue::{ImageDetails, ImageSummary, PruneScope};
 pub use import::ImportOptions;
 pub use layer::UnpackError;
 pub use reference::{Name, Reference, ReferenceError};

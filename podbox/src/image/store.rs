@@ -12,6 +12,7 @@
 //!
 //! Every file is written beside itself and renamed, so readers need no lock.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -39,6 +40,9 @@ pub(crate) struct Record {
     pub(crate) repo_digest: Option<String>,
     pub(crate) layers: Vec<String>,
     pub(crate) config: ImageConfig,
+    /// In the record by id alone: all digests that registries have ever given it, under any name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) all_digests: BTreeSet<String>,
     /// RFC 3339, from the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) created: Option<String>,
@@ -214,12 +218,22 @@ impl Store {
 
     /// Writes the record under its reference and its id. The caller has checked that the layers are there.
     pub(crate) fn write_record(&self, record: &Record, _lock: &WriteLock) -> Result<(), ImageError> {
-        let text = serde_json::to_vec(record).map_err(|source| ImageError::Document {
-            object: format!("the record of {}", record.reference),
-            source,
-        })?;
-        write_whole(&self.known_file(&record.id), &text)?;
-        write_whole(&self.reference_file(&record.reference), &text)
+        let text = |record: &Record| {
+            serde_json::to_vec(record).map_err(|source| ImageError::Document {
+                object: format!("the record of {}", record.reference),
+                source,
+            })
+        };
+        let mut known = record.clone();
+        known.all_digests.extend(record.repo_digest.clone());
+        if let Some(before) = self.read_record(&self.known_file(&record.id))? {
+            known.all_digests.extend(before.all_digests);
+            known.documents.extend(before.documents);
+            known.documents.sort();
+            known.documents.dedup();
+        }
+        write_whole(&self.known_file(&record.id), &text(&known)?)?;
+        write_whole(&self.reference_file(&record.reference), &text(record)?)
     }
 
     /// Keeps a manifest or configuration under its digest.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::super::documents::{architecture, write_configuration};
 use super::super::testing::{Home, Registry, config, docker_archive, gzip, layer, noise, oci_layout};
-use super::super::{PullPolicy, UnpackError};
+use super::super::{PruneScope, PullPolicy, UnpackError};
 use super::*;
 
 mod scripted;
@@ -65,6 +65,12 @@ fn an_image_is_pulled_once_and_asked_for_again_only_when_the_policy_says_so() {
     assert_ne!(newer.id, image.id);
     assert_eq!((count(&seen, EXISTS), count(&seen, DONE)), (1, 1));
 
+    // A pod still runs the older one, which it knows by the registry's digest.
+    let used = [image.repo_digest.clone().expect("a digest")];
+    assert!(home.store.prune(PruneScope::Unused, &used).expect("prunes").contains(&newer.id));
+    assert!(image.layers.iter().all(|layer| layer.is_dir()));
+
+    pull(&home, &name, &home.options("")).expect("pulls");
     drop(registry);
     assert!(pull(&home, &name, &home.options("")).is_ok());
     let gone = pull(&home, &name, &always(&home, "")).expect_err("nobody there");
