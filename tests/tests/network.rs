@@ -267,7 +267,7 @@ fn a_bridge_address_in_use_is_refused_and_named_and_the_host_stays_as_it_is() {
     let host = Host::new();
     let dummy = format!("pbo{}d", host.number());
     let ip = |words: &str| e2e::Cmd::new("ip").args(words.split(' ')).run().ok();
-    ip(&format!("link add {dummy} type dummy"));
+    ip(&format!("link add {dummy} type bridge"));
     ip(&format!("addr add {}/24 dev {dummy}", host.gateway()));
     ip(&format!("link set {dummy} up"));
     let sleeper =
@@ -284,7 +284,7 @@ fn a_bridge_address_in_use_is_refused_and_named_and_the_host_stays_as_it_is() {
 fn a_bridge_name_that_is_somebody_elses_is_refused() {
     let host = Host::new();
     let ip = |words: &str| e2e::Cmd::new("ip").args(words.split(' ')).run().ok();
-    ip(&format!("link add {} type dummy", host.bridge()));
+    ip(&format!("link add {} type veth peer name pbo{}d", host.bridge(), host.number()));
     let sleeper =
         pod("web", "  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity]}]");
     host.try_up(&sleeper, &[]).code(3).complains(&format!("use bridge {}", host.bridge()));
