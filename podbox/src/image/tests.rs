@@ -179,7 +179,7 @@ fn an_image_that_lost_its_name_stays_while_a_pod_runs_it() {
         home.store.prune(PruneScope::Nameless, std::slice::from_ref(&old.id)).expect("prunes").is_empty()
     );
     assert_eq!(read(&old, "v").as_deref(), Some("1"));
-    assert_eq!(home.store.prune(PruneScope::Nameless, &[]).expect("prunes"), [old.id.clone()]);
+    assert_eq!(home.store.prune(PruneScope::Nameless, &[]).expect("prunes"), std::slice::from_ref(&old.id));
     assert_eq!((read(&old, "v"), home.layers().len()), (None, 1));
     assert_eq!(home.store.prune(PruneScope::Unused, &[]).expect("prunes").len(), 2);
     assert!(home.layers().is_empty() && home.store.list().expect("a list").is_empty());
