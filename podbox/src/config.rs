@@ -140,7 +140,11 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         ipv4: subnet(file.network.ipv4.as_deref().unwrap_or("10.244.0.0/16")).map_err(&wrong)?,
         ipv6: subnet(file.network.ipv6.as_deref().unwrap_or("fd70:6f64:626f:7800::/64")).map_err(&wrong)?,
         mtu: file.network.mtu,
-        masquerade: if file.network.masquerade == Some(false) { Masquerade::Never } else { Masquerade::Egress },
+        masquerade: if file.network.masquerade == Some(false) {
+            Masquerade::Never
+        } else {
+            Masquerade::Egress
+        },
         state_dir: store.leases(&name),
         name,
     };
@@ -200,7 +204,14 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_people_write_them() {
-        for (text, millis) in [("10s", 10_000), ("500ms", 500), ("5m", 300_000), ("1h", 3_600_000), ("7", 7_000), ("1.5s", 1500)] {
+        for (text, millis) in [
+            ("10s", 10_000),
+            ("500ms", 500),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("7", 7_000),
+            ("1.5s", 1500),
+        ] {
             assert_eq!(duration(text).unwrap().as_millis(), millis);
         }
         for wrong in ["", "s", "ten", "10d", "-1s"] {

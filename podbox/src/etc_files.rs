@@ -144,7 +144,10 @@ mod tests {
     fn the_default_policy_takes_the_hosts_servers_searches_and_options() {
         let host = "# made by hand\ndomain a.b\nsearch x.y z\nnameserver 192.0.2.1 # first\nnameserver 192.0.2.2\noptions edns0 timeout:2\n";
         let (text, warnings) = resolv_conf(&dns(DnsPolicy::Default), host);
-        assert_eq!(text, "search x.y z\nnameserver 192.0.2.1\nnameserver 192.0.2.2\noptions edns0 timeout:2\n");
+        assert_eq!(
+            text,
+            "search x.y z\nnameserver 192.0.2.1\nnameserver 192.0.2.2\noptions edns0 timeout:2\n"
+        );
         assert!(warnings.is_empty());
     }
 

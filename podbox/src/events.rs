@@ -75,7 +75,8 @@ impl Journal {
     fn cut(&mut self) -> Result<(), StoreError> {
         let text = fs::read_to_string(&self.path).unwrap_or_default();
         let middle = text.len() / 2;
-        let start = text.as_bytes()[middle..].iter().position(|&byte| byte == b'\n').map_or(0, |at| middle + at + 1);
+        let start =
+            text.as_bytes()[middle..].iter().position(|&byte| byte == b'\n').map_or(0, |at| middle + at + 1);
         self.file = None;
         write_atomic(&self.path, &text.as_bytes()[start..])
     }
@@ -175,8 +176,14 @@ mod tests {
 
     #[test]
     fn equal_events_are_counted_and_come_where_the_last_one_was() {
-        let folded = fold(vec![at(1, "BackOff", "x"), at(2, "Started", "c"), at(3, "BackOff", "x"), at(4, "BackOff", "y")]);
-        let seen: Vec<_> = folded.iter().map(|f| (f.first.reason.as_str(), f.count, f.last.as_second())).collect();
+        let folded = fold(vec![
+            at(1, "BackOff", "x"),
+            at(2, "Started", "c"),
+            at(3, "BackOff", "x"),
+            at(4, "BackOff", "y"),
+        ]);
+        let seen: Vec<_> =
+            folded.iter().map(|f| (f.first.reason.as_str(), f.count, f.last.as_second())).collect();
         assert_eq!(seen, [("Started", 1, 2), ("BackOff", 2, 3), ("BackOff", 1, 4)]);
     }
 
@@ -199,7 +206,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
         Journal::new(path.clone()).append(&[at(1, "A", "b")]);
-        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"at\":").unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"at\":").unwrap();
         assert_eq!(read(&path).len(), 1);
     }
 }

@@ -50,7 +50,8 @@ fn guard(pod_dir: &Path) -> io::Result<()> {
         guard::ignore(terminal_noise)?;
     }
 
-    let lock = File::options().create(true).truncate(false).write(true).open(pod_dir.join("guardian.lock"))?;
+    let lock =
+        File::options().create(true).truncate(false).write(true).open(pod_dir.join("guardian.lock"))?;
     if !take(&lock) {
         return Ok(());
     }
@@ -99,7 +100,13 @@ struct Supervisor {
 impl Supervisor {
     fn new(pod_dir: &Path) -> Supervisor {
         let now = Instant::now();
-        Supervisor { pod_dir: pod_dir.to_path_buf(), process: None, started: now, delay: Duration::ZERO, due: now }
+        Supervisor {
+            pod_dir: pod_dir.to_path_buf(),
+            process: None,
+            started: now,
+            delay: Duration::ZERO,
+            due: now,
+        }
     }
 
     fn is(&self, pid: i32) -> bool {

@@ -76,7 +76,9 @@ mod tests {
     }
 
     fn delay_after(backoff: &Backoff, ended: u64) -> u64 {
-        backoff.pending(at(ended), at(ended), BackoffSettings::default()).map_or(0, |(delay, _)| delay.as_secs())
+        backoff
+            .pending(at(ended), at(ended), BackoffSettings::default())
+            .map_or(0, |(delay, _)| delay.as_secs())
     }
 
     #[test]

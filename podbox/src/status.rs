@@ -4,15 +4,13 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP,
-    PodCondition, PodIP, PodStatus,
+    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+    HostIP, PodCondition, PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::pod::{Pod, QosClass};
-use crate::supervisor::machine::{
-    Exit, Memory, ProcessId, Record, State, Terminated, is_ready, phase,
-};
+use crate::supervisor::machine::{Exit, Memory, ProcessId, Record, State, Terminated, is_ready, phase};
 
 /// The status of a pod on a host with the given addresses (primary first).
 #[must_use]
@@ -27,9 +25,7 @@ pub fn render(pod: &Pod, memory: &Memory, host_ips: &[IpAddr]) -> PodStatus {
         pod_ips: some_if_any(ips.iter().map(|ip| PodIP { ip: ip.to_string() }).collect()),
         start_time: Some(Time(whole_second(memory.accepted))),
         qos_class: Some(qos(pod.qos).to_owned()),
-        container_statuses: Some(
-            memory.containers.iter().map(|record| container(pod, record)).collect(),
-        ),
+        container_statuses: Some(memory.containers.iter().map(|record| container(pod, record)).collect()),
         ..PodStatus::default()
     }
 }

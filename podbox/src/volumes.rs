@@ -108,19 +108,39 @@ fn check_host_path(path: &Path, kind: HostPathType) -> Result<(), VolumeError> {
             .map(drop)
             .map_err(io_error("create", path)),
         HostPathType::DirectoryOrCreate | HostPathType::Directory => {
-            if is(fs::FileType::is_dir) { Ok(()) } else { wrong("a directory") }
+            if is(fs::FileType::is_dir) {
+                Ok(())
+            } else {
+                wrong("a directory")
+            }
         }
         HostPathType::FileOrCreate | HostPathType::File => {
-            if is(fs::FileType::is_file) { Ok(()) } else { wrong("a file") }
+            if is(fs::FileType::is_file) {
+                Ok(())
+            } else {
+                wrong("a file")
+            }
         }
         HostPathType::Socket => {
-            if is(FileTypeExt::is_socket) { Ok(()) } else { wrong("a socket file") }
+            if is(FileTypeExt::is_socket) {
+                Ok(())
+            } else {
+                wrong("a socket file")
+            }
         }
         HostPathType::CharDevice => {
-            if is(FileTypeExt::is_char_device) { Ok(()) } else { wrong("a character device") }
+            if is(FileTypeExt::is_char_device) {
+                Ok(())
+            } else {
+                wrong("a character device")
+            }
         }
         HostPathType::BlockDevice => {
-            if is(FileTypeExt::is_block_device) { Ok(()) } else { wrong("a block device") }
+            if is(FileTypeExt::is_block_device) {
+                Ok(())
+            } else {
+                wrong("a block device")
+            }
         }
     }
 }
@@ -233,7 +253,10 @@ mod tests {
         check_host_path(&file, HostPathType::FileOrCreate).unwrap();
         check_host_path(&file, HostPathType::File).unwrap();
         let error = check_host_path(&file, HostPathType::Directory).unwrap_err();
-        assert_eq!(error.to_string(), format!("hostPath type check failed: {} is not a directory", file.display()));
+        assert_eq!(
+            error.to_string(),
+            format!("hostPath type check failed: {} is not a directory", file.display())
+        );
         check_host_path(&dir.path().join("new/deep"), HostPathType::DirectoryOrCreate).unwrap();
         assert!(check_host_path(&dir.path().join("none"), HostPathType::Socket).is_err());
     }

@@ -31,7 +31,7 @@ pub fn become_subreaper() -> io::Result<()> {
 pub fn next_death() -> io::Result<Option<Death>> {
     let death = sys::peek_death()?;
     Ok(death.map(|(pid, code, number)| {
-        let word = if code == nix::libc::CLD_EXITED { "exited" } else { "killed" };
+        let word = if code == libc::CLD_EXITED { "exited" } else { "killed" };
         Death { pid, word, number }
     }))
 }

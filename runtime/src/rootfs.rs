@@ -75,7 +75,7 @@ fn may_go_otherwise(fault: &Fault) -> bool {
 
 fn bind(path: &Path) -> Result<OwnedFd, Fault> {
     let name = c_string(path)?;
-    let flags = libc::OPEN_TREE_CLONE as u32 | libc::AT_RECURSIVE as u32;
+    let flags = libc::OPEN_TREE_CLONE | libc::AT_RECURSIVE as u32;
     let root = open_tree(AT_FDCWD, &name, flags).during(path.display())?;
     let attributes =
         MountAttributes { set: libc::MOUNT_ATTR_NODEV, propagation: libc::MS_PRIVATE, ..Default::default() };
@@ -149,13 +149,13 @@ fn new_overlay(
     // Held until the superblock is made: long paths are given as /proc/self/fd/N.
     let mut held = Vec::new();
     for (index, path) in lower.iter().enumerate() {
-        match context.set(c"lowerdir+", &*short(path, &mut held)?) {
+        match context.set(c"lowerdir+", &short(path, &mut held)?) {
             Err(Errno::EINVAL) if index == 0 && path.is_dir() => return Ok(None),
             other => other.during(path.display())?,
         }
     }
-    context.set(c"upperdir", &*short(upper, &mut held)?).map_err(|errno| told(&context, errno))?;
-    context.set(c"workdir", &*short(work, &mut held)?).map_err(|errno| told(&context, errno))?;
+    context.set(c"upperdir", &short(upper, &mut held)?).map_err(|errno| told(&context, errno))?;
+    context.set(c"workdir", &short(work, &mut held)?).map_err(|errno| told(&context, errno))?;
     for flag in flags {
         context.flag(flag)?;
     }

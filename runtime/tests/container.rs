@@ -2,8 +2,7 @@
 
 mod common;
 
-use common::{Container, World};
-use runtime::plan::{Exit, UserSpec};
+use common::World;
 use serde_json::json;
 
 #[test]

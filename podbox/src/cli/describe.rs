@@ -142,7 +142,9 @@ fn describe_container(out: &mut String, container: &Value, status: &Value) {
     }
     line("Ready", text(&status["ready"]));
     line("Restart Count", text(&status["restartCount"]));
-    for (name, key) in [("Liveness", "livenessProbe"), ("Readiness", "readinessProbe"), ("Startup", "startupProbe")] {
+    for (name, key) in
+        [("Liveness", "livenessProbe"), ("Readiness", "readinessProbe"), ("Startup", "startupProbe")]
+    {
         if container[key].is_object() {
             line(name, probe(&container[key]));
         }

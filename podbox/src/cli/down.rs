@@ -40,7 +40,9 @@ pub(super) fn run(session: &Session, args: &DownArgs) -> Result<ExitCode, Failur
                 report(session, only, only.stop(session, args.grace_period), &mut failures);
                 Vec::new()
             }
-            many => many.iter().map(|pod| (pod, scope.spawn(|| pod.stop(session, args.grace_period)))).collect(),
+            many => {
+                many.iter().map(|pod| (pod, scope.spawn(|| pod.stop(session, args.grace_period)))).collect()
+            }
         };
         for (pod, stop) in stops {
             let result = stop.join().unwrap_or_else(|_| Err(Failure::cannot("its thread panicked")));
@@ -112,6 +114,7 @@ fn sweep(session: &Session) -> Vec<Failure> {
             store.release(&namespace, &name, &uid);
         }
     }
-    failures.extend(netplugin::release_idle(&session.settings.network).err().map(|error| Failure::host(&error)));
+    failures
+        .extend(netplugin::release_idle(&session.settings.network).err().map(|error| Failure::host(&error)));
     failures
 }

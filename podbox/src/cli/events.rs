@@ -74,7 +74,9 @@ fn select(session: &Session, args: &EventsArgs) -> Result<Vec<Found>, Failure> {
 }
 
 fn print(args: &EventsArgs, pods: &[Found]) {
-    let all = pods.iter().flat_map(|pod| events::fold(events::read(&pod.dir.events())).into_iter().map(move |e| (pod, e)));
+    let all = pods
+        .iter()
+        .flat_map(|pod| events::fold(events::read(&pod.dir.events())).into_iter().map(move |e| (pod, e)));
     let mut all: Vec<_> = all.collect();
     all.sort_by_key(|(_, event)| event.last);
     if args.output == "table" {
@@ -90,9 +92,13 @@ fn print(args: &EventsArgs, pods: &[Found]) {
         return;
     }
     let node = crate::node::name();
-    let items: Vec<Value> =
-        all.iter().enumerate().map(|(index, (pod, event))| events::object(&pod.pod, &node, index, event)).collect();
-    let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items});
+    let items: Vec<Value> = all
+        .iter()
+        .enumerate()
+        .map(|(index, (pod, event))| events::object(&pod.pod, &node, index, event))
+        .collect();
+    let list =
+        json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items});
     if args.output == "json" {
         println!("{list:#}");
     } else {

@@ -50,7 +50,8 @@ pub(super) fn run(session: &Session, args: &ExecArgs) -> Result<ExitCode, Failur
     let (namespace, name) = names::pod_name(&args.pod, &args.namespace);
     let found = pods::find(session, namespace, name)?;
     found.readopt_if_abandoned()?;
-    let memory = found.memory().ok_or_else(|| Failure::pod(format!("pod {} is not running yet", found.name())))?;
+    let memory =
+        found.memory().ok_or_else(|| Failure::pod(format!("pod {} is not running yet", found.name())))?;
     let record = super::logs::choose(&memory.containers, args.container.as_deref(), &found)?;
     let code = run_in(&found, record, args)?;
     Ok(ExitCode::from(code))
@@ -63,7 +64,8 @@ fn run_in(found: &Found, record: &Record, args: &ExecArgs) -> Result<u8, Failure
     })?;
     let dir = found.dir.attempt(&record.name, record.attempt);
     let terminal = if args.tty { Terminal::Wanted } else { Terminal::None };
-    let io_failure = |error: io::Error| Failure::cannot(format!("run the command: {}", report::chain(&error)));
+    let io_failure =
+        |error: io::Error| Failure::cannot(format!("run the command: {}", report::chain(&error)));
     let plan = exec::plan(&dir, target, &args.command, terminal, Leftovers::Leave).map_err(io_failure)?;
     let exe = SelfExe::open().map_err(io_failure)?;
     let stage = launch(&exe, StageKind::Exec).map_err(io_failure)?;
@@ -74,7 +76,8 @@ fn run_in(found: &Found, record: &Record, args: &ExecArgs) -> Result<u8, Failure
         let nothing = std::fs::File::open("/dev/null").map_err(io_failure)?;
         let stdin = io::stdin();
         let input = if args.stdin { stdin.as_fd() } else { nothing.as_fd() };
-        send_plan(&stage.socket, &plan, &[input, io::stdout().as_fd(), io::stderr().as_fd()]).map_err(io_failure)?;
+        send_plan(&stage.socket, &plan, &[input, io::stdout().as_fd(), io::stderr().as_fd()])
+            .map_err(io_failure)?;
         until_exited(&stage.socket, &mut Inbox::default())
     };
     let code = code?;

@@ -24,9 +24,8 @@ pub(super) fn until_ended(watch: &Watch, pods: &[&Found]) -> Result<Ended, Failu
     let sources = sources(pods);
     let (stop, stopper) = io::pipe().map_err(|error| Failure::host(&error))?;
     let (ended, printed) = std::thread::scope(|scope| {
-        let printer = scope.spawn(|| {
-            reader::follow(&sources, &Query::default(), &mut io::stdout(), stop.as_fd())
-        });
+        let printer =
+            scope.spawn(|| reader::follow(&sources, &Query::default(), &mut io::stdout(), stop.as_fd()));
         let ended = wait(watch, pods);
         // Hanging up makes the reader print what is left and end.
         drop(stopper);
@@ -41,7 +40,8 @@ pub(super) fn until_ended(watch: &Watch, pods: &[&Found]) -> Result<Ended, Failu
 }
 
 fn sources(pods: &[&Found]) -> Vec<Source> {
-    let containers = || pods.iter().flat_map(|pod| pod.pod.containers.iter().map(move |container| (pod, container)));
+    let containers =
+        || pods.iter().flat_map(|pod| pod.pod.containers.iter().map(move |container| (pod, container)));
     let names: Vec<String> = containers()
         .map(|(pod, container)| match pods {
             [_] => container.name.clone(),

@@ -59,7 +59,8 @@ pub(super) fn run(session: &Session, args: &GetArgs) -> Result<ExitCode, Failure
     }
     let objects: Vec<Value> = pods.iter().map(Found::object).filter(|object| fits(&query, object)).collect();
     if objects.is_empty() && query.format == Format::Table && !args.watch {
-        let place = if args.all_namespaces { String::new() } else { format!(" in {} namespace", args.namespace) };
+        let place =
+            if args.all_namespaces { String::new() } else { format!(" in {} namespace", args.namespace) };
         anstream::eprintln!("No resources found{place}.");
         return Ok(ExitCode::SUCCESS);
     }
@@ -74,7 +75,9 @@ fn understand(args: &GetArgs) -> Result<Query, Failure> {
     let words = match args.what.split_first() {
         None => &[],
         Some((kind, rest)) if is_kind(kind) => rest,
-        Some((word, _)) if word.starts_with("pod/") || word.starts_with("pods/") || word.starts_with("po/") => {
+        Some((word, _))
+            if word.starts_with("pod/") || word.starts_with("pods/") || word.starts_with("po/") =>
+        {
             args.what.as_slice()
         }
         Some((kind, _)) => {
@@ -113,7 +116,9 @@ fn print(args: &GetArgs, query: &Query, objects: &[Value]) -> Result<(), Failure
     let single = query.names.len() == 1;
     let value = match objects {
         [only] if single => only.clone(),
-        many => json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": many}),
+        many => {
+            json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": many})
+        }
     };
     let text = table(args, query, &value)?;
     print!("{}", if args.no_headers { without_heads(&query.format, &text) } else { &text });
@@ -122,7 +127,9 @@ fn print(args: &GetArgs, query: &Query, objects: &[Value]) -> Result<(), Failure
 
 fn without_heads<'a>(format: &Format, text: &'a str) -> &'a str {
     match format {
-        Format::Table | Format::Wide | Format::CustomColumns(_) => text.split_once('\n').map_or("", |(_, rest)| rest),
+        Format::Table | Format::Wide | Format::CustomColumns(_) => {
+            text.split_once('\n').map_or("", |(_, rest)| rest)
+        }
         _ => text,
     }
 }
@@ -187,7 +194,10 @@ fn summary(object: &Value, containers: &[Value]) -> String {
 /// `3 (12s ago)`
 fn restarts(containers: &[Value]) -> String {
     let count: i64 = containers.iter().filter_map(|container| container["restartCount"].as_i64()).sum();
-    let last = containers.iter().filter_map(|container| container["lastState"]["terminated"]["finishedAt"].as_str()).max();
+    let last = containers
+        .iter()
+        .filter_map(|container| container["lastState"]["terminated"]["finishedAt"].as_str())
+        .max();
     match last {
         Some(last) if count > 0 => format!("{count} ({} ago)", age::of(&json!(last), Timestamp::now())),
         _ => count.to_string(),

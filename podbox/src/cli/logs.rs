@@ -71,8 +71,11 @@ pub(super) fn run(session: &Session, args: &LogsArgs) -> Result<ExitCode, Failur
         times: if args.timestamps { Times::Shown } else { Times::Hidden },
         limit_bytes: args.limit_bytes,
     };
-    let printed =
-        if args.follow { follow(&found, &sources, &query)? } else { reader::print(&sources, &query, &mut io::stdout()) };
+    let printed = if args.follow {
+        follow(&found, &sources, &query)?
+    } else {
+        reader::print(&sources, &query, &mut io::stdout())
+    };
     match printed {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // `podbox logs … | head` is nobody's mistake.

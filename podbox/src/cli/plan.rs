@@ -41,7 +41,11 @@ pub(super) fn run(session: &Session, args: &PlanArgs) -> Result<ExitCode, Failur
 fn render(session: &Session, pod: &Pod) -> Result<String, Failure> {
     let dir = session.settings.store.pod(&pod.uid);
     let mut text = format!("# pod {}/{}\n", pod.namespace, pod.name);
-    section(&mut text, "sandbox", recipe::sandbox_steps(&sandbox::plan(pod, &dir)).iter().map(|s| (&*s.name, &*s.command)));
+    section(
+        &mut text,
+        "sandbox",
+        recipe::sandbox_steps(&sandbox::plan(pod, &dir)).iter().map(|s| (&*s.name, &*s.command)),
+    );
     if !pod.host.network {
         let ports = port_mappings(pod);
         let owner = format!("{}/{}", pod.namespace, pod.name);
@@ -52,7 +56,11 @@ fn render(session: &Session, pod: &Pod) -> Result<String, Failure> {
     }
     for container in &pod.containers {
         let plan = container_steps(session, pod, container, &dir)?;
-        section(&mut text, &format!("container {}", container.name), plan.iter().map(|s| (&*s.name, &*s.command)));
+        section(
+            &mut text,
+            &format!("container {}", container.name),
+            plan.iter().map(|s| (&*s.name, &*s.command)),
+        );
     }
     Ok(text)
 }
@@ -67,9 +75,12 @@ fn container_steps(
     let attempt = dir.attempt(&container.name, 0);
     let volumes = volumes::planned_sources(pod, container, dir);
     let around = Surroundings { node_name: crate::node::name(), volumes, ..surroundings_of(dir) };
-    let plan = container_plan(pod, container, &image, (0, &attempt), &around).map_err(|error| Failure::pod(
-        format!("container {} of pod {}/{}: CreateContainerConfigError: {error}", container.name, pod.namespace, pod.name)
-    ))?;
+    let plan = container_plan(pod, container, &image, (0, &attempt), &around).map_err(|error| {
+        Failure::pod(format!(
+            "container {} of pod {}/{}: CreateContainerConfigError: {error}",
+            container.name, pod.namespace, pod.name
+        ))
+    })?;
     Ok(recipe::container_steps(&plan))
 }
 

@@ -205,7 +205,9 @@ impl Found {
             });
             match connected {
                 Ok(stream) => return Ok(stream),
-                Err(error) if started.elapsed() > PATIENCE || self.care() != Care::Guarded => return Err(error),
+                Err(error) if started.elapsed() > PATIENCE || self.care() != Care::Guarded => {
+                    return Err(error);
+                }
                 Err(_) => std::thread::sleep(pause),
             }
             pause = (pause * 2).min(Duration::from_millis(50));

@@ -32,7 +32,8 @@ pub(super) fn run(session: &Session, command: &SystemCommand) -> Result<ExitCode
 fn info(session: &Session) {
     let settings = &session.settings;
     let first = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-    let subnet = |subnet: Option<netplugin::Subnet>| subnet.map_or("none".to_owned(), |subnet| subnet.to_string());
+    let subnet =
+        |subnet: Option<netplugin::Subnet>| subnet.map_or("none".to_owned(), |subnet| subnet.to_string());
     let rows = [
         ("podbox", env!("CARGO_PKG_VERSION").to_owned()),
         ("kernel", first("/proc/sys/kernel/osrelease")),
@@ -69,12 +70,19 @@ fn check(session: &Session) -> Result<ExitCode, Failure> {
         match problem {
             None => println!("ok       {what}"),
             Some(problem) => {
-                println!("{:<9}{what}: {problem}\n         {mend}", if optional { "limited" } else { "missing" });
+                println!(
+                    "{:<9}{what}: {problem}\n         {mend}",
+                    if optional { "limited" } else { "missing" }
+                );
                 missing += usize::from(!optional);
             }
         }
     }
-    if missing == 0 { Ok(ExitCode::SUCCESS) } else { Err(Failure::cannot(format!("{missing} of these are needed"))) }
+    if missing == 0 {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(Failure::cannot(format!("{missing} of these are needed")))
+    }
 }
 
 fn findings(session: &Session) -> Vec<Finding> {
@@ -86,9 +94,24 @@ fn findings(session: &Session) -> Vec<Finding> {
             mend: "run podbox with sudo",
             optional: false,
         },
-        capability("CAP_SYS_ADMIN", caps_have(21), "namespaces and mounts need it: docker/podman run --privileged"),
-        capability("CAP_NET_ADMIN", caps_have(12), "the pod network needs it: docker/podman run --privileged"),
-        Finding { optional: true, ..capability("CAP_SYS_RESOURCE", caps_have(24), "without it limits cannot be raised and OOM scores not lowered; podbox goes on without") },
+        capability(
+            "CAP_SYS_ADMIN",
+            caps_have(21),
+            "namespaces and mounts need it: docker/podman run --privileged",
+        ),
+        capability(
+            "CAP_NET_ADMIN",
+            caps_have(12),
+            "the pod network needs it: docker/podman run --privileged",
+        ),
+        Finding {
+            optional: true,
+            ..capability(
+                "CAP_SYS_RESOURCE",
+                caps_have(24),
+                "without it limits cannot be raised and OOM scores not lowered; podbox goes on without",
+            )
+        },
         Finding {
             what: "overlayfs",
             problem: file_lists("/proc/filesystems", "overlay"),
@@ -122,7 +145,11 @@ fn findings(session: &Session) -> Vec<Finding> {
 /// Which kind of control groups the host has.
 fn cgroups() -> &'static str {
     let there = |path: &str| Path::new(path).exists();
-    match (there("/sys/fs/cgroup/cgroup.controllers"), there("/sys/fs/cgroup/unified"), there("/sys/fs/cgroup/memory")) {
+    match (
+        there("/sys/fs/cgroup/cgroup.controllers"),
+        there("/sys/fs/cgroup/unified"),
+        there("/sys/fs/cgroup/memory"),
+    ) {
         (true, ..) => "v2",
         (false, true, _) => "v1 and v2 (hybrid)",
         (false, false, true) => "v1",

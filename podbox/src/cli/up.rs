@@ -247,12 +247,7 @@ enum Waited {
     Interrupted,
 }
 
-fn wait_all(
-    args: &UpArgs,
-    watch: &Watch,
-    started: &[Start],
-    deadline: Instant,
-) -> Result<Waited, Failure> {
+fn wait_all(args: &UpArgs, watch: &Watch, started: &[Start], deadline: Instant) -> Result<Waited, Failure> {
     for start in started {
         let Start::Fresh(found, guardian) = start else { continue };
         watch.add(found.dir.run());
@@ -350,7 +345,8 @@ fn has_started(container: &ContainerStatus) -> bool {
 fn cannot_start(found: &Found, container: &ContainerStatus) -> Option<Failure> {
     let state = container.state.as_ref()?;
     let last = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
-    let ended = state.terminated.as_ref().or(last).filter(|ended| ended.reason.as_deref() == Some("StartError"));
+    let ended =
+        state.terminated.as_ref().or(last).filter(|ended| ended.reason.as_deref() == Some("StartError"));
     if let Some(ended) = ended {
         let message = ended.message.clone().unwrap_or_default();
         let code = if message.contains("not found") || message.contains("No such file") { 127 } else { 126 };

@@ -62,7 +62,10 @@ pub(super) fn run(session: &Session, args: &WaitArgs) -> Result<ExitCode, Failur
             }
         }
         if !session.quiet {
-            println!("pod {namespace}/{name} {}", if matches!(wish, Wish::Delete) { "deleted" } else { "condition met" });
+            println!(
+                "pod {namespace}/{name} {}",
+                if matches!(wish, Wish::Delete) { "deleted" } else { "condition met" }
+            );
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -100,7 +103,9 @@ fn fulfilled(wish: &Wish, found: Result<Found, Failure>) -> Result<bool, Failure
     let object = found.object();
     Ok(match wish {
         Wish::Delete => false,
-        Wish::Condition { name, status } => condition(&object, name).is_some_and(|now| now.eq_ignore_ascii_case(status)),
+        Wish::Condition { name, status } => {
+            condition(&object, name).is_some_and(|now| now.eq_ignore_ascii_case(status))
+        }
         Wish::Path { path, value } => {
             let now = path.print(&object).unwrap_or_default();
             match value {
@@ -113,6 +118,8 @@ fn fulfilled(wish: &Wish, found: Result<Found, Failure>) -> Result<bool, Failure
 
 fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
     let conditions = object["status"]["conditions"].as_array()?;
-    let found = conditions.iter().find(|known| known["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case(name)))?;
+    let found = conditions
+        .iter()
+        .find(|known| known["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case(name)))?;
     found["status"].as_str()
 }

@@ -62,7 +62,11 @@ impl Watch {
     }
 
     /// Waits for a change, for `also` to turn readable, for an interrupt, or until `deadline`.
-    pub(super) fn wait(&self, also: Option<BorrowedFd<'_>>, deadline: Option<Instant>) -> Result<Woken, Failure> {
+    pub(super) fn wait(
+        &self,
+        also: Option<BorrowedFd<'_>>,
+        deadline: Option<Instant>,
+    ) -> Result<Woken, Failure> {
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let mut fds = vec![PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];

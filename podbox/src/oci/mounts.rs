@@ -10,10 +10,16 @@ use crate::store::AttemptDir;
 use super::Surroundings;
 
 /// All mounts, in the order in which they are made: shallower paths first where volumes lie inside each other.
-pub(super) fn of(pod: &Pod, container: &Container, attempt: &AttemptDir, around: &Surroundings) -> Vec<Mount> {
+pub(super) fn of(
+    pod: &Pod,
+    container: &Container,
+    attempt: &AttemptDir,
+    around: &Surroundings,
+) -> Vec<Mount> {
     let mut mounts = kernel_file_systems(pod, container, around);
     let mut binds = volumes(container, around);
-    let taken = |path: &str| container.mounts.iter().any(|mount| mount.mount_path.trim_end_matches('/') == path);
+    let taken =
+        |path: &str| container.mounts.iter().any(|mount| mount.mount_path.trim_end_matches('/') == path);
     for file in ["hosts", "hostname", "resolv.conf"] {
         let target = format!("/etc/{file}");
         if !taken(&target) {
@@ -86,7 +92,8 @@ fn bind(source: &Path, target: &str, access: Access) -> Mount {
         Access::ReadOnly => "ro",
         Access::ReadWrite => "rw",
     };
-    let options: Vec<String> = ["rbind", "rprivate", access].iter().map(|&option| option.to_owned()).collect();
+    let options: Vec<String> =
+        ["rbind", "rprivate", access].iter().map(|&option| option.to_owned()).collect();
     MountBuilder::default()
         .destination(target)
         .typ("bind")

@@ -9,7 +9,12 @@ use super::expand::expand;
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The environment as `NAME=value`: the image's below the container's own.
-pub(super) fn environment(pod: &Pod, container: &Container, image: &ImageConfig, around: &Surroundings) -> Vec<String> {
+pub(super) fn environment(
+    pod: &Pod,
+    container: &Container,
+    image: &ImageConfig,
+    around: &Surroundings,
+) -> Vec<String> {
     let mut env = Environment::default();
     env.set_line(DEFAULT_PATH);
     for line in &image.env {
@@ -95,16 +100,21 @@ fn field(pod: &Pod, path: &FieldPath, around: &Surroundings) -> String {
 }
 
 /// Value over divisor, rounded up. An unset limit is the node's own amount, an unset request is 0.
-fn resource_field(container: &Container, field: ResourceField, divisor_milli: u64, around: &Surroundings) -> String {
+fn resource_field(
+    container: &Container,
+    field: ResourceField,
+    divisor_milli: u64,
+    around: &Surroundings,
+) -> String {
     let resources = &container.resources;
     let milli = |amount: u64| u128::from(amount) * 1000;
     let value_milli = match field {
         ResourceField::RequestsCpu => u128::from(resources.cpu_request_milli.unwrap_or(0)),
-        ResourceField::LimitsCpu => {
-            u128::from(resources.cpu_limit_milli.unwrap_or(around.node_cpu_milli))
-        }
+        ResourceField::LimitsCpu => u128::from(resources.cpu_limit_milli.unwrap_or(around.node_cpu_milli)),
         ResourceField::RequestsMemory => milli(resources.memory_request_bytes.unwrap_or(0)),
-        ResourceField::LimitsMemory => milli(resources.memory_limit_bytes.unwrap_or(around.node_memory_bytes)),
+        ResourceField::LimitsMemory => {
+            milli(resources.memory_limit_bytes.unwrap_or(around.node_memory_bytes))
+        }
         ResourceField::RequestsEphemeralStorage => milli(resources.storage_request_bytes.unwrap_or(0)),
         ResourceField::LimitsEphemeralStorage => {
             milli(resources.storage_limit_bytes.unwrap_or(around.node_storage_bytes))

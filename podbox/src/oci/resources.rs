@@ -4,9 +4,7 @@
 
 use std::path::PathBuf;
 
-use oci_spec::runtime::{
-    LinuxCpuBuilder, LinuxMemoryBuilder, LinuxResources, LinuxResourcesBuilder,
-};
+use oci_spec::runtime::{LinuxCpuBuilder, LinuxMemoryBuilder, LinuxResources, LinuxResourcesBuilder};
 
 use crate::pod::{Pod, QosClass, Resources};
 
@@ -46,7 +44,8 @@ pub(super) fn container_limits(resources: &Resources) -> LinuxResources {
 #[must_use]
 pub fn pod_limits(pod: &Pod) -> LinuxResources {
     let each = || pod.containers.iter().map(|container| &container.resources);
-    let request = each().map(|resources| resources.cpu_request_milli.or(resources.cpu_limit_milli).unwrap_or(0)).sum();
+    let request =
+        each().map(|resources| resources.cpu_request_milli.or(resources.cpu_limit_milli).unwrap_or(0)).sum();
     let cpu = each().map(|resources| resources.cpu_limit_milli).sum::<Option<u64>>();
     let memory = each().map(|resources| resources.memory_limit_bytes).sum::<Option<u64>>();
     limits(request, cpu, memory)
@@ -73,7 +72,11 @@ fn limits(request_milli: u64, limit_milli: Option<u64>, memory_bytes: Option<u64
 }
 
 /// `oom_score_adj`: the smaller, the later the kernel kills it.
-pub(super) fn oom_score_adj(class: QosClass, memory_request_bytes: Option<u64>, node_memory_bytes: u64) -> i32 {
+pub(super) fn oom_score_adj(
+    class: QosClass,
+    memory_request_bytes: Option<u64>,
+    node_memory_bytes: u64,
+) -> i32 {
     match class {
         QosClass::Guaranteed => -997,
         QosClass::BestEffort => 1000,

@@ -84,7 +84,8 @@ pub(super) const MASKED: [&str; 11] = [
 ];
 
 /// containerd's and the kubelet's list.
-pub(super) const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub(super) const READONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// The five sets. Drops come before additions, so `drop: [ALL], add: [NET_ADMIN]` leaves one; inheritable and
 /// ambient are empty, as with containerd (CVE-2022-24769).

@@ -130,7 +130,8 @@ impl Store {
     #[must_use]
     pub fn uids(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.run.join("pods")) else { return Vec::new() };
-        let mut uids: Vec<_> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let mut uids: Vec<_> =
+            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
         uids.sort();
         uids
     }
@@ -139,7 +140,8 @@ impl Store {
     #[must_use]
     pub fn stored_uids(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.data.join("pods")) else { return Vec::new() };
-        let mut uids: Vec<_> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let mut uids: Vec<_> =
+            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
         uids.sort();
         uids
     }

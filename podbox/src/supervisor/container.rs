@@ -113,8 +113,7 @@ pub(super) async fn run(world: Arc<World>, order: Order) {
 async fn try_run(world: &World, order: Order) -> Result<(), Failure> {
     let Order { index, attempt, sandbox, go } = order;
     let plan = plan_for(world, index, attempt, &sandbox)?;
-    let create_error =
-        |message: String| Failure { reason: "CreateContainerError".to_owned(), message };
+    let create_error = |message: String| Failure { reason: "CreateContainerError".to_owned(), message };
     // Written for those who run something beside it later: `podbox exec`, and exec probes.
     let text = serde_json::to_vec(&plan).map_err(|error| create_error(error.to_string()))?;
     write_atomic(&world.dir.attempt(&plan.name, attempt).plan(), &text)
@@ -141,7 +140,9 @@ async fn try_run(world: &World, order: Order) -> Result<(), Failure> {
         };
         world.event(Event::Told(note));
     }
-    let Some(process) = ready.process else { return Err(create_error("the stage named no process".to_owned())) };
+    let Some(process) = ready.process else {
+        return Err(create_error("the stage named no process".to_owned()));
+    };
     world.event(Event::Created(index, process));
     if go.await.is_err() {
         // The pod is ending: a closed gate makes the process leave.
@@ -183,8 +184,7 @@ fn plan_for(
     sandbox: &SandboxFacts,
 ) -> Result<ContainerPlan, Failure> {
     let container = &world.pod.containers[index];
-    let config_error =
-        |message: String| Failure { reason: "CreateContainerConfigError".to_owned(), message };
+    let config_error = |message: String| Failure { reason: "CreateContainerConfigError".to_owned(), message };
     let image = world
         .images
         .lookup(&container.image)
@@ -203,18 +203,14 @@ fn plan_for(
         ..surroundings_of(&world.dir)
     };
     let dir = world.dir.attempt(&container.name, attempt);
-    plan(&world.pod, container, &image, (attempt, &dir), &around).map_err(|error| config_error(error.to_string()))
+    plan(&world.pod, container, &image, (attempt, &dir), &around)
+        .map_err(|error| config_error(error.to_string()))
 }
 
 /// The part of the surroundings that only depends on where the pod lies.
 #[must_use]
 pub fn surroundings_of(dir: &PodDir) -> Surroundings {
-    Surroundings {
-        namespaces: dir.namespaces(),
-        shm: dir.shm(),
-        etc: dir.etc(),
-        ..Surroundings::default()
-    }
+    Surroundings { namespaces: dir.namespaces(), shm: dir.shm(), etc: dir.etc(), ..Surroundings::default() }
 }
 
 /// The plan of one attempt. Pure.

@@ -75,9 +75,14 @@ impl Effects {
 
     /// The one event that a scheduler would have made.
     pub(super) fn scheduled(&mut self, at: Timestamp) {
-        let message =
-            format!("Successfully assigned {} to {}", self.world.pod_name(), self.world.node_name);
-        self.notes.push(Occurrence { at, warning: false, reason: "Scheduled".to_owned(), message, container: None });
+        let message = format!("Successfully assigned {} to {}", self.world.pod_name(), self.world.node_name);
+        self.notes.push(Occurrence {
+            at,
+            warning: false,
+            reason: "Scheduled".to_owned(),
+            message,
+            container: None,
+        });
     }
 
     /// Writes the memory down, if it has changed.
@@ -163,7 +168,8 @@ impl Effects {
             StopWith::Politely => stop_signal(record),
         };
         let Some(process) = status::process(record) else { return };
-        let sent = Process::open(process).and_then(|process| process.map_or(Ok(()), |process| process.signal(signal)));
+        let sent = Process::open(process)
+            .and_then(|process| process.map_or(Ok(()), |process| process.signal(signal)));
         if let Err(error) = sent {
             eprintln!("supervisor: signal {signal} to container {}: {error}", record.name);
         }
@@ -296,7 +302,12 @@ impl Effects {
         let log = OpenOptions::new().create(true).append(true).open(self.world.dir.supervisor_log());
         let stderr = log.map_or_else(|_| Stdio::null(), Stdio::from);
         let mut command: Command = self.world.exe.command();
-        command.arg("guardian").arg(self.world.dir.run()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        command
+            .arg("guardian")
+            .arg(self.world.dir.run())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr);
         if let Err(error) = command.spawn() {
             eprintln!("supervisor: start a new guardian: {error}");
         }

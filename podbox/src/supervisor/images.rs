@@ -42,10 +42,8 @@ async fn try_find(world: &World, index: Index) -> Result<(Image, Arrival), Failu
     let container = &world.pod.containers[index];
     let reference = &container.image;
     let failure = |reason: &str, message: String| Failure { reason: reason.to_owned(), message };
-    let present = world
-        .images
-        .lookup(reference)
-        .map_err(|error| failure(error.reason(), report::chain(&error)))?;
+    let present =
+        world.images.lookup(reference).map_err(|error| failure(error.reason(), report::chain(&error)))?;
     let local = !matches!(reference.parse(), Ok(Reference::Registry(_)));
     match (present, container.pull_policy) {
         (Some(image), _) if local => Ok((image, Arrival::Present)),
@@ -63,7 +61,8 @@ async fn try_find(world: &World, index: Index) -> Result<(Image, Arrival), Failu
                 .await
                 .map_err(|error| failure("ErrImagePull", report::chain(&error)))?
                 .map_err(|failed| failure(&failed.reason, failed.message))?;
-            let arrival = if local { Arrival::Present } else { Arrival::Pulled { took: before.elapsed(), size } };
+            let arrival =
+                if local { Arrival::Present } else { Arrival::Pulled { took: before.elapsed(), size } };
             Ok((image, arrival))
         }
     }

@@ -147,7 +147,8 @@ fn watch_guardian(world: &Arc<World>) -> io::Result<()> {
 async fn lock(dir: &PodDir) -> Result<File, SupervisorError> {
     let started = tokio::time::Instant::now();
     loop {
-        let lock = try_lock(&dir.supervisor_lock()).map_err(io::Error::other).map_err(during("take the lock"))?;
+        let lock =
+            try_lock(&dir.supervisor_lock()).map_err(io::Error::other).map_err(during("take the lock"))?;
         match lock {
             Some(lock) => return Ok(lock),
             None if started.elapsed() > LOCK_PATIENCE => return Err(SupervisorError::Taken),

@@ -124,7 +124,8 @@ fn attach(world: &World) -> Result<Vec<IpAddr>, String> {
         ifname: "eth0",
         ports: &port_mappings(&world.pod),
     };
-    let attached = netplugin::attach(&world.settings.network, &request).map_err(|error| report::chain(&error))?;
+    let attached =
+        netplugin::attach(&world.settings.network, &request).map_err(|error| report::chain(&error))?;
     let steps = attached.trace.iter().map(|t| (&t.name, &t.command, t.micros));
     world.send(Message::Trace(lines("network", steps)));
     for note in attached.attachment.notes {

@@ -12,9 +12,9 @@ use crate::node;
 use crate::pod::Pod;
 use crate::store::PodDir;
 
-use super::machine::{Event, Index};
 use super::control::Ask;
 use super::exits::Death;
+use super::machine::{Event, Index};
 use super::trace::TraceLine;
 
 /// What reaches the supervisor's loop.

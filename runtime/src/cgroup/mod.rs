@@ -205,7 +205,8 @@ impl Cgroup {
     /// machine, and the first time in a while it waits for an RCU grace period to do so: 25 ms. A thread that moves
     /// itself needs none of that (`cgroup_procs_write_start` in the kernel's cgroup.c).
     pub(crate) fn join(&self, born_in_v2: BornIn, notes: &mut Vec<String>) {
-        let v2 = self.v2.iter().filter(|_| born_in_v2 == BornIn::Elsewhere).map(|root| (root, "cgroup.procs"));
+        let v2 =
+            self.v2.iter().filter(|_| born_in_v2 == BornIn::Elsewhere).map(|root| (root, "cgroup.procs"));
         for (directory, file) in v2.chain(self.v1.iter().map(|h| (&h.root, "tasks"))) {
             if let Err(error) = write(directory, file, "0") {
                 notes.push(format!("cannot join cgroup {}: {error}", directory.display()));

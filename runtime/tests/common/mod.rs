@@ -165,7 +165,7 @@ impl Container {
         let output = OpenOptions::new()
             .read(true)
             .write(true)
-            .custom_flags(nix::libc::O_NONBLOCK)
+            .custom_flags(libc::O_NONBLOCK)
             .open(&plan.stdio.stdout)
             .unwrap();
         let stage = launch(exe(), StageKind::Container).unwrap();

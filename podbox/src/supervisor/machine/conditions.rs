@@ -103,7 +103,9 @@ pub(super) fn update(pod: &Pod, memory: &mut Memory, now: Timestamp) {
                 condition.reason = reason;
                 condition.message = message;
             }
-            None => memory.conditions.push(Condition { kind: kind.to_owned(), status, since, reason, message }),
+            None => {
+                memory.conditions.push(Condition { kind: kind.to_owned(), status, since, reason, message })
+            }
         }
     }
 }
@@ -114,8 +116,12 @@ fn readiness(pod: &Pod, memory: &Memory) -> (bool, Option<&'static str>, Option<
         Phase::Failed => return (false, Some("PodFailed"), None),
         Phase::Pending | Phase::Running => {}
     }
-    let unready: Vec<&str> =
-        memory.containers.iter().filter(|record| !is_ready(record)).map(|record| record.name.as_str()).collect();
+    let unready: Vec<&str> = memory
+        .containers
+        .iter()
+        .filter(|record| !is_ready(record))
+        .map(|record| record.name.as_str())
+        .collect();
     if unready.is_empty() {
         return (true, None, None);
     }

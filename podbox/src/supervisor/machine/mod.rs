@@ -138,7 +138,12 @@ impl PodMachine {
             Event::SandboxFailed(failure) => {
                 let until = Some(now.mono.plus(self.backoff.initial));
                 self.memory.sandbox = SandboxState::Absent { until };
-                actions.push(Action::Note(Note { warning: true, reason: failure.reason, message: failure.message, container: None }));
+                actions.push(Action::Note(Note {
+                    warning: true,
+                    reason: failure.reason,
+                    message: failure.message,
+                    container: None,
+                }));
             }
             Event::GateClosed(index) => self.gate_closed(index),
             Event::Pulling(index) => {
@@ -200,7 +205,11 @@ impl PodMachine {
             actions.push(warn(Some(index), "Failed", message));
             actions.push(warn(Some(index), "Failed", format!("Error: {}", failure.reason)));
         } else {
-            actions.push(warn(Some(index), "Failed", format!("Error: {}: {}", failure.reason, failure.message)));
+            actions.push(warn(
+                Some(index),
+                "Failed",
+                format!("Error: {}: {}", failure.reason, failure.message),
+            ));
         }
         let settings = self.backoff;
         let record = &mut self.memory.containers[index];
@@ -217,7 +226,11 @@ impl PodMachine {
         let name = &self.pod.containers[index].name;
         actions.push(note(Some(index), "Created", format!("Created container: {name}")));
         self.memory.containers[index].state = State::Created { process };
-        let next = if self.memory.stop.is_some() { Action::Signal(index, StopWith::Kill) } else { Action::Go(index) };
+        let next = if self.memory.stop.is_some() {
+            Action::Signal(index, StopWith::Kill)
+        } else {
+            Action::Go(index)
+        };
         actions.push(next);
     }
 
@@ -433,8 +446,11 @@ impl PodMachine {
         let pending = record.backoff.pending(ended.ended.mono, now.mono, self.backoff);
         if let Some((delay, until)) = pending {
             let place = format!("{}_{}({})", self.pod.name, self.pod.namespace, self.pod.uid);
-            let message =
-                format!("back-off {} restarting failed container={} pod={place}", seconds(delay), record.name);
+            let message = format!(
+                "back-off {} restarting failed container={} pod={place}",
+                seconds(delay),
+                record.name
+            );
             actions.push(warn(
                 Some(index),
                 "BackOff",

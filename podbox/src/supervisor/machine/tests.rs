@@ -297,14 +297,14 @@ fn readiness_is_false_until_the_probe_says_so_and_waits_for_startup() {
     let mut bench = Bench::new(pod);
     bench.step(0, Event::Begin);
     bench.sandbox(0).run(0, 0);
-    assert_eq!(bench.condition("Ready").0, false);
+    assert!(!bench.condition("Ready").0);
     let report = probes::Report {
         kind: probes::Kind::Startup,
         outcome: probes::Outcome::Success,
         verdict: Some(probes::Verdict::Started),
     };
     bench.step(1, Event::Probe(0, report));
-    assert_eq!(bench.condition("Ready").0, true);
+    assert!(bench.condition("Ready").0);
 }
 
 #[test]
@@ -355,9 +355,8 @@ fn a_new_supervisor_begins_again_what_was_under_way_in_the_old_one() {
 #[test]
 fn transition_times_change_only_with_their_status() {
     let mut bench = running(RestartPolicy::Always);
-    let since = |bench: &Bench| {
-        bench.machine.memory().conditions.iter().find(|c| c.kind == "Ready").unwrap().since
-    };
+    let since =
+        |bench: &Bench| bench.machine.memory().conditions.iter().find(|c| c.kind == "Ready").unwrap().since;
     let before = since(&bench);
     bench.step(9, Event::Tick);
     assert_eq!(since(&bench), before);
@@ -367,7 +366,9 @@ fn transition_times_change_only_with_their_status() {
 
 #[test]
 fn durations_print_as_go_prints_them() {
-    for (millis, text) in [(15, "15ms"), (1234, "1.234s"), (10_000, "10s"), (80_000, "1m20s"), (300_000, "5m0s")] {
+    for (millis, text) in
+        [(15, "15ms"), (1234, "1.234s"), (10_000, "10s"), (80_000, "1m20s"), (300_000, "5m0s")]
+    {
         assert_eq!(seconds(Duration::from_millis(millis)), text);
     }
 }
@@ -419,9 +420,11 @@ proptest! {
                 prop_assert!(!finished || matches!(action, Action::TearDown | Action::Finish(_)));
                 let state = |index: &Index| &machine.memory().containers[*index].state;
                 match &action {
-                    Action::Signal(index, _) | Action::StartProbes(index) | Action::Go(index) => prop_assert!(
-                        !matches!(state(index), State::Waiting { .. } | State::Exited(_) | State::Pulling)
-                    ),
+                    Action::Signal(index, _) | Action::StartProbes(index) | Action::Go(index) => {
+                        let over =
+                            matches!(state(index), State::Waiting { .. } | State::Exited(_) | State::Pulling);
+                        prop_assert!(!over, "{:?} for an attempt that is over", action);
+                    }
                     Action::Create(_) | Action::FindImage(_) | Action::MakeSandbox => prop_assert!(!stopped),
                     _ => {}
                 }
