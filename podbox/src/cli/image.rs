@@ -18,6 +18,8 @@ use crate::report;
 
 use super::{Failure, Session, names, pods};
 
+use self::progress::Display;
+
 mod change;
 mod progress;
 
@@ -178,7 +180,7 @@ fn pull(session: &Session, store: &Store, args: &PullArgs) -> Result<ExitCode, F
     let options = PullOptions { policy, registry };
     let mut errors = Errors::default();
     for reference in &args.images {
-        let mut display = progress::Display::new(session.quiet);
+        let mut display = if session.quiet { Display::Silent } else { Display::new() };
         let result = store.pull(reference, &options, &mut |progress| display.show(&progress));
         display.end();
         match result {

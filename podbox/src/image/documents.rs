@@ -20,9 +20,9 @@ pub(crate) const MAX_DOCUMENT: u64 = 8 << 20;
 #[expect(clippy::large_enum_variant, reason = "one is made per pull, and taken apart at once")]
 pub(crate) enum Document {
     /// One image.
-    Manifest(ImageManifest),
+    Manifest(Box<ImageManifest>),
     /// A list of images, one for each platform.
-    Index(ImageIndex),
+    Index(Box<ImageIndex>),
 }
 
 /// What podbox wants to know of a configuration.
@@ -57,8 +57,8 @@ pub(crate) fn manifest(bytes: &[u8], object: &str) -> Result<Document, ImageErro
     }
     match (shape.manifests, shape.layers) {
         (Some(_), Some(_)) => Err(unusable("it is both a manifest and an index")),
-        (Some(_), None) => Ok(Document::Index(read(bytes, object)?)),
-        (None, Some(_)) => Ok(Document::Manifest(read(bytes, object)?)),
+        (Some(_), None) => Ok(Document::Index(Box::new(read(bytes, object)?))),
+        (None, Some(_)) => Ok(Document::Manifest(Box::new(read(bytes, object)?))),
         (None, None) => Err(unusable("it is neither a manifest nor an index")),
     }
 }

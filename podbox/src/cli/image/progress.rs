@@ -16,10 +16,8 @@ pub(super) enum Display {
 }
 
 impl Display {
-    pub(super) fn new(quiet: bool) -> Display {
-        if quiet {
-            return Display::Silent;
-        }
+    /// What suits standard error.
+    pub(super) fn new() -> Display {
         if !std::io::stderr().is_terminal() {
             return Display::Lines;
         }

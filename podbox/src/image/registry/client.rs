@@ -92,14 +92,14 @@ impl Client {
         }
         let values = answer.response.headers().get_all(WWW_AUTHENTICATE);
         let challenge = values.iter().filter_map(|value| challenge::parse(value.to_str().ok()?)).next();
-        let insecure = !answer.target.https;
+        let asked = answer.target.clone();
         // Reading the refusal to its end lets the next request have the connection.
         let refused = answer.response.status().as_u16();
         let what = path.to_owned();
-        let host = answer.target.host.clone();
         let _ = self.whole(answer, 1 << 16).await;
-        let Some(authorization) = self.meet(source, challenge, insecure).await? else {
-            return Err(RegistryError::Status { host, what, status: refused, said: NO_SECRET.to_owned() });
+        let Some(authorization) = self.meet(source, challenge, &asked).await? else {
+            let (host, said) = (asked.host, NO_SECRET.to_owned());
+            return Err(RegistryError::Status { host, what, status: refused, said });
         };
         let answer = self.get_once(source, path, headers, Some(authorization.clone())).await?;
         let answer = answer.success(path).await?;
@@ -208,7 +208,7 @@ impl Client {
         &self,
         source: &Source,
         challenge: Option<Challenge>,
-        insecure: bool,
+        asked: &Target,
     ) -> Result<Option<String>, RegistryError> {
         let credentials = self.keyring.find(&source.registry, &source.repository);
         let (realm, service, scope) = match challenge {
@@ -234,7 +234,7 @@ impl Client {
         };
         target.insecure = source.insecure || Target::is_loopback(&target.host);
         let secret = credentials.map(|credentials| credentials.header());
-        if secret.is_some() && !target.https && !insecure {
+        if secret.is_some() && !target.https && asked.https {
             return Err(wrong("its token server wants the password in clear"));
         }
         let headers: Vec<(HeaderName, String)> =

@@ -296,38 +296,4 @@ impl Proxy {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn target(host: &str) -> Target {
-        Target { https: true, host: host.into(), port: 443, insecure: false }
-    }
-
-    #[test]
-    fn a_proxy_is_used_except_where_it_must_not_be() {
-        let proxies = Proxies {
-            http: None,
-            https: Proxy::parse("http://user:pw@proxy.example:3128/"),
-            direct: vec!["internal.example".into(), ".corp".into()],
-        };
-        let used = |host: &str| proxies.proxy_for(&target(host)).is_some();
-        assert!(used("registry.example"));
-        assert!(used("notinternal.example"));
-        assert!(!used("internal.example"));
-        assert!(!used("a.internal.example"));
-        assert!(!used("a.corp"));
-        assert!(!used("127.0.0.1"));
-        assert!(!used("localhost"));
-        let proxy = proxies.https.as_ref();
-        assert_eq!(proxy.map(|proxy| proxy.port), Some(3128));
-        assert!(proxy.is_some_and(|proxy| proxy.authorization.is_some()));
-    }
-
-    #[test]
-    fn loopback_is_known_in_all_its_spellings() {
-        for host in ["localhost", "127.0.0.1", "127.1.2.3", "[::1]"] {
-            assert!(Target::is_loopback(host), "{host}");
-        }
-        assert!(!Target::is_loopback("localhost.example"));
-    }
-}
+mod tests;

@@ -53,6 +53,13 @@ impl Resolver {
         Resolver { hosts: PathBuf::from("/etc/hosts"), ..Resolver::parse(&text) }
     }
 
+    /// One that knows only this hosts file and asks nobody.
+    #[cfg(test)]
+    pub(crate) fn of_hosts(hosts: &Path) -> Resolver {
+        let attempts = 0;
+        Resolver { hosts: hosts.to_owned(), attempts, ..Resolver::parse("") }
+    }
+
     fn parse(text: &str) -> Resolver {
         let mut out = Resolver {
             hosts: PathBuf::new(),
