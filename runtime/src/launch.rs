@@ -5,7 +5,7 @@
 //! nothing else. Everything here blocks shortly or not at all and starts no thread; an async caller takes
 //! the descriptors and waits for them in its own way.
 
-use crate::plan::{Exit, FromStage};
+use crate::plan::{ExecPlan, Exit, Failure, FromStage, Identity};
 use crate::process::reap_fd;
 use crate::sys::{mount, task};
 use nix::cmsg_space;
@@ -255,5 +255,73 @@ impl Inbox {
         self.bytes.truncate(start + length);
         self.fds.extend(fds);
         Ok(length > 0)
+    }
+}
+
+/// A process that `stage exec` runs.
+#[derive(Debug)]
+pub struct Exec {
+    /// The stage. Hanging up on it kills the process.
+    pub stage: Launched,
+    inbox: Inbox,
+}
+
+/// Starts `stage exec` and hands it its plan, with the standard streams; `None` gives `/dev/null`, or the
+/// terminal that the plan asks for.
+///
+/// An async caller can do the same with [`launch`], [`send_plan`] and an [`Inbox`] on the socket.
+///
+/// # Errors
+/// As [`launch`] and [`send_plan`].
+pub fn exec(exe: &SelfExe, plan: &ExecPlan, streams: Option<[BorrowedFd<'_>; 3]>) -> io::Result<Exec> {
+    let stage = launch(exe, StageKind::Exec)?;
+    send_plan(&stage.socket, plan, streams.as_ref().map_or(&[], |three| three.as_slice()))?;
+    Ok(Exec { stage, inbox: Inbox::default() })
+}
+
+/// Why a process did not come to run, or is not known to have.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// A step failed; `exit_code` is 126 or 127 if it was the program.
+    #[error("{0}")]
+    Failed(Failure),
+    /// The conversation broke off.
+    #[error("lost the exec stage")]
+    Lost(#[source] io::Error),
+}
+
+impl Exec {
+    /// Waits until the program runs: who it is, and the terminal's master if one was asked for.
+    ///
+    /// # Errors
+    /// The step that failed, or the loss of the stage.
+    pub fn started(&mut self) -> Result<(Identity, Option<OwnedFd>), ExecError> {
+        match self.inbox.answer(self.stage.socket.as_fd()).map_err(ExecError::Lost)? {
+            Some(FromStage::Started(identity)) => Ok((identity, self.inbox.take_fds().pop())),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
+    /// Waits until the program has ended, and reaps the stage.
+    ///
+    /// # Errors
+    /// The loss of the stage.
+    pub fn exited(&mut self) -> Result<Exit, ExecError> {
+        match self.inbox.answer(self.stage.socket.as_fd()).map_err(ExecError::Lost)? {
+            Some(FromStage::Exited(exit)) => {
+                self.stage.reap().map_err(ExecError::Lost)?;
+                Ok(exit)
+            }
+            other => Err(self.unexpected(other)),
+        }
+    }
+
+    fn unexpected(&self, answer: Option<FromStage>) -> ExecError {
+        if let Some(FromStage::Failed(failure)) = answer {
+            // Its last word; it leaves at once.
+            let _ = self.stage.reap();
+            return ExecError::Failed(failure);
+        }
+        ExecError::Lost(io::ErrorKind::UnexpectedEof.into())
     }
 }

@@ -340,9 +340,11 @@ fn children(directory: &Path) -> Vec<PathBuf> {
     directories.map(|entry| entry.path()).collect()
 }
 
+/// A process of another PID namespace is listed as 0, which kill(2) would take for our own group.
 fn pids_below(directory: &Path) -> Vec<i32> {
     let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-    let mut pids: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    let mut pids: Vec<i32> =
+        text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect();
     for child in children(directory) {
         pids.extend(pids_below(&child));
     }

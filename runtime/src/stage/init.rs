@@ -183,7 +183,8 @@ fn cgroup_command(plan: &ContainerPlan) -> String {
         format!("echo $$ | tee /sys/fs/cgroup/{{cpu,cpuacct,memory,pids}}{}/tasks", path.display())
     });
     let leave = has_new(plan, LinuxNamespaceType::Cgroup).then(|| "unshare --cgroup".to_owned());
-    join.into_iter().chain(leave).collect::<Vec<_>>().join(" && ")
+    let all: Vec<String> = join.into_iter().chain(leave).collect();
+    if all.is_empty() { "# stay in the parent's cgroup".to_owned() } else { all.join(" && ") }
 }
 
 fn linux(plan: &ContainerPlan) -> Option<&Linux> {
@@ -237,11 +238,14 @@ fn finish_root(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
             s.root.as_ref().map_or(Ok(()), rootfs::make_read_only)
         }));
     }
-    steps.push(step("set limits and out-of-memory score", limits_command(plan), |s: &mut Init<'_>| {
-        let process = s.process()?;
-        limit_resources(process.rlimits().as_deref().unwrap_or_default(), &mut s.notes)?;
-        process.oom_score_adj().map_or(Ok(()), |score| set_oom_score(score, &mut s.notes))
-    }));
+    let process = plan.spec.process().as_ref();
+    if process.is_some_and(|process| process.rlimits().is_some() || process.oom_score_adj().is_some()) {
+        steps.push(step("set limits and out-of-memory score", limits_command(plan), |s: &mut Init<'_>| {
+            let process = s.process()?;
+            limit_resources(process.rlimits().as_deref().unwrap_or_default(), &mut s.notes)?;
+            process.oom_score_adj().map_or(Ok(()), |score| set_oom_score(score, &mut s.notes))
+        }));
+    }
     steps.push(step("pivot into the root", "pivot_root . . && umount -l .", |s: &mut Init<'_>| {
         let root = s.root.as_ref().ok_or_else(|| Fault::new("there is no root yet"))?;
         rootfs::pivot(root)?;

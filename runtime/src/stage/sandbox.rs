@@ -233,7 +233,7 @@ mod tests {
             ("net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward"),
             ("net/ipv4/conf/eth0.1/forwarding", "/proc/sys/net/ipv4/conf/eth0.1/forwarding"),
             ("net.ipv4.conf.eth0/1.forwarding", "/proc/sys/net/ipv4/conf/eth0.1/forwarding"),
-            ("../../etc/passwd", "/proc/sys/etc/passwd"),
+            ("net/../../etc/passwd", "/proc/sys/net/etc/passwd"),
         ] {
             assert_eq!(sysctl_path(name), Path::new(path), "{name}");
         }

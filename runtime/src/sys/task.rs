@@ -152,11 +152,15 @@ impl ExecVector {
 }
 
 /// Sets every signal to its default action and blocks none: exec keeps ignored signals ignored and
-/// blocked ones blocked, and the container must inherit neither.
+/// blocked ones blocked, and the container must inherit neither. The system call is made directly, because
+/// glibc's posix_spawn leaves its two internal signals ignored and its signal functions refuse to touch them.
 pub(crate) fn reset_signals() {
+    // Handler, flags, restorer and mask, as the kernel lays them out; all zero is SIG_DFL.
+    let default = [0_u64; 4];
+    let none = std::ptr::null_mut::<u64>();
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL installs no code; SIGKILL, SIGSTOP and libc's own two refuse, which is harmless.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: SIG_DFL installs no code; the struct is as long as the kernel reads and the mask size is 8.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, 8) };
     }
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }

@@ -134,7 +134,7 @@ fn base_spec(script: &str) -> Value {
 }
 
 /// Objects are merged, everything else replaced; a key that starts with `+` appends to an array.
-fn merge(to: &mut Value, from: Value) {
+pub fn merge(to: &mut Value, from: Value) {
     match (to, from) {
         (Value::Object(to), Value::Object(from)) => {
             for (key, value) in from {
@@ -162,13 +162,17 @@ pub struct Container {
 
 impl Container {
     pub fn create(plan: &ContainerPlan) -> Result<Self, Failure> {
+        Self::create_from(exe(), plan)
+    }
+
+    pub fn create_from(exe: &SelfExe, plan: &ContainerPlan) -> Result<Self, Failure> {
         let output = OpenOptions::new()
             .read(true)
             .write(true)
             .custom_flags(libc::O_NONBLOCK)
             .open(&plan.stdio.stdout)
             .unwrap();
-        let stage = launch(exe(), StageKind::Container).unwrap();
+        let stage = launch(exe, StageKind::Container).unwrap();
         send_plan(&stage.socket, plan, &[]).unwrap();
         let mut inbox = Inbox::default();
         let answer = inbox.answer(stage.socket.as_fd()).unwrap().expect("an answer");
