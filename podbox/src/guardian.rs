@@ -68,6 +68,10 @@ fn guard(pod_dir: &Path) -> io::Result<()> {
                 if death.word == "exited" && death.number == 0 {
                     return Ok(());
                 }
+                if !pod_dir.exists() {
+                    // Somebody has removed the pod altogether: there is nothing left to guard.
+                    return Ok(());
+                }
                 supervisor.died();
             }
         }

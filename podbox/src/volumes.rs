@@ -6,7 +6,7 @@
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -70,7 +70,7 @@ fn prepare_one(volume: &Volume, dir: &PodDir) -> Result<(), VolumeError> {
     match &volume.source {
         VolumeSource::EmptyDir { memory, size_limit_bytes } => {
             let path = dir.volume(&volume.name);
-            if path.exists() {
+            if path.exists() && (!*memory || is_mounted(&path)) {
                 return Ok(());
             }
             fs::create_dir_all(&path).map_err(io_error("create", &path))?;
@@ -82,6 +82,12 @@ fn prepare_one(volume: &Volume, dir: &PodDir) -> Result<(), VolumeError> {
         }
         VolumeSource::HostPath { path, kind } => check_host_path(path, *kind),
     }
+}
+
+/// Whether something is mounted there: a tmpfs does not survive a reboot, its directory does.
+fn is_mounted(path: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|data| data.dev()).ok();
+    path.parent().is_some_and(|parent| device(path) != device(parent))
 }
 
 fn mount_tmpfs(path: &Path, size: Option<u64>) -> Result<(), VolumeError> {

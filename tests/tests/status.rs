@@ -34,7 +34,7 @@ fn a_running_pods_status_is_a_kubelets() {
         assert!(is_time(&view.condition(name)["lastTransitionTime"]), "{name}: {view:#?}");
     }
     let container = view.container("web");
-    assert_eq!(container["image"], "podbox.local/toolbox");
+    assert_eq!(container["image"], "podbox.local/toolbox:latest");
     assert!(container["imageID"].as_str().is_some_and(|id| id.contains("sha256:")), "{container:#}");
     assert!(container["containerID"].as_str().is_some_and(|id| id.starts_with("podbox://")), "{container:#}");
     assert_eq!((&container["ready"], &container["started"]), (&Value::Bool(true), &Value::Bool(true)));

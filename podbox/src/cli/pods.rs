@@ -79,12 +79,15 @@ impl Found {
 
     /// Whether somebody looks after it.
     pub(super) fn care(&self) -> Care {
+        let over = self.memory().is_some_and(|memory| memory.finished.is_some());
+        // A supervisor that has taken its finished pod down closes its socket; it lingers for the network's sake only.
+        if over && !self.dir.control().exists() {
+            return Care::Finished;
+        }
         match try_lock(&self.dir.guardian_lock()) {
             Ok(None) => Care::Guarded,
-            Ok(Some(_)) | Err(_) => match self.memory() {
-                Some(memory) if memory.finished.is_some() => Care::Finished,
-                Some(_) | None => Care::Abandoned,
-            },
+            Ok(Some(_)) | Err(_) if over => Care::Finished,
+            Ok(Some(_)) | Err(_) => Care::Abandoned,
         }
     }
 
@@ -121,6 +124,10 @@ impl Found {
             self.name()
         );
         start_guardian(&self.dir)?;
+        let started = Instant::now();
+        while self.care() == Care::Abandoned && started.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         Ok(())
     }
 
@@ -167,6 +174,8 @@ impl Found {
     pub(super) fn remove(&self, session: &Session) -> Result<(), Failure> {
         let store = &session.settings.store;
         let mut errors = Vec::new();
+        // A guardian that is only about to start finds its place taken, and leaves.
+        let _place = try_lock(&self.dir.guardian_lock());
         if self.dir.run().exists() {
             let memory = self.memory();
             let reaper = memory.as_ref().and_then(|memory| memory.sandbox.facts()?.reaper);

@@ -26,8 +26,11 @@ use super::{Failure, Session, names};
 #[derive(Debug, Args)]
 pub(super) struct UpArgs {
     /// Manifests: files, directories, or - for standard input
-    #[arg(required = true, value_name = "FILE|DIR|-")]
+    #[arg(required_unless_present = "all", value_name = "FILE|DIR|-")]
     files: Vec<String>,
+    /// Start again what ran before the last boot
+    #[arg(long, conflicts_with = "files")]
+    all: bool,
     /// Return when the pods are up, and let them run
     #[arg(long, short)]
     detach: bool,
@@ -83,13 +86,14 @@ impl Start {
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure> {
-    let loaded = names::load(&args.files)?;
+    let loaded = if args.all { Vec::new() } else { names::load(&args.files)?.pods };
     names::require_root("start a pod")?;
+    loaded.iter().try_for_each(refuse_unsafe_sysctls)?;
     let mut watch = Watch::new()?;
     watch.catch_interrupts()?;
     let deadline = Instant::now() + args.timeout;
     let mut started = Vec::new();
-    let result = start_all(session, args, loaded.pods, &mut started)
+    let result = start_all(session, args, loaded, &mut started)
         .and_then(|()| wait_all(args, &watch, &started, deadline));
     let waited = match result {
         Ok(waited) => waited,
@@ -151,7 +155,60 @@ fn start_all(
         }
         started.push(start(session, args, pod)?);
     }
+    if args.all {
+        for uid in session.settings.store.stored_uids() {
+            started.extend(start_again(session, &uid)?);
+        }
+    }
     Ok(())
+}
+
+/// Starts a pod whose run directory went with the last boot; `None` if there is nothing to start.
+fn start_again(session: &Session, uid: &str) -> Result<Option<Start>, Failure> {
+    let store = &session.settings.store;
+    let Some(found) = pods::read(store, uid) else { return Ok(None) };
+    if found.dir.run().exists() || found.dir.finished().exists() {
+        return Ok(None);
+    }
+    match store.claim(&found.pod.namespace, &found.pod.name, uid) {
+        Ok(()) => {}
+        Err(ClaimError::Taken { .. }) => {
+            anstream::eprintln!("warning: the name of pod {} is taken by another one; not started", found.name());
+            return Ok(None);
+        }
+        Err(ClaimError::Store(error)) => return Err(Failure::host(&error)),
+    }
+    let context = Context { uid: uid.to_owned(), settings: session.settings.clone() };
+    make_dir(found.dir.run()).and_then(|()| context.write(&found.dir)).map_err(|error| Failure::host(&error))?;
+    let guardian = pods::start_guardian(&found.dir)?;
+    Ok(Some(Start::Fresh(found, guardian)))
+}
+
+/// Kernel settings that a kubelet allows without being told to: they cannot harm other pods or the host.
+const SAFE_SYSCTLS: [&str; 12] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+];
+
+fn refuse_unsafe_sysctls(loaded: &LoadedPod) -> Result<(), Failure> {
+    let pod = &loaded.pod;
+    match pod.security.sysctls.keys().find(|name| !SAFE_SYSCTLS.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(Failure::pod(format!(
+            "pod {}/{}: SysctlForbidden: forbidden sysctl: \"{name}\" not allowlisted",
+            pod.namespace, pod.name
+        ))),
+    }
 }
 
 fn start(session: &Session, args: &UpArgs, mut loaded: LoadedPod) -> Result<Start, Failure> {
@@ -290,9 +347,12 @@ fn too_late(found: &Found, args: &UpArgs) -> Failure {
 /// The guardian left although the pod is not over: whatever it or the supervisor said last.
 fn last_words(found: &Found) -> String {
     let log = fs::read_to_string(found.dir.supervisor_log()).unwrap_or_default();
-    match log.lines().last() {
-        Some(line) => format!("start pod {}: {line}", found.name()),
-        None => format!("start pod {}: its supervisor ended", found.name()),
+    // On a full disk they could not say anything; the same will happen to this.
+    let tried = write_atomic(&found.dir.run().join("try"), &[0; 4096]);
+    match (log.lines().last(), tried) {
+        (Some(line), _) => format!("start pod {}: {line}", found.name()),
+        (None, Err(error)) => format!("start pod {}: {}", found.name(), report::chain(&error)),
+        (None, Ok(())) => format!("start pod {}: its supervisor ended", found.name()),
     }
 }
 
@@ -391,7 +451,7 @@ fn sandbox_trouble(found: &Found) -> Option<Failure> {
 fn undo(session: &Session, started: &[Start]) {
     for start in started {
         if let Start::Fresh(found, _) = start
-            && let Err(failure) = found.stop(session, Some(0))
+            && let Err(failure) = found.stop(session, Some(0)).or_else(|_| found.remove(session))
         {
             anstream::eprintln!("error: take pod {} down again: {}", found.name(), failure.message());
         }

@@ -45,6 +45,12 @@ impl PodDir {
         self.data.join("object.json")
     }
 
+    /// Is there once the pod has ended by itself: it does not start again with the machine. Writer: supervisor.
+    #[must_use]
+    pub fn finished(&self) -> PathBuf {
+        self.data.join("finished")
+    }
+
     /// Settings of the podbox that started the pod. Writer: `up`.
     #[must_use]
     pub fn context(run: &Path) -> PathBuf {

@@ -317,6 +317,11 @@ impl Effects {
         mem::take(&mut self.errors)
     }
 
+    /// Keeps `up --all` from starting the pod again after a reboot.
+    pub(super) fn mark_finished(&self) -> Option<String> {
+        write_atomic(&self.world.dir.finished(), b"").err().map(|error| report::chain(&error))
+    }
+
     /// Removes all that is left of the pod, its name last: only then can another pod take it.
     pub(super) fn remove_all(&mut self) -> Vec<String> {
         let (world, dir, pod) = (&self.world, &self.world.dir, &self.world.pod);

@@ -24,15 +24,15 @@ use super::world::World;
 /// Looks for the image of container `index`, pulls it if the policy says so, and tells the machine.
 pub(super) async fn find(world: Arc<World>, index: Index) {
     let event = match try_find(&world, index).await {
-        Ok((image, arrival)) => Event::ImageFound(index, facts(&world, index, &image), arrival),
+        Ok((image, arrival)) => Event::ImageFound(index, facts(&image), arrival),
         Err(failure) => Event::ImageFailed(index, failure),
     };
     world.event(event);
 }
 
-fn facts(world: &World, index: Index, image: &Image) -> ImageFacts {
+fn facts(image: &Image) -> ImageFacts {
     ImageFacts {
-        reference: world.pod.containers[index].image.clone(),
+        reference: image.reference.clone(),
         id: image.repo_digest.clone().unwrap_or_else(|| image.id.clone()),
         stop_signal: image.config.stop_signal.clone(),
     }

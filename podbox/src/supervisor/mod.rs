@@ -234,6 +234,9 @@ async fn finish(
     effects.publish(memory);
     let mut errors = effects.take_errors();
     // Nobody is answered any more: whoever comes from now on finds the pod finished.
+    if leave == Leave::Remains {
+        errors.extend(effects.mark_finished());
+    }
     let _ = std::fs::remove_file(effects.world.dir.control());
     if leave == Leave::Nothing {
         errors.extend(effects.remove_all());

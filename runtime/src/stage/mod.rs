@@ -56,6 +56,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if kind != "exec" {
+        // What a stage makes must not appear after somebody has cleaned up behind its dead supervisor. The container's
+        // init does not inherit this; it waits at its gate, and sees it closed. (The exec stage must live on for a
+        // moment, to end what it has started.)
+        let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+    }
     let Ok(mut channel) = Channel::open() else { return ExitCode::FAILURE };
     match stage(&mut channel) {
         Ok(()) => ExitCode::SUCCESS,
