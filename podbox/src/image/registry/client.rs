@@ -98,7 +98,7 @@ impl Client {
         let what = path.to_owned();
         let _ = self.whole(answer, 1 << 16).await;
         let Some(authorization) = self.meet(source, challenge, &asked).await? else {
-            let (host, said) = (asked.host, NO_SECRET.to_owned());
+            let (host, said) = (asked.display(), NO_SECRET.to_owned());
             return Err(RegistryError::Status { host, what, status: refused, said });
         };
         let answer = self.get_once(source, path, headers, Some(authorization.clone())).await?;
@@ -130,7 +130,7 @@ impl Client {
             let location = location.unwrap_or_default().to_owned();
             let Some((target, next)) = follow(&base, &path, &location) else {
                 return Err(RegistryError::Protocol {
-                    host: base.host,
+                    host: base.display(),
                     reason: format!("it redirects to {location:?}"),
                 });
             };
@@ -141,7 +141,7 @@ impl Client {
             answer = self.exchange(&target, request).await?;
             (base, path) = (target, next);
         }
-        Err(RegistryError::Protocol { host: base.host, reason: "too many redirects".to_owned() })
+        Err(RegistryError::Protocol { host: base.display(), reason: "too many redirects".to_owned() })
     }
 
     /// The request to the registry itself. One on loopback or configured as insecure may speak plain HTTP;
@@ -253,7 +253,7 @@ impl Client {
             body.extend_from_slice(&chunk);
             if body.len() as u64 > limit {
                 let reason = format!("it sends more than {limit} bytes");
-                return Err(RegistryError::Protocol { host: answer.target.host.clone(), reason });
+                return Err(RegistryError::Protocol { host: answer.target.display(), reason });
             }
         }
         self.finish(answer);
@@ -268,13 +268,13 @@ impl Answer {
             match timeout(PATIENCE, self.response.body_mut().frame()).await {
                 Err(_) => {
                     return Err(RegistryError::Connect {
-                        host: self.target.host.clone(),
+                        host: self.target.display(),
                         source: io::ErrorKind::TimedOut.into(),
                     });
                 }
                 Ok(None) => return Ok(None),
                 Ok(Some(Err(source))) => {
-                    return Err(RegistryError::Exchange { host: self.target.host.clone(), source });
+                    return Err(RegistryError::Exchange { host: self.target.display(), source });
                 }
                 Ok(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
@@ -312,7 +312,7 @@ impl Answer {
             .map(|entry| if entry.message.is_empty() { entry.code } else { entry.message })
             .collect();
         Err(RegistryError::Status {
-            host: self.target.host.clone(),
+            host: self.target.display(),
             what: what.to_owned(),
             status: status.as_u16(),
             said: if said.is_empty() { String::new() } else { format!(": {}", said.join("; ")) },
@@ -336,12 +336,7 @@ async fn send(
     path: &str,
     headers: &[(HeaderName, String)],
 ) -> Result<(Response<Incoming>, Connection), RegistryError> {
-    let default_port = if target.https { 443 } else { 80 };
-    let host = if target.port == default_port {
-        target.host.clone()
-    } else {
-        format!("{}:{}", target.host, target.port)
-    };
+    let host = target.display();
     let mut request = Request::get(path).header(HOST, &host).header(USER_AGENT, AGENT);
     for (name, value) in headers {
         request = request.header(name, value);

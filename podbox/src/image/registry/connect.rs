@@ -45,6 +45,12 @@ impl Target {
         format!("{}:{}", self.host, self.port)
     }
 
+    /// As it stands in a `Host` header and in messages: the usual port is left out.
+    pub(crate) fn display(&self) -> String {
+        let usual = if self.https { 443 } else { 80 };
+        if self.port == usual { self.host.clone() } else { self.authority() }
+    }
+
     /// Loopback, where plain HTTP gives nothing away.
     pub(crate) fn is_loopback(host: &str) -> bool {
         let bare = host.trim_start_matches('[').trim_end_matches(']');

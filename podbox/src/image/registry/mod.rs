@@ -40,6 +40,7 @@ use super::reference::{LOCAL_REGISTRY, Name};
 use super::store::Store;
 use super::work::Work;
 use super::{Image, ImageError, Progress, PullOptions, digest, documents};
+use crate::report;
 
 /// Where registries are configured. Each field that is absent is found in the environment, then in its
 /// usual place.
@@ -119,6 +120,14 @@ pub enum RegistryError {
         /// `: ` and its own words, or nothing.
         said: String,
     },
+    /// Several places were asked, and none had it.
+    #[error("find a place that has it: {causes}")]
+    Nowhere {
+        /// Each place and its cause, in the order in which they were asked.
+        causes: String,
+        /// Not one of them could be asked.
+        unreachable: bool,
+    },
     /// It answered something that the protocol does not allow.
     #[error("understand {host}: {reason}")]
     Protocol {
@@ -132,10 +141,11 @@ pub enum RegistryError {
 impl RegistryError {
     /// Nobody could be asked, as opposed to: somebody said no.
     pub fn is_unreachable(&self) -> bool {
-        matches!(
-            self,
-            RegistryError::Resolve { .. } | RegistryError::Connect { .. } | RegistryError::Tls { .. }
-        )
+        match self {
+            RegistryError::Resolve { .. } | RegistryError::Connect { .. } | RegistryError::Tls { .. } => true,
+            RegistryError::Nowhere { unreachable, .. } => *unreachable,
+            _ => false,
+        }
     }
 }
 
@@ -198,17 +208,27 @@ impl Pull<'_> {
         sources: Vec<Source>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Image, ImageError> {
-        let count = sources.len();
-        for (index, source) in sources.into_iter().enumerate() {
+        let mut failures: Vec<(Source, ImageError)> = Vec::new();
+        for source in sources {
+            if let Some((failed, error)) = failures.last() {
+                progress(Progress::Skipped { source: failed.display(), cause: cause(error) });
+            }
             progress(Progress::Trying { source: source.display() });
             match self.from(&source, progress).await {
-                Err(error) if index + 1 < count && is_of_the_place(&error) => {
-                    progress(Progress::Skipped { source: source.display(), cause: error.message() });
-                }
+                Err(error) if is_of_the_place(&error) => failures.push((source, error)),
                 other => return other,
             }
         }
-        Err(ImageError::NotFound { name: self.name.to_string() })
+        if let [_, _, ..] = failures.as_slice() {
+            let told =
+                |(source, error): &(Source, ImageError)| format!("{}: {}", source.display(), cause(error));
+            let causes: Vec<String> = failures.iter().map(told).collect();
+            let unreachable = failures.iter().all(|(_, error)| error.reason() == "RegistryUnavailable");
+            return Err(self.failed(RegistryError::Nowhere { causes: causes.join("; "), unreachable }));
+        }
+        Err(failures
+            .pop()
+            .map_or_else(|| ImageError::NotFound { name: self.name.to_string() }, |(_, error)| error))
     }
 
     async fn from(&self, source: &Source, progress: &mut dyn FnMut(Progress)) -> Result<Image, ImageError> {
@@ -321,6 +341,14 @@ fn verify(bytes: &[u8], expected: &str, object: &str) -> Result<(), ImageError> 
         return Ok(());
     }
     Err(ImageError::Mismatch { object: object.to_owned(), expected: expected.to_owned(), found })
+}
+
+/// What went wrong at a place, without saying again what was to be pulled.
+fn cause(error: &ImageError) -> String {
+    match error {
+        ImageError::Registry { source, .. } => report::chain(source.as_ref()),
+        other => report::chain(other),
+    }
 }
 
 /// Another place may do better; a full disk here stays full.

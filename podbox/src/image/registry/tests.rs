@@ -95,6 +95,13 @@ fn a_mirror_serves_the_names_of_docker_hub() {
     assert!(image.repo_digest.is_some_and(|digest| digest.starts_with("docker.io/luksa/http-go@sha256:")));
     assert_eq!(count(&seen, |progress| matches!(progress, Progress::Skipped { .. })), 1);
     assert!(home.store.lookup("luksa/http-go").expect("a look-up").is_some());
+
+    // One place said no: that is another thing than that nobody could be asked.
+    let error = pull(&home, "luksa/absent", &home.options(&conf)).expect_err("nowhere");
+    let message = error.message();
+    assert_eq!(error.reason(), "ErrImagePull", "{message}");
+    assert!(message.contains("manifest unknown") && message.contains("Connection refused"), "{message}");
+    assert!(!message.contains("os error"), "{message}");
 }
 
 #[test]
