@@ -15,7 +15,7 @@ use crate::recipe::{During, Fault};
 use crate::sys::mount::{FsContext, MountAttributes, move_mount, open_tree, set_attributes};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use std::ffi::CString;
@@ -59,6 +59,8 @@ pub(crate) fn build(rootfs: &Rootfs, notes: &mut Vec<String>) -> Result<OwnedFd,
             };
             notes.pop();
             notes.push(format!("the image was copied: overlays cannot be mounted: {}", second.text));
+            // On disk again: a whole image in memory would be charged to the container.
+            umount2(scratch, MntFlags::MNT_DETACH)?;
             let root = scratch.join("rootfs");
             copy::layers(lower, &root)?;
             bind(&root)
@@ -75,7 +77,7 @@ fn may_go_otherwise(fault: &Fault) -> bool {
 
 fn bind(path: &Path) -> Result<OwnedFd, Fault> {
     let name = c_string(path)?;
-    let flags = libc::OPEN_TREE_CLONE as u32 | libc::AT_RECURSIVE as u32;
+    let flags = libc::OPEN_TREE_CLONE | libc::AT_RECURSIVE as u32;
     let root = open_tree(AT_FDCWD, &name, flags).during(path.display())?;
     let attributes =
         MountAttributes { set: libc::MOUNT_ATTR_NODEV, propagation: libc::MS_PRIVATE, ..Default::default() };
@@ -149,13 +151,13 @@ fn new_overlay(
     // Held until the superblock is made: long paths are given as /proc/self/fd/N.
     let mut held = Vec::new();
     for (index, path) in lower.iter().enumerate() {
-        match context.set(c"lowerdir+", &*short(path, &mut held)?) {
+        match context.set(c"lowerdir+", &short(path, &mut held)?) {
             Err(Errno::EINVAL) if index == 0 && path.is_dir() => return Ok(None),
             other => other.during(path.display())?,
         }
     }
-    context.set(c"upperdir", &*short(upper, &mut held)?).map_err(|errno| told(&context, errno))?;
-    context.set(c"workdir", &*short(work, &mut held)?).map_err(|errno| told(&context, errno))?;
+    context.set(c"upperdir", &short(upper, &mut held)?).map_err(|errno| told(&context, errno))?;
+    context.set(c"workdir", &short(work, &mut held)?).map_err(|errno| told(&context, errno))?;
     for flag in flags {
         context.flag(flag)?;
     }
@@ -210,6 +212,6 @@ pub(crate) fn make_read_only(root: &OwnedFd) -> Result<(), Fault> {
 pub(crate) fn pivot(root: &OwnedFd) -> Result<(), Fault> {
     nix::unistd::fchdir(root)?;
     nix::unistd::pivot_root(".", ".")?;
-    nix::mount::umount2(".", nix::mount::MntFlags::MNT_DETACH).during("detach the old root")?;
+    umount2(".", MntFlags::MNT_DETACH).during("detach the old root")?;
     Ok(nix::unistd::chdir("/")?)
 }

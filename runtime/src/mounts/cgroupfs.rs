@@ -55,7 +55,7 @@ pub(super) fn place(
 fn copy_of(directory: &Path, flags: u64) -> Result<OwnedFd, Fault> {
     let path =
         CString::new(directory.as_os_str().as_bytes()).map_err(|_| Fault::new("zero byte in a path"))?;
-    let copy = open_tree(AT_FDCWD, &path, libc::OPEN_TREE_CLONE as u32).during(directory.display())?;
+    let copy = open_tree(AT_FDCWD, &path, libc::OPEN_TREE_CLONE).during(directory.display())?;
     let attributes = MountAttributes { set: flags, propagation: libc::MS_PRIVATE, ..Default::default() };
     set_attributes(copy.as_fd(), attributes, 0)?;
     Ok(copy)

@@ -91,7 +91,7 @@ fn node_of(device: &LinuxDevice) -> Result<Node<'_>, Fault> {
 fn put(directory: &OwnedFd, node: &Node<'_>, host: &Path, notes: &mut Vec<String>) -> Result<(), Fault> {
     let (copy, attributes) = match make_node(directory, node) {
         Ok(()) => {
-            let copy = open_tree_at(directory, node.name, libc::OPEN_TREE_CLONE as u32)?;
+            let copy = open_tree_at(directory, node.name, libc::OPEN_TREE_CLONE)?;
             (copy, MountAttributes { clear: libc::MOUNT_ATTR_NODEV, ..Default::default() })
         }
         // Inside another container nodes may not be made, but the ones that are there can be shown. The

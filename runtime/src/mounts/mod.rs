@@ -72,7 +72,7 @@ pub(crate) fn clone_source(mount: &Mount) -> Result<OwnedFd, Fault> {
 
 fn clone_of(path: &Path, flags: u32) -> Result<OwnedFd, Fault> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Fault::new("zero byte in a path"))?;
-    Ok(open_tree(AT_FDCWD, &path, libc::OPEN_TREE_CLONE as u32 | flags)?)
+    Ok(open_tree(AT_FDCWD, &path, libc::OPEN_TREE_CLONE | flags)?)
 }
 
 /// Places one mount of the Spec. `source` is what [`clone_source`] gave, for a bind.

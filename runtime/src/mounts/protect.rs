@@ -36,7 +36,7 @@ pub(crate) fn mask(root: BorrowedFd<'_>, paths: &[String]) -> Result<(), Fault> 
 const ATTRIBUTES: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
 
 fn copy_of(source: &OwnedFd) -> Result<OwnedFd, Fault> {
-    let copy = open_tree(source.as_fd(), c"", libc::OPEN_TREE_CLONE as u32)?;
+    let copy = open_tree(source.as_fd(), c"", libc::OPEN_TREE_CLONE)?;
     let private = MountAttributes { set: ATTRIBUTES, propagation: libc::MS_PRIVATE, ..Default::default() };
     set_attributes(copy.as_fd(), private, 0)?;
     Ok(copy)
@@ -56,7 +56,7 @@ fn null_device() -> Result<OwnedFd, Fault> {
 pub(crate) fn read_only(root: BorrowedFd<'_>, paths: &[String]) -> Result<(), Fault> {
     for path in paths {
         let Some(target) = find(root, path)? else { continue };
-        let flags = libc::OPEN_TREE_CLONE as u32 | libc::AT_RECURSIVE as u32;
+        let flags = libc::OPEN_TREE_CLONE | libc::AT_RECURSIVE as u32;
         let copy = open_tree(target.as_fd(), c"", flags).during(path)?;
         let attributes = MountAttributes {
             set: libc::MOUNT_ATTR_RDONLY,

@@ -359,7 +359,7 @@ fn propagate(root: &OwnedFd, word: &str) -> Result<(), Fault> {
 fn open_console(state: &mut Init<'_>) -> Result<(), Fault> {
     let (master, peer) = open_terminal(state.root()?, state.process()?)?;
     let console = in_root::make(state.root()?, Path::new("/dev/console"), Kind::File)?;
-    let copy = mount::open_tree(peer.as_fd(), c"", libc::OPEN_TREE_CLONE as u32)?;
+    let copy = mount::open_tree(peer.as_fd(), c"", libc::OPEN_TREE_CLONE)?;
     mount::move_mount(copy.as_fd(), console.as_fd()).during("/dev/console")?;
     let relay = state.relay.take().ok_or_else(|| Fault::new("there is no console relay"))?;
     send(relay.as_fd(), b"terminal\n", &[master.as_fd()])?;

@@ -57,7 +57,7 @@ impl FsContext {
 /// open_tree(2): with `OPEN_TREE_CLONE` a detached copy of the mount at `path`, with `AT_RECURSIVE` of all
 /// below it too. An empty path means `directory` itself.
 pub(crate) fn open_tree(directory: BorrowedFd<'_>, path: &CStr, flags: u32) -> Result<OwnedFd> {
-    let flags = flags | libc::OPEN_TREE_CLOEXEC as u32 | empty_path(path);
+    let flags = flags | libc::OPEN_TREE_CLOEXEC | empty_path(path);
     // SAFETY: the path is a C string, the descriptor borrowed.
     own(unsafe { libc::syscall(libc::SYS_open_tree, directory.as_raw_fd(), path.as_ptr(), flags) })
 }
