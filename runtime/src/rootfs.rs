@@ -15,7 +15,7 @@ use crate::recipe::{During, Fault};
 use crate::sys::mount::{FsContext, MountAttributes, move_mount, open_tree, set_attributes};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use std::ffi::CString;
@@ -59,6 +59,8 @@ pub(crate) fn build(rootfs: &Rootfs, notes: &mut Vec<String>) -> Result<OwnedFd,
             };
             notes.pop();
             notes.push(format!("the image was copied: overlays cannot be mounted: {}", second.text));
+            // On disk again: a whole image in memory would be charged to the container.
+            umount2(scratch, MntFlags::MNT_DETACH)?;
             let root = scratch.join("rootfs");
             copy::layers(lower, &root)?;
             bind(&root)
@@ -210,6 +212,6 @@ pub(crate) fn make_read_only(root: &OwnedFd) -> Result<(), Fault> {
 pub(crate) fn pivot(root: &OwnedFd) -> Result<(), Fault> {
     nix::unistd::fchdir(root)?;
     nix::unistd::pivot_root(".", ".")?;
-    nix::mount::umount2(".", nix::mount::MntFlags::MNT_DETACH).during("detach the old root")?;
+    umount2(".", MntFlags::MNT_DETACH).during("detach the old root")?;
     Ok(nix::unistd::chdir("/")?)
 }

@@ -10,8 +10,8 @@ use runtime::plan::{ExecPlan, Exit, Leftovers, UserSpec};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 fn plan(container: &Container, script: &str, process: Value) -> ExecPlan {
@@ -131,7 +131,7 @@ fn a_terminal_is_the_containers_own_and_can_be_resized() {
 }
 
 /// Waits until the cgroup holds `count` processes.
-fn wait_for_count(path: &PathBuf, count: usize) {
+fn wait_for_count(path: &Path, count: usize) {
     let (group, start) = (Cgroups::detect().at(path), Instant::now());
     while group.pids().len() != count {
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", group.pids());
@@ -197,9 +197,10 @@ fn a_containers_terminal_outlives_its_readers_and_takes_sizes() {
     container.go().unwrap();
     let out = container.expect("24 80\r\nc");
     assert!(out.contains("/dev/pts/0\r\n"), "{out}");
+    let relay = relay_pid();
     let write = |name: &str, text: &[u8]| {
         let fifo = nix::fcntl::open(&world.path(name), OFlag::O_RDWR, nix::sys::stat::Mode::empty()).unwrap();
-        File::from(OwnedFd::from(fifo)).write_all(text).unwrap();
+        File::from(fifo).write_all(text).unwrap();
     };
     write("t.size", b"50 132\n");
     std::thread::sleep(Duration::from_millis(50));
@@ -207,6 +208,18 @@ fn a_containers_terminal_outlives_its_readers_and_takes_sizes() {
     container.expect("50 132\r\ngot word");
     assert_eq!(container.wait(), Exit::Code(0));
     // The relay is our child now; it ends by itself.
-    let relay = nix::sys::wait::wait().unwrap();
-    assert!(matches!(relay, nix::sys::wait::WaitStatus::Exited(_, 0)), "{relay:?}");
+    assert_eq!(common::reap(relay), Exit::Code(0));
+}
+
+/// The pid of the console relay that has become our child.
+fn relay_pid() -> i32 {
+    let ours = std::process::id().to_string();
+    let pids =
+        std::fs::read_dir("/proc").unwrap().filter_map(|e| e.unwrap().file_name().to_str()?.parse().ok());
+    let is_relay = |pid: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.contains("(podbox-console)")
+            && stat.split(") ").nth(1).is_some_and(|r| r.split(' ').nth(1) == Some(&ours))
+    };
+    pids.into_iter().find(is_relay).expect("a relay")
 }
