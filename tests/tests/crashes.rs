@@ -185,7 +185,7 @@ fn supervisor_killed_containers_addresses_output_untouched_probes_go_on() {
     let pids = processes(&host, "busy");
     let mut open = Open::to(&before);
     under_traffic(&before, || {
-        let mut old = host.supervisor("busy");
+        let mut old = None;
         for _ in 0..4 {
             let now = host.next_supervisor("busy", old);
             host.kill(now);
