@@ -43,6 +43,12 @@ impl Backoff {
         (!expired(ended, updated, settings) && now < until).then_some((delay, until))
     }
 
+    /// When the delay that was noted last is over.
+    #[must_use]
+    pub fn over(&self) -> Option<Mono> {
+        self.last.map(|(delay, updated)| updated.plus(delay))
+    }
+
     /// Notes that a new try starts at `now`, after a run that ended at `ended`.
     pub fn note(&mut self, ended: Mono, now: Mono, settings: BackoffSettings) {
         let delay = match self.last {

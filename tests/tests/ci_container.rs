@@ -28,7 +28,13 @@ impl Podman {
         // Debian's podman asks for limits that a host without CAP_SYS_RESOURCE cannot give.
         let conf = "[containers]\ndefault_ulimits = [\"nofile=4096:4096\", \"nproc=4096:4096\"]\n[engine]\nruntime = \"runc\"\nevents_logger = \"file\"\n";
         fs::write(dir.join("containers.conf"), conf).unwrap();
-        fs::write(dir.join("storage.conf"), "[storage]\ndriver = \"overlay\"\n").unwrap();
+        let place = |name: &str| dir.join(name).display().to_string();
+        let storage = format!(
+            "[storage]\ndriver = \"overlay\"\ngraphroot = \"{}\"\nrunroot = \"{}\"\n",
+            place("root"),
+            place("run")
+        );
+        fs::write(dir.join("storage.conf"), storage).unwrap();
         let mut podman = Podman { dir, container: String::new() };
         let tar = podman.dir.join("podbox.tar");
         let binary = fs::read(e2e::binary()).unwrap();

@@ -80,7 +80,7 @@ fn liveness_http_restarts_about_every_20_seconds() {
     assert_eq!(host.event_count(name, "Killing", "failed liveness probe"), 2);
     assert_eq!(host.event_count(name, "Unhealthy", "statuscode: 500"), 6);
     assert_eq!(host.event_count(name, "Started", "Started container liveness"), 3);
-    assert!(host.logs(&[name]).contains("GET /healthz"), "the server sees its probes");
+    assert!(host.logs(&[name, "--previous"]).contains("GET /healthz"), "the server sees its probes");
     drop(registry);
     host.finish();
 }

@@ -173,13 +173,18 @@ fn start_again(session: &Session, uid: &str) -> Result<Option<Start>, Failure> {
     match store.claim(&found.pod.namespace, &found.pod.name, uid) {
         Ok(()) => {}
         Err(ClaimError::Taken { .. }) => {
-            anstream::eprintln!("warning: the name of pod {} is taken by another one; not started", found.name());
+            anstream::eprintln!(
+                "warning: the name of pod {} is taken by another one; not started",
+                found.name()
+            );
             return Ok(None);
         }
         Err(ClaimError::Store(error)) => return Err(Failure::host(&error)),
     }
     let context = Context { uid: uid.to_owned(), settings: session.settings.clone() };
-    make_dir(found.dir.run()).and_then(|()| context.write(&found.dir)).map_err(|error| Failure::host(&error))?;
+    make_dir(found.dir.run())
+        .and_then(|()| context.write(&found.dir))
+        .map_err(|error| Failure::host(&error))?;
     let guardian = pods::start_guardian(&found.dir)?;
     Ok(Some(Start::Fresh(found, guardian)))
 }

@@ -159,9 +159,13 @@ impl Effects {
     fn signal(&mut self, memory: &Memory, index: Index, how: StopWith) {
         let record = &memory.containers[index];
         let live = &mut self.live[index];
-        if live.go.take().is_some() {
+        let at_gate = live.go.take().is_some();
+        if at_gate {
             // It still waits at its gate, and now never passes it.
             live.outcome_known = true;
+            if let Some(process) = status::process(record) {
+                self.set_alarm(process);
+            }
         }
         let signal = match how {
             StopWith::Kill => Signal::SIGKILL as i32,

@@ -121,11 +121,13 @@ pub(super) fn run(mut state: Init<'_>, channel: &mut Channel, mut report: UnixSt
         notes: std::mem::take(&mut state.notes),
         trace: std::mem::take(&mut trace),
     };
+    // The stage hears it first. Once the supervisor knows of this process it may kill it, and a stage that still waits
+    // for a word would reap it, unseen by the guardian that has to record its death.
+    let _ = report.write_all(AT_THE_GATE);
+    drop(report);
     if channel.say(&FromStage::Ready(ready)).is_err() {
         task::leave(1);
     }
-    let _ = report.write_all(AT_THE_GATE);
-    drop(report);
     task::set_name("waits at gate");
     match channel.hear() {
         Ok(Some(line)) if line == GO.trim_end() => {}

@@ -32,6 +32,9 @@ pub use memory::*;
 /// A container that is told to end has at least this long before SIGKILL (kubelet: minimumGracePeriodInSeconds).
 const MINIMUM_GRACE: Duration = Duration::from_secs(2);
 
+/// How long a failed pull's own error stands before the back-off does.
+const SHOW_ERROR: Duration = Duration::from_secs(1);
+
 /// The machine of one pod.
 #[derive(Clone, Debug)]
 pub struct PodMachine {
@@ -214,9 +217,10 @@ impl PodMachine {
         let settings = self.backoff;
         let record = &mut self.memory.containers[index];
         record.pull_backoff.note(now.mono, now.mono, settings);
-        let pending = record.pull_backoff.pending(now.mono, now.mono, settings);
+        let over = record.pull_backoff.over().unwrap_or(now.mono);
         record.why = Some(Why { reason: failure.reason, message: failure.message });
-        record.state = State::Waiting { until: pending.map(|(_, until)| until) };
+        // The error itself is shown for a moment, then that it is being waited.
+        record.state = State::Waiting { until: Some(over.min(now.mono.plus(SHOW_ERROR))) };
     }
 
     fn created(&mut self, index: Index, process: ProcessId, actions: &mut Vec<Action>) {
@@ -424,6 +428,18 @@ impl PodMachine {
             }
             let record = &mut self.memory.containers[index];
             match record.state {
+                State::Waiting { until: Some(until) }
+                    if until <= now.mono
+                        && record.pull_backoff.over().is_some_and(|over| over > now.mono) =>
+                {
+                    let image = &self.pod.containers[index].image;
+                    let message = format!("Back-off pulling image \"{image}\"");
+                    actions.push(note(Some(index), "BackOff", message.clone()));
+                    let cause = record.why.take().map(|why| format!(": {}: {}", why.reason, why.message));
+                    let message = message + &cause.unwrap_or_default();
+                    record.why = Some(Why { reason: "ImagePullBackOff".to_owned(), message });
+                    record.state = State::Waiting { until: record.pull_backoff.over() };
+                }
                 State::Waiting { until: Some(until) } if until <= now.mono => {
                     record.state = State::Pulling;
                     actions.push(Action::FindImage(index));

@@ -326,9 +326,14 @@ fn a_pull_that_fails_is_tried_again_after_a_back_off() {
     let failure = Failure { reason: "ErrImagePull".to_owned(), message: "no such host".to_owned() };
     bench.step(1, Event::ImageFailed(0, failure.clone()));
     assert_eq!(bench.notes(), ["Failed", "Failed"]);
+    assert_eq!(bench.machine.deadline(), Some(at(2).mono), "the error is shown for a second");
+    assert_eq!(bench.step(2, Event::Tick).notes(), ["BackOff"]);
+    let why = bench.machine.memory().containers[0].why.clone().unwrap();
+    assert_eq!(why.reason, "ImagePullBackOff");
     assert_eq!(bench.machine.deadline(), Some(at(11).mono));
     assert!(bench.step(11, Event::Tick).has(&Action::FindImage(0)));
     bench.step(12, Event::ImageFailed(0, failure));
+    bench.step(13, Event::Tick);
     assert_eq!(bench.machine.deadline(), Some(at(32).mono));
 }
 
