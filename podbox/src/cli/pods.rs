@@ -131,28 +131,29 @@ impl Found {
         Ok(())
     }
 
-    /// Asks the supervisor to end the pod and waits until it is gone.
+    /// Asks the supervisor to end the pod and waits until it is gone. A supervisor that dies over it has a successor,
+    /// which is asked again.
     pub(super) fn stop(&self, session: &Session, grace_seconds: Option<u64>) -> Result<(), Failure> {
-        match self.care() {
-            Care::Finished => return self.remove(session),
-            Care::Abandoned => {
-                if !self.dir.machine().exists() {
-                    // It never came to run anything.
-                    return self.remove(session);
+        let started = Instant::now();
+        loop {
+            match self.care() {
+                Care::Finished => return self.remove(session),
+                // It never came to run anything.
+                Care::Abandoned if !self.dir.machine().exists() => return self.remove(session),
+                Care::Abandoned => self.readopt_if_abandoned()?,
+                Care::Guarded => {}
+            }
+            match self.ask(Request::Stop { grace_seconds }) {
+                Ok(answer) if answer.errors.is_empty() => return Ok(()),
+                Ok(answer) => return Err(Failure::cannot(answer.errors.join("\nerror: "))),
+                // It may have finished by itself in this very moment.
+                Err(_) if self.finishes() => {
+                    return if self.dir.pod().exists() { self.remove(session) } else { Ok(()) };
                 }
-                self.readopt_if_abandoned()?;
+                Err(error) if started.elapsed() > PATIENCE => return Err(Failure::host(&error)),
+                Err(_) => std::thread::sleep(Duration::from_millis(20)),
             }
-            Care::Guarded => {}
         }
-        let answer = match self.ask(Request::Stop { grace_seconds }) {
-            Ok(answer) => answer,
-            // It may have finished by itself in this very moment.
-            Err(_) if self.finishes() => {
-                return if self.dir.pod().exists() { self.remove(session) } else { Ok(()) };
-            }
-            Err(error) => return Err(Failure::host(&error)),
-        };
-        if answer.errors.is_empty() { Ok(()) } else { Err(Failure::cannot(answer.errors.join("\nerror: "))) }
     }
 
     /// Whether the pod is over, or will be when its guardian has left, which is about to happen.

@@ -220,7 +220,8 @@ impl PodMachine {
         let over = record.pull_backoff.over().unwrap_or(now.mono);
         record.why = Some(Why { reason: failure.reason, message: failure.message });
         // The error itself is shown for a moment, then that it is being waited.
-        record.state = State::Waiting { until: Some(over.min(now.mono.plus(SHOW_ERROR))) };
+        let shown = SHOW_ERROR.min(over.since(now.mono) / 2);
+        record.state = State::Waiting { until: Some(now.mono.plus(shown)) };
     }
 
     fn created(&mut self, index: Index, process: ProcessId, actions: &mut Vec<Action>) {
