@@ -17,7 +17,6 @@ use super::{ImageConfig, ImageError, digest};
 pub(crate) const MAX_DOCUMENT: u64 = 8 << 20;
 
 /// What a manifest's bytes turned out to be.
-#[expect(clippy::large_enum_variant, reason = "one is made per pull, and taken apart at once")]
 pub(crate) enum Document {
     /// One image.
     Manifest(Box<ImageManifest>),

@@ -286,6 +286,61 @@ fn a_full_disk_is_one_clear_error_and_leaves_nothing() {
 }
 
 #[test]
+fn whiteouts_also_work_in_a_store_that_itself_lies_on_overlayfs() {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
+    let mut numbers = release.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    if (numbers.next(), numbers.next()) < (Some(6), Some(7)) {
+        eprintln!("skipped: overlayfs of kernel {release} has no whiteouts by attribute");
+        return;
+    }
+    let home = Home::new();
+    let path = home.path("image.tar");
+    let lower = layer(&[
+        ("kept", "1"),
+        ("gone", "1"),
+        ("d/gone", "1"),
+        ("d/kept", "1"),
+        ("o/gone", "1"),
+        ("r/gone", "1"),
+    ]);
+    let upper = layer(&[
+        (".wh.gone", ""),
+        ("d/.wh.gone", ""),
+        ("o/.wh.x", ""),
+        ("o/.wh..wh..opq", ""),
+        // A whiteout that becomes a directory.
+        (".wh.r", ""),
+        ("r/new", "2"),
+    ]);
+    docker_archive(&path, &["app"], &[lower.clone(), upper.clone()]);
+    let space = home.path("space");
+    fs::create_dir(&space).expect("a directory");
+    let inner = child("image::tests::a_load_in_a_process_of_its_own");
+    let hex = |layer: &[u8]| digest::of(layer)["sha256:".len()..].to_owned();
+    let script = format!(
+        "set -e; cd \"$SPACE\"; mount -t tmpfs none .; mkdir lower upper work store\n\
+         mount -t overlay none -o lowerdir=lower,upperdir=upper,workdir=work store\n\
+         TEST_ROOT=$SPACE/store \"$@\"\n\
+         cd store/layers; mkdir \"$SPACE/root\" \"$SPACE/u\" \"$SPACE/w\"\n\
+         mount -t overlay none -o lowerdir={}:{},upperdir=\"$SPACE/u\",workdir=\"$SPACE/w\" \"$SPACE/root\"\n\
+         cd \"$SPACE/root\"; find . -type f | sort | tr '\\n' ' '",
+        hex(&upper),
+        hex(&lower)
+    );
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .env("SPACE", &space)
+        .env("TEST_ARCHIVE", &path)
+        .output()
+        .expect("unshare starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(text.ends_with("./d/kept ./kept ./r/new "), "{text}\n{told}");
+}
+
+#[test]
 fn a_load_killed_at_any_moment_leaves_a_usable_store() {
     let home = Home::new();
     let path = home.path("big.tar");

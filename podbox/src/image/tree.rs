@@ -68,6 +68,7 @@ pub(crate) struct Tree {
 
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 const OPAQUE: &[u8] = b"trusted.overlay.opaque";
+const WHITEOUT: &[u8] = b"trusted.overlay.whiteout";
 
 impl Tree {
     /// An empty tree at `path`, whose parent is trusted.
@@ -137,7 +138,8 @@ impl Tree {
     fn directory(&mut self, path: &Path, metadata: &Metadata) -> Result<(), UnpackError> {
         if let Some(name) = path.file_name() {
             let there = self.status(path)?;
-            let was_whiteout = there.as_ref().is_some_and(is_whiteout);
+            let parent = self.parent(path)?;
+            let was_whiteout = there.as_ref().is_some_and(|status| is_whiteout(status, parent, name));
             if there.as_ref().is_none_or(|status| kind(status) != SFlag::S_IFDIR) {
                 self.make_room(path)?;
                 let parent = self.parent(path)?;
@@ -175,8 +177,13 @@ impl Tree {
             None => {
                 let name = last(path)?;
                 let parent = self.parent(path)?;
-                mknodat(parent, name, SFlag::S_IFCHR, Mode::empty(), makedev(0, 0))
-                    .map_err(failed("create the whiteout device of", path))
+                match mknodat(parent, name, SFlag::S_IFCHR, Mode::empty(), makedev(0, 0)) {
+                    Err(Errno::EPERM) => attribute_whiteout(parent, name).map_err(failed(
+                        "create the whiteout of (device 0/0 and attribute both refused)",
+                        path,
+                    )),
+                    other => other.map_err(failed("create the whiteout device of", path)),
+                }
             }
         }
     }
@@ -277,7 +284,7 @@ impl Tree {
         let parent = self.ensure(path.parent().unwrap_or(Path::new("")), depth + 1)?;
         let mut was_whiteout = false;
         match fstatat(&parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(status) if is_whiteout(&status) => {
+            Ok(status) if is_whiteout(&status, parent.as_fd(), name) => {
                 was_whiteout = true;
                 unlinkat(&parent, name, UnlinkatFlags::NoRemoveDir).map_err(failed("replace", path))?;
             }
@@ -318,8 +325,30 @@ fn kind(status: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits())
 }
 
-fn is_whiteout(status: &FileStat) -> bool {
-    kind(status) == SFlag::S_IFCHR && status.st_rdev == 0
+fn is_whiteout(status: &FileStat, parent: BorrowedFd<'_>, name: &OsStr) -> bool {
+    match kind(status) {
+        SFlag::S_IFCHR => status.st_rdev == 0,
+        SFlag::S_IFREG if status.st_size == 0 => {
+            rustix::fs::lgetxattr(proc_path(&parent, Some(name)), WHITEOUT, &mut [0_u8; 0]).is_ok()
+        }
+        _ => false,
+    }
+}
+
+/// The other form of a whiteout, for a store that itself lies on overlayfs, as inside a container: there
+/// device 0/0 cannot be made, because it would be a whiteout of that file system. An empty file with an
+/// attribute says the same, in a directory that is marked to hold such (kernel 6.7, overlayfs.rst,
+/// "whiteouts and opaque directories").
+fn attribute_whiteout(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), rustix::io::Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    openat(parent, name, flags, Mode::empty())
+        .map_err(|errno| rustix::io::Errno::from_raw_os_error(errno as i32))?;
+    rustix::fs::setxattr(proc_path(&parent, Some(name)), WHITEOUT, b"y", XattrFlags::empty())?;
+    // A directory that is opaque already hides more; XATTR_CREATE leaves it so.
+    match rustix::fs::setxattr(proc_path(&parent, None), OPAQUE, b"x", XattrFlags::CREATE) {
+        Err(rustix::io::Errno::EXIST) => Ok(()),
+        other => other,
+    }
 }
 
 fn mode(metadata: &Metadata) -> Mode {
