@@ -35,6 +35,11 @@ impl Failure {
         move |source| Self::System { what: what.to_string(), source: source.into() }
     }
 
+    /// Whether what it printed was wanted no longer.
+    pub(super) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::System { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// The exit code for it.
     pub(super) fn code(&self) -> u8 {
         match self {

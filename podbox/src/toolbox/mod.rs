@@ -22,6 +22,7 @@ mod interfaces;
 mod processes;
 mod relay;
 mod resolve;
+mod sh;
 mod signals;
 mod sleep;
 mod strain;
@@ -32,6 +33,8 @@ mod whoami;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
+
+use nix::sys::signal::Signal;
 
 use failure::{Failure, chain};
 
@@ -74,6 +77,7 @@ const TABLE: &[Applet] = &[
     Applet { name: "rm", run: files::rm },
     Applet { name: "seq", run: text::seq },
     Applet { name: "server", run: http_server::server },
+    Applet { name: "sh", run: sh::sh },
     Applet { name: "sleep", run: sleep::sleep },
     Applet { name: "spin", run: strain::spin },
     Applet { name: "tcp-echo", run: relay::tcp_echo },
@@ -124,6 +128,8 @@ pub fn main(applet: &str, args: &[OsString]) -> ExitCode {
     };
     match (applet.run)(args) {
         Ok(code) => ExitCode::from(code),
+        // A reader that went away is no mistake; without Rust's runtime its signal would have ended the applet.
+        Err(failure) if failure.is_broken_pipe() => ExitCode::from(signals::exit_code(Signal::SIGPIPE)),
         Err(failure) => {
             complain(applet.name, &chain(&failure));
             ExitCode::from(failure.code())
