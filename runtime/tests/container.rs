@@ -99,6 +99,48 @@ fn bind_mounts_are_read_only_private_and_without_devices_as_asked() {
 }
 
 #[test]
+fn a_dev_of_the_hosts_own_is_shown_as_it_is_and_nothing_is_made_in_it() {
+    let world = World::new();
+    fs::create_dir(world.path("host-dev")).unwrap();
+    fs::write(world.path("host-dev/null"), "not a device").unwrap();
+    let source = world.path("host-dev").display().to_string();
+    let spec = json!({ "mounts": [
+        { "destination": "/dev", "type": "bind", "source": source, "options": ["rbind", "rw", "dev"] }],
+        "linux": { "maskedPaths": [], "readonlyPaths": [] } });
+    assert_eq!(world.sh("ls /dev; cat /dev/null", spec), "null\nnot a device");
+    assert_eq!(fs::read_dir(world.path("host-dev")).unwrap().count(), 1);
+}
+
+#[test]
+fn mounts_travel_between_host_and_container_only_where_that_is_asked_for() {
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    let world = World::new();
+    let none: Option<&str> = None;
+    let shared = world.path("shared");
+    fs::create_dir_all(shared.join("both")).unwrap();
+    fs::create_dir_all(shared.join("never")).unwrap();
+    mount(Some(&shared), &shared, none, MsFlags::MS_BIND, none).unwrap();
+    mount(none, &shared, none, MsFlags::MS_SHARED, none).unwrap();
+    let source = shared.display().to_string();
+    let caps = ["CAP_SYS_ADMIN"];
+    let spec = json!({
+        "process": { "capabilities": { "bounding": caps, "permitted": caps, "effective": caps } },
+        "+mounts": [
+            { "destination": "/both", "type": "bind", "source": source, "options": ["rbind", "rshared"] },
+            { "destination": "/none", "type": "bind", "source": source, "options": ["rbind"] }] });
+    let script = "mount -t tmpfs x /both/both && touch /both/both/file
+        mount -t tmpfs x /none/never && touch /none/never/file";
+    let mut container = Container::create(&world.plan("c", script, spec)).unwrap();
+    container.go().unwrap();
+    let result = (container.wait(), container.output());
+    let (both, never) = (shared.join("both/file").exists(), shared.join("never/file").exists());
+    let _ = umount2(&shared.join("both"), MntFlags::MNT_DETACH);
+    umount2(&shared, MntFlags::MNT_DETACH).unwrap();
+    assert_eq!(result, (Exit::Code(0), String::new()));
+    assert_eq!((both, never), (true, false));
+}
+
+#[test]
 fn the_user_is_found_in_the_images_own_files() {
     let world = World::new();
     let mut plan = world.plan("c", "id; echo $HOME", json!({}));

@@ -38,7 +38,7 @@ fn from_stage_to_exec() {
         values.sort_unstable();
         values[values.len() / 2]
     };
-    for (_, (name, values)) in &mut steps {
+    for (name, values) in steps.values_mut() {
         println!("{:>7} us  {name}", median(values));
     }
     println!("{:>7} us  stage start to ready (and stage reaped)", median(&mut gates));

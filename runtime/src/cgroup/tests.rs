@@ -1,6 +1,6 @@
 use super::*;
 use oci_spec::runtime::{LinuxCpuBuilder, LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResourcesBuilder};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 fn own_path(name: &str) -> PathBuf {
     PathBuf::from(format!("/podbox-test-{}-{name}/middle/leaf", std::process::id()))
@@ -70,10 +70,13 @@ fn kill_ends_every_process_in_it_and_below_and_then_it_can_be_removed() {
     let (mut notes, path) = (Vec::new(), own_path("kill"));
     let cgroups = Cgroups::detect();
     let group = cgroups.create(&path, &LinuxResources::default(), &mut notes);
-    let mut child = Command::new("/bin/sh").args(["-c", "sleep 1000 & exec sleep 1000"]).spawn().unwrap();
+    // It starts its own child only when it is in the cgroup.
+    let script = "read line; sleep 1000 & exec sleep 1000";
+    let mut child = Command::new("/bin/sh").args(["-c", script]).stdin(Stdio::piped()).spawn().unwrap();
     for directory in group.directories() {
         write(directory, "cgroup.procs", &child.id().to_string()).unwrap();
     }
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
     assert!(!group.is_empty());
     group.kill().unwrap();
     child.wait().unwrap();

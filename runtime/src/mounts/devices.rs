@@ -6,8 +6,8 @@ use crate::recipe::{During, Fault};
 use crate::sys::mount::{MountAttributes, move_mount, open_tree, set_attributes};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, makedev, mknodat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat};
+use nix::sys::stat::{Mode, SFlag, fstatat, makedev, mknodat};
+use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -116,11 +116,13 @@ fn put(directory: &OwnedFd, node: &Node<'_>, host: &Path, notes: &mut Vec<String
 
 fn make_node(directory: &OwnedFd, node: &Node<'_>) -> nix::Result<()> {
     let mode = Mode::from_bits_truncate(node.mode);
-    let make = || mknodat(directory, node.name, node.kind, mode, node.number);
-    match make() {
+    match mknodat(directory, node.name, node.kind, mode, node.number) {
+        // Perhaps the image brings it. Nothing is ever removed here: this may be somebody's volume.
         Err(Errno::EEXIST) => {
-            nix::unistd::unlinkat(directory, node.name, UnlinkatFlags::NoRemoveDir)?;
-            make()?;
+            let there = fstatat(directory, node.name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            let same =
+                there.st_mode & SFlag::S_IFMT.bits() == node.kind.bits() && there.st_rdev == node.number;
+            return if same { Ok(()) } else { Err(Errno::EEXIST) };
         }
         other => other?,
     }

@@ -193,16 +193,25 @@ fn linux(plan: &ContainerPlan) -> Option<&Linux> {
     plan.spec.linux().as_ref()
 }
 
+/// Whether `/dev` is a directory of the host, bound: then its nodes are there, and making more would be making
+/// them on the host.
+fn brings_own_dev(plan: &ContainerPlan) -> bool {
+    let mut mounts = plan.spec.mounts().iter().flatten().rev();
+    mounts.find(|mount| mount.destination() == Path::new("/dev")).is_some_and(mounts::is_bind)
+}
+
 /// The steps that complete the root and change to it.
 fn finish_root(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
     let mut steps = Vec::new();
-    let names =
-        mounts::DEFAULT_DEVICES.map(|(name, major, minor)| format!("mknod .dev/{name} c {major} {minor}"));
-    steps.push(step("make the device nodes", names.join("; "), |s: &mut Init<'_>| {
-        let devices = linux(s.plan).and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
-        let root = s.root.as_ref().ok_or_else(|| Fault::new("there is no root yet"))?;
-        mounts::populate(root.as_fd(), devices, &mut s.notes)
-    }));
+    if !brings_own_dev(plan) {
+        let nodes = mounts::DEFAULT_DEVICES
+            .map(|(name, major, minor)| format!("mknod ./dev/{name} c {major} {minor}"));
+        steps.push(step("make the device nodes", nodes.join("; "), |s: &mut Init<'_>| {
+            let devices = linux(s.plan).and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
+            let root = s.root.as_ref().ok_or_else(|| Fault::new("there is no root yet"))?;
+            mounts::populate(root.as_fd(), devices, &mut s.notes)
+        }));
+    }
     if has_terminal(plan) {
         steps.push(step("open a terminal", "# open ./dev/pts/ptmx", open_console));
     }
