@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::context::kept_environment;
 use crate::pod::Pod;
 use crate::report;
-use crate::store::{PodDir, Store, StoreError, remove, try_lock};
+use crate::store::{PodDir, Store, StoreError, is_locked, remove, try_lock};
 use crate::supervisor::control::{Answer, Request};
 use crate::supervisor::machine::Memory;
 use crate::supervisor::sandbox::take_down_pod;
@@ -84,10 +84,12 @@ impl Found {
         if over && !self.dir.control().exists() {
             return Care::Finished;
         }
-        match try_lock(&self.dir.guardian_lock()) {
-            Ok(None) => Care::Guarded,
-            Ok(Some(_)) | Err(_) if over => Care::Finished,
-            Ok(Some(_)) | Err(_) => Care::Abandoned,
+        if is_locked(&self.dir.guardian_lock()) {
+            Care::Guarded
+        } else if over {
+            Care::Finished
+        } else {
+            Care::Abandoned
         }
     }
 
@@ -116,7 +118,7 @@ impl Found {
 
     /// Looks after a pod that nobody looks after, and says so.
     pub(super) fn readopt_if_abandoned(&self) -> Result<(), Failure> {
-        if self.care() != Care::Abandoned {
+        if self.care() != Care::Abandoned || !self.dir.machine().exists() {
             return Ok(());
         }
         anstream::eprintln!(

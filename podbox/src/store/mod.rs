@@ -206,19 +206,36 @@ pub fn try_lock(path: &Path) -> Result<Option<File>, StoreError> {
     }
 }
 
+/// Whether somebody holds the lock. Looking makes no file: the directory may be on its way out.
+#[must_use]
+pub fn is_locked(path: &Path) -> bool {
+    let Ok(file) = File::options().write(true).open(path) else { return false };
+    matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock))
+}
+
 /// Removes a file or a directory with everything in it; what is not there is removed already.
 ///
 /// # Errors
 /// If something under it cannot be removed.
 pub fn remove(path: &Path) -> Result<(), StoreError> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(data) if data.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::new("remove", path)(error)),
-        _ => Ok(()),
+    let mut tries = 0;
+    loop {
+        let removed = match fs::symlink_metadata(path) {
+            Ok(data) if data.is_dir() => fs::remove_dir_all(path),
+            Ok(_) => fs::remove_file(path),
+            Err(error) => Err(error),
+        };
+        match removed {
+            // Somebody made a file in it meanwhile, such as a guardian that writes a last death down.
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && tries < 50 => {
+                tries += 1;
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(StoreError::new("remove", path)(error));
+            }
+            _ => return Ok(()),
+        }
     }
 }
 

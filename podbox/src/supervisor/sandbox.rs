@@ -14,7 +14,7 @@ use crate::etc_files;
 use crate::oci::{pod_limits, pod_path};
 use crate::pod::{Pod, Protocol};
 use crate::report;
-use crate::store::{PodDir, write_atomic};
+use crate::store::{PodDir, StoreError, write_atomic};
 use crate::volumes;
 
 use super::machine::{Event, Failure, Note, SandboxFacts};
@@ -93,7 +93,7 @@ async fn try_make(world: &World) -> Result<SandboxFacts, Failure> {
         message: format!("Failed to create pod sandbox: {message}"),
     };
     let plan = plan(&world.pod, &world.dir);
-    write_alias(&world.dir, plan.netns_alias.as_deref());
+    write_alias(&world.dir, plan.netns_alias.as_deref()).map_err(|error| failed(report::chain(&error)))?;
     let mut stage = Conversation::begin(&world.exe, StageKind::Sandbox, &plan)
         .map_err(|error| failed(format!("start the sandbox stage: {error}")))?;
     // The stage works on the other processor meanwhile.
@@ -155,7 +155,7 @@ pub(super) fn lines<'a>(
         .collect()
 }
 
-fn write_etc(world: &World, ips: &[IpAddr]) -> Result<(), crate::store::StoreError> {
+fn write_etc(world: &World, ips: &[IpAddr]) -> Result<(), StoreError> {
     let etc = world.dir.etc();
     crate::store::make_dir(&etc)?;
     let host = |file: &str| fs::read_to_string(file).unwrap_or_default();
@@ -173,9 +173,10 @@ fn write_etc(world: &World, ips: &[IpAddr]) -> Result<(), crate::store::StoreErr
 }
 
 /// The alias depends on what else was on the host when it was chosen, so it is written down.
-fn write_alias(dir: &PodDir, alias: Option<&Path>) {
-    if let Some(alias) = alias {
-        let _ = write_atomic(&alias_file(dir), alias.as_os_str().as_encoded_bytes());
+fn write_alias(dir: &PodDir, alias: Option<&Path>) -> Result<(), StoreError> {
+    match alias {
+        Some(alias) => write_atomic(&alias_file(dir), alias.as_os_str().as_encoded_bytes()),
+        None => Ok(()),
     }
 }
 
