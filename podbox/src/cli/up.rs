@@ -262,7 +262,8 @@ fn settle(
 ) -> Result<Option<Start>, Failure> {
     let care = found.care();
     let same = found.pod.manifest_hash == loaded.pod.manifest_hash;
-    if care == Care::Finished {
+    // Over, or left by an `up` that was killed before anything ran.
+    if care == Care::Finished || (care == Care::Abandoned && !found.dir.machine().exists()) {
         found.remove(session)?;
         return Ok(None);
     }
