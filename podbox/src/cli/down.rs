@@ -95,9 +95,12 @@ fn collect(session: &Session, args: &DownArgs) -> Result<(Vec<Found>, Vec<String
 /// Removes what killed commands have left: directories of pods that have no name, and an unused bridge.
 fn sweep(session: &Session) -> Vec<Failure> {
     let store = &session.settings.store;
-    let named: Vec<String> = store.names().into_iter().map(|(_, _, uid)| uid).collect();
     let mut failures = Vec::new();
-    for uid in store.uids().into_iter().chain(store.stored_uids()).filter(|uid| !named.contains(uid)) {
+    // A name whose pod cannot be read was taken by an `up` that was killed before it had written the pod down.
+    let (named, empty): (Vec<_>, Vec<_>) =
+        store.names().into_iter().partition(|(_, _, uid)| pods::read(store, uid).is_some());
+    let unnamed = |uid: &String| !named.iter().any(|(_, _, known)| known == uid);
+    for uid in store.uids().into_iter().chain(store.stored_uids()).filter(unnamed) {
         match pods::read(store, &uid) {
             Some(pod) if pod.care() != pods::Care::Guarded => failures.extend(pod.remove(session).err()),
             Some(_) => {}
@@ -109,10 +112,8 @@ fn sweep(session: &Session) -> Vec<Failure> {
             }
         }
     }
-    for (namespace, name, uid) in store.names() {
-        if pods::read(store, &uid).is_none() {
-            store.release(&namespace, &name, &uid);
-        }
+    for (namespace, name, uid) in empty {
+        store.release(&namespace, &name, &uid);
     }
     failures
         .extend(netplugin::release_idle(&session.settings.network).err().map(|error| Failure::host(&error)));

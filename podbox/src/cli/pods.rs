@@ -140,8 +140,12 @@ impl Found {
         loop {
             match self.care() {
                 Care::Finished => return self.remove(session),
-                // It never came to run anything.
-                Care::Abandoned if !self.dir.machine().exists() => return self.remove(session),
+                // It never came to run anything, and now cannot: its guardian's place is taken.
+                Care::Abandoned if !self.dir.machine().exists() => {
+                    if let Ok(Some(_place)) = try_lock(&self.dir.guardian_lock()) {
+                        return self.remove(session);
+                    }
+                }
                 Care::Abandoned => self.readopt_if_abandoned()?,
                 Care::Guarded => {}
             }
@@ -177,8 +181,6 @@ impl Found {
     pub(super) fn remove(&self, session: &Session) -> Result<(), Failure> {
         let store = &session.settings.store;
         let mut errors = Vec::new();
-        // A guardian that is only about to start finds its place taken, and leaves.
-        let _place = try_lock(&self.dir.guardian_lock());
         if self.dir.run().exists() {
             let memory = self.memory();
             let reaper = memory.as_ref().and_then(|memory| memory.sandbox.facts()?.reaper);

@@ -119,7 +119,13 @@ async fn supervise(run_dir: &Path) -> Result<End, SupervisorError> {
 }
 
 fn exits_and_control(world: &Arc<World>) -> Result<(), SupervisorError> {
-    crate::store::make_dir(&world.dir.exits()).map_err(io::Error::other).map_err(during("make exits"))?;
+    // Not with the directories above it: if those are gone, so is the pod.
+    match std::fs::create_dir(world.dir.exits()) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(during("make exits")(error));
+        }
+        _ => {}
+    }
     exits::watch(world).map_err(during("watch for deaths"))?;
     control::listen(world).map_err(during("listen on the control socket"))?;
     watch_guardian(world).map_err(during("watch the guardian"))
