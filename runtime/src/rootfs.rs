@@ -51,7 +51,7 @@ pub(crate) fn build(rootfs: &Rootfs, notes: &mut Vec<String>) -> Result<OwnedFd,
                 Err(refused) if may_go_otherwise(&refused) => refused,
                 other => return other,
             };
-            notes.push(format!("the writable layer is a tmpfs, in memory: {}", first.text));
+            notes.push(format!("the writable layer is in memory, on a tmpfs: {}", first.text));
             in_memory(scratch)?;
             let second = match overlay(lower, scratch) {
                 Err(refused) if may_go_otherwise(&refused) => refused,
