@@ -20,6 +20,7 @@ use crate::report;
 use crate::status;
 use crate::supervisor::machine::{Record, State};
 
+use super::containers::Containers;
 use super::pods::{self, Found};
 use super::{Failure, Session, names};
 
@@ -53,7 +54,10 @@ pub(super) fn run(session: &Session, args: &ExecArgs) -> Result<ExitCode, Failur
     found.readopt_if_abandoned()?;
     let memory =
         found.memory().ok_or_else(|| Failure::pod(format!("pod {} is not running yet", found.name())))?;
-    let record = super::logs::choose(&memory.containers, args.container.as_deref(), &found)?;
+    let containers = Containers::of(&found.object());
+    let name = containers.choose(args.container.as_deref())?;
+    let record = memory.containers.iter().find(|record| record.name == name);
+    let record = record.ok_or_else(|| Failure::pod(format!("container {name} has not been started yet")))?;
     let code = run_in(&found, record, args)?;
     Ok(ExitCode::from(code))
 }

@@ -1,7 +1,7 @@
 //! The command line: one file a command, each a thin layer over the library.
 
-mod age;
 mod completion;
+mod containers;
 mod describe;
 mod down;
 mod events;
@@ -12,14 +12,18 @@ mod get;
 mod image;
 mod logs;
 mod names;
+mod out;
 mod plan;
 mod pods;
+mod show;
 mod system;
+mod targets;
 mod trace;
 mod up;
 mod validate;
 mod wait;
 mod watch;
+mod wish;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -116,7 +120,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         Command::Completion(args) => return completion::run(args),
         Command::Version => {
-            println!("podbox {}", env!("CARGO_PKG_VERSION"));
+            out::line(format_args!("podbox {}", env!("CARGO_PKG_VERSION")))?;
             return Ok(ExitCode::SUCCESS);
         }
         _ => {}

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::supervisor::trace;
 
 use super::pods::{self, Found};
-use super::{Failure, Session, names};
+use super::{Failure, Session, names, out};
 
 /// Arguments of `trace`.
 #[derive(Debug, Args)]
@@ -28,9 +28,9 @@ pub(super) fn run(session: &Session, args: &TraceArgs) -> Result<ExitCode, Failu
     let (namespace, name) = names::pod_name(&args.pod, &args.namespace);
     let found = pods::find(session, namespace, name)?;
     if args.output == "json" {
-        print!("{}", std::fs::read_to_string(found.dir.trace()).unwrap_or_default());
+        out::print(std::fs::read_to_string(found.dir.trace()).unwrap_or_default())?;
     } else {
-        print!("{}", render(&found));
+        out::print(render(&found))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -16,6 +16,8 @@ use super::Failure;
 pub(super) struct Watch {
     inotify: Inotify,
     interrupts: Option<SignalFd>,
+    /// Waits also end when nobody reads standard output any more.
+    heard: bool,
 }
 
 /// Why a wait ended.
@@ -27,6 +29,8 @@ pub(super) enum Woken {
     Ready,
     /// Ctrl-C, or a request to end.
     Interrupted,
+    /// Nobody reads standard output any more.
+    Unheard,
     /// The time is over.
     TimedOut,
 }
@@ -35,7 +39,7 @@ impl Watch {
     pub(super) fn new() -> Result<Watch, Failure> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
         let inotify = inotify.map_err(|errno| Failure::cannot(format!("watch for changes: {errno}")))?;
-        Ok(Watch { inotify, interrupts: None })
+        Ok(Watch { inotify, interrupts: None, heard: false })
     }
 
     /// From now on SIGINT, SIGTERM and SIGHUP end a wait instead of the process.
@@ -49,6 +53,23 @@ impl Watch {
             .and_then(|()| SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK));
         self.interrupts = Some(caught.map_err(|errno| Failure::cannot(format!("catch signals: {errno}")))?);
         Ok(())
+    }
+
+    /// From now on a wait also ends when the reader of standard output has gone: a quiet `podbox get -w | head -1`
+    /// would otherwise learn it only from the next change.
+    pub(super) fn mind_the_reader(&mut self) {
+        self.heard = true;
+    }
+
+    /// Adds a directory, or the nearest one above it that is there, so that its making is noticed.
+    pub(super) fn add_nearest(&self, dir: &Path) {
+        let nearest = || dir.ancestors().find(|dir| dir.is_dir());
+        let mut watched = None;
+        // Made just before it would have been noticed: look again.
+        while nearest() != watched {
+            watched = nearest();
+            watched.into_iter().for_each(|there| self.add(there));
+        }
     }
 
     /// Adds a directory; one that is gone has nothing to tell.
@@ -72,6 +93,9 @@ impl Watch {
             let mut fds = vec![PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
             fds.extend(self.interrupts.as_ref().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
             fds.extend(also.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            let stdout = std::io::stdout();
+            // No event is asked for: the kernel tells the other side's end (POLLERR) unasked.
+            fds.extend(self.heard.then(|| PollFd::new(stdout.as_fd(), PollFlags::empty())));
             match poll(&mut fds, timeout(left)) {
                 Ok(0) => return Ok(Woken::TimedOut),
                 Ok(_) => {}
@@ -86,6 +110,9 @@ impl Watch {
             if readable(0) {
                 while self.inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
                 return Ok(Woken::Changed);
+            }
+            if self.heard && readable(fds.len() - 1) {
+                return Ok(Woken::Unheard);
             }
             return Ok(Woken::Ready);
         }
