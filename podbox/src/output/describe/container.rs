@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::pod::Quantity;
+
 use super::{Lines, date, items, seccomp, text};
 
 /// Describes one container of a pod; without a status it has not been seen by anybody yet.
@@ -175,8 +177,7 @@ fn source(pod: &Value, container: &Value, from: &Value) -> String {
         format!("{} ({version}:{path})", field_value(pod, &path))
     } else if let Some(resource) = from.get("resourceFieldRef") {
         let name = text(&resource["resource"]);
-        let amount = container["resources"].pointer(&format!("/{}", name.replacen('.', "/", 1)));
-        let amount = amount.map_or_else(|| "node allocatable".to_owned(), text);
+        let amount = amount(container, &name, resource["divisor"].as_str());
         format!("{amount} ({name})")
     } else if let Some(reference) = from.get("secretKeyRef") {
         key_of(reference, "in secret")
@@ -185,6 +186,17 @@ fn source(pod: &Value, container: &Value, from: &Value) -> String {
     } else {
         "<unknown>".to_owned()
     }
+}
+
+/// A limit or request in units of the divisor, rounded up.
+fn amount(container: &Value, name: &str, divisor: Option<&str>) -> String {
+    let milli = |text: &str| text.parse::<Quantity>().ok().map(Quantity::milli);
+    let amount = container["resources"].pointer(&format!("/{}", name.replacen('.', "/", 1)));
+    let Some(amount) = amount.and_then(Value::as_str).and_then(milli) else {
+        return if name.starts_with("limits") { "node allocatable" } else { "0" }.to_owned();
+    };
+    let divisor = divisor.and_then(milli).filter(|divisor| *divisor > 0).unwrap_or(1000);
+    ((amount + divisor - 1) / divisor).to_string()
 }
 
 fn field_value(pod: &Value, path: &str) -> String {

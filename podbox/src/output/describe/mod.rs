@@ -143,7 +143,7 @@ fn annotations(out: &mut Lines, map: &Value) {
 }
 
 fn shortened(line: &str) -> String {
-    match line.char_indices().nth(LONG_ANNOTATION) {
+    match line.char_indices().nth(LONG_ANNOTATION - 2) {
         Some((at, _)) => format!("{}...", &line[..at]),
         None => line.to_owned(),
     }
