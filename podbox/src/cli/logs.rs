@@ -90,7 +90,7 @@ fn sources(args: &LogsArgs, found: &Found) -> Result<Vec<Source>, Failure> {
     let all = found.pod.containers.iter().map(|container| container.name.as_str());
     let chosen: Vec<&str> = match asked {
         _ if args.all_containers => all.collect(),
-        None => all.take(1).collect(),
+        None => found.pod.main_containers().take(1).map(|one| one.name.as_str()).collect(),
         Some(name) => vec![known(all, name, found)?],
     };
     if asked.is_none() && !args.all_containers && found.pod.containers.len() > 1 {
@@ -160,7 +160,10 @@ pub(super) fn choose<'a>(
 ) -> Result<&'a Record, Failure> {
     let chosen = match name {
         Some(name) => records.iter().find(|record| record.name == name),
-        None => records.first(),
+        None => {
+            let default = found.pod.main_containers().next().map(|one| one.name.as_str());
+            records.iter().find(|record| Some(record.name.as_str()) == default)
+        }
     };
     chosen.ok_or_else(|| no_such(found, name.unwrap_or_default()))
 }
