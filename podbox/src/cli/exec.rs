@@ -63,7 +63,7 @@ pub(super) fn run(session: &Session, args: &ExecArgs) -> Result<ExitCode, Failur
 }
 
 fn run_in(found: &Found, record: &Record, args: &ExecArgs) -> Result<u8, Failure> {
-    let running = matches!(record.state, State::Running(_) | State::Stopping { .. });
+    let running = matches!(record.state, State::Starting(_) | State::Running(_) | State::Stopping { .. });
     let target = status::process(record).filter(|_| running).ok_or_else(|| {
         Failure::pod(format!("container {} of pod {} is not running", record.name, found.name()))
     })?;

@@ -4,7 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::logs::reader::{self, Pick, Query, ReadError, Source, aligned_labels};
-use crate::supervisor::machine::{Memory, State};
+use crate::pod::{Pod, Role};
+use crate::supervisor::machine::{Finished, Memory, State};
 
 use super::Failure;
 use super::containers::Containers;
@@ -82,7 +83,8 @@ fn wait(watch: &Watch, pods: &[&Found], printed: BorrowedFd<'_>) -> Result<Ended
             None => !pod.dir.run().exists(),
         };
         if pods.iter().zip(&memories).all(over) {
-            let code = memories.iter().flatten().find_map(failing).unwrap_or(0);
+            let known = pods.iter().zip(&memories).filter_map(|(pod, memory)| Some((pod, memory.as_ref()?)));
+            let code = known.into_iter().find_map(|(pod, memory)| failing(&pod.pod, memory)).unwrap_or(0);
             return Ok(Ended::ByThemselves(code));
         }
         match watch.wait(Some(printed), None)? {
@@ -92,10 +94,13 @@ fn wait(watch: &Watch, pods: &[&Found], printed: BorrowedFd<'_>) -> Result<Ended
     }
 }
 
-/// The exit code of the first container that failed.
-fn failing(memory: &Memory) -> Option<u8> {
-    memory.containers.iter().find_map(|record| match &record.state {
+/// The exit code of the first container that failed. How a sidecar ends does not count; a pod that failed
+/// otherwise (its deadline) has 1.
+fn failing(pod: &Pod, memory: &Memory) -> Option<u8> {
+    let count = pod.containers.iter().zip(&memory.containers).filter(|(one, _)| one.role != Role::Sidecar);
+    let code = count.map(|(_, record)| &record.state).find_map(|state| match state {
         State::Exited(end) if end.exit.code() != 0 => Some(u8::try_from(end.exit.code()).unwrap_or(1)),
         _ => None,
-    })
+    });
+    code.or((memory.finished == Some(Finished::Failed)).then_some(1))
 }

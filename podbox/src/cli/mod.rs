@@ -1,6 +1,7 @@
 //! The command line: one file a command, each a thin layer over the library.
 
 mod completion;
+mod condition;
 mod containers;
 mod describe;
 mod down;
@@ -15,6 +16,7 @@ mod names;
 mod out;
 mod plan;
 mod pods;
+mod restart;
 mod show;
 mod system;
 mod targets;
@@ -83,6 +85,10 @@ enum Command {
     Exec(exec::ExecArgs),
     /// Wait until something is true of a pod
     Wait(wait::WaitArgs),
+    /// Restart containers in place
+    Restart(restart::RestartArgs),
+    /// Set a condition of a pod, such as a readiness gate
+    Condition(condition::ConditionArgs),
     /// Print every step that was taken for a pod, with its duration
     Trace(trace::TraceArgs),
     /// Manage images
@@ -138,6 +144,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Logs(args) => logs::run(&session, &args),
         Command::Exec(args) => exec::run(&session, &args),
         Command::Wait(args) => wait::run(&session, &args),
+        Command::Restart(args) => restart::run(&session, &args),
+        Command::Condition(args) => condition::run(&session, &args),
         Command::Trace(args) => trace::run(&session, &args),
         Command::Image(command) => image::run(&session, command),
         Command::System(command) => system::run(&session, &command),

@@ -9,7 +9,7 @@ use runtime::recipe;
 
 use crate::image::{Image, ImageConfig, Store as ImageStore};
 use crate::oci::Surroundings;
-use crate::pod::{Container, Pod};
+use crate::pod::{Container, Pod, Role};
 use crate::store::PodDir;
 use crate::supervisor::sandbox::{self, port_mappings};
 use crate::supervisor::{container_plan, surroundings_of};
@@ -58,11 +58,19 @@ fn render(session: &Session, pod: &Pod) -> Result<String, Failure> {
         let plan = container_steps(session, pod, container, &dir)?;
         section(
             &mut text,
-            &format!("container {}", container.name),
+            &format!("{} {}", word(container.role), container.name),
             plan.iter().map(|s| (&*s.name, &*s.command)),
         );
     }
     Ok(text)
+}
+
+fn word(role: Role) -> &'static str {
+    match role {
+        Role::Init => "init container",
+        Role::Sidecar => "sidecar",
+        Role::Main => "container",
+    }
 }
 
 fn container_steps(

@@ -205,17 +205,7 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
             "spec.containers[0].livenesProbe: unknown field \"spec.containers[0].livenesProbe\"",
         ),
         ("  nosuch: 1", "", "spec.nosuch: unknown field \"spec.nosuch\""),
-        (
-            "  initContainers: [{name: i, image: i}]",
-            "",
-            "spec.initContainers: Forbidden: not supported by podbox yet",
-        ),
         ("  runtimeClassName: kata", "", "spec.runtimeClassName: Forbidden: not supported by podbox yet"),
-        (
-            "  activeDeadlineSeconds: 5",
-            "",
-            "spec.activeDeadlineSeconds: Forbidden: not supported by podbox yet",
-        ),
         (
             "  securityContext: {fsGroup: 1}",
             "",
@@ -242,7 +232,6 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
             "",
             "spec.volumes[0].configMap: Forbidden: not supported by podbox yet",
         ),
-        ("", "    lifecycle: {}", "spec.containers[0].lifecycle: Forbidden: not supported by podbox yet"),
         (
             "",
             "    envFrom: [{secretRef: {name: s}}]",
@@ -262,11 +251,6 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
             "",
             "    resources: {limits: {nvidia.com/gpu: 1}}",
             "spec.containers[0].resources.limits[nvidia.com/gpu]: Forbidden: not supported by podbox yet",
-        ),
-        (
-            "",
-            "    terminationMessagePolicy: FallbackToLogsOnError",
-            "spec.containers[0].terminationMessagePolicy: Forbidden: \"FallbackToLogsOnError\" is not supported by podbox yet",
         ),
         (
             "",

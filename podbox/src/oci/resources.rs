@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxCpuBuilder, LinuxMemoryBuilder, LinuxResources, LinuxResourcesBuilder};
 
-use crate::pod::{Pod, QosClass, Resources};
+use crate::pod::{Container, Pod, QosClass, Resources, Role};
 
 const PERIOD_US: u64 = 100_000;
 const MIN_QUOTA_US: u64 = 1_000;
@@ -39,16 +39,36 @@ pub(super) fn container_limits(resources: &Resources) -> LinuxResources {
     )
 }
 
-/// The limits of the cgroup around all containers: requests are summed, a limit is set only if every container
-/// has one.
+/// The limits of the cgroup around all containers: what they request together, and what they may have together,
+/// which is limited only if every container is.
+///
+/// Init containers come before the main ones, so only the largest counts, with the sidecars that run beside it.
+/// Source: `component-helpers/resource/helpers.go` (PodRequests, PodLimits).
 #[must_use]
 pub fn pod_limits(pod: &Pod) -> LinuxResources {
-    let each = || pod.containers.iter().map(|container| &container.resources);
-    let request =
-        each().map(|resources| resources.cpu_request_milli.or(resources.cpu_limit_milli).unwrap_or(0)).sum();
-    let cpu = each().map(|resources| resources.cpu_limit_milli).sum::<Option<u64>>();
-    let memory = each().map(|resources| resources.memory_limit_bytes).sum::<Option<u64>>();
-    limits(request, cpu, memory)
+    let request = |one: &Resources| Some(one.cpu_request_milli.or(one.cpu_limit_milli).unwrap_or(0));
+    limits(
+        together(pod, request).unwrap_or(0),
+        together(pod, |one| one.cpu_limit_milli),
+        together(pod, |one| one.memory_limit_bytes),
+    )
+}
+
+/// The most of a resource that the pod's containers can have at one time; `None` if one of them has no amount.
+fn together(pod: &Pod, amount: impl Fn(&Resources) -> Option<u64>) -> Option<u64> {
+    let (mut sidecars, mut beside, mut main) = (0_u64, 0, 0);
+    for container in &pod.containers {
+        let amount = amount(&container.resources)?;
+        match container.role {
+            Role::Init => beside = beside.max(sidecars + amount),
+            Role::Sidecar => {
+                sidecars += amount;
+                beside = beside.max(sidecars);
+            }
+            Role::Main => main += amount,
+        }
+    }
+    Some(beside.max(sidecars + main))
 }
 
 fn limits(request_milli: u64, limit_milli: Option<u64>, memory_bytes: Option<u64>) -> LinuxResources {
@@ -71,12 +91,17 @@ fn limits(request_milli: u64, limit_milli: Option<u64>, memory_bytes: Option<u64
     resources.build().unwrap_or_default()
 }
 
-/// `oom_score_adj`: the smaller, the later the kernel kills it.
-pub(super) fn oom_score_adj(
-    class: QosClass,
-    memory_request_bytes: Option<u64>,
-    node_memory_bytes: u64,
-) -> i32 {
+/// A container's `oom_score_adj`: the smaller, the later the kernel kills it. A sidecar never goes before the main
+/// containers that it serves.
+pub(super) fn oom_score_adj(pod: &Pod, container: &Container, node_memory_bytes: u64) -> i32 {
+    let of = |one: &Container| score_of(pod.qos, one.resources.memory_request_bytes, node_memory_bytes);
+    match container.role {
+        Role::Sidecar => pod.main_containers().map(of).fold(of(container), i32::min),
+        Role::Init | Role::Main => of(container),
+    }
+}
+
+fn score_of(class: QosClass, memory_request_bytes: Option<u64>, node_memory_bytes: u64) -> i32 {
     match class {
         QosClass::Guaranteed => -997,
         QosClass::BestEffort => 1000,
@@ -112,10 +137,10 @@ mod tests {
     #[test]
     fn oom_scores_follow_the_class_and_the_request() {
         let gib = 1 << 30;
-        assert_eq!(oom_score_adj(QosClass::Guaranteed, Some(1), gib), -997);
-        assert_eq!(oom_score_adj(QosClass::BestEffort, None, gib), 1000);
-        assert_eq!(oom_score_adj(QosClass::Burstable, None, gib), 999);
-        assert_eq!(oom_score_adj(QosClass::Burstable, Some(gib / 4), gib), 750);
-        assert_eq!(oom_score_adj(QosClass::Burstable, Some(gib), gib), 3);
+        assert_eq!(score_of(QosClass::Guaranteed, Some(1), gib), -997);
+        assert_eq!(score_of(QosClass::BestEffort, None, gib), 1000);
+        assert_eq!(score_of(QosClass::Burstable, None, gib), 999);
+        assert_eq!(score_of(QosClass::Burstable, Some(gib / 4), gib), 750);
+        assert_eq!(score_of(QosClass::Burstable, Some(gib), gib), 3);
     }
 }

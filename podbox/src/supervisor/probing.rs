@@ -1,4 +1,4 @@
-//! Exec probes: a command in the container, by the runtime's exec stage.
+//! Exec probes and hooks: a command in the container, by the runtime's exec stage.
 
 use std::io;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) struct InContainer {
 impl probes::Exec for InContainer {
     fn run<'a>(&'a self, command: &'a [String], timeout: Duration) -> ExecFuture<'a> {
         Box::pin(async move {
-            match tokio::time::timeout(timeout, self.ask(command)).await {
+            match tokio::time::timeout(timeout, self.ask(command, Leftovers::Kill)).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(error)) => ExecResult::NotStarted(error.to_string()),
                 // Dropping the conversation hangs up, and the stage ends the command with all it started.
@@ -38,8 +38,13 @@ impl probes::Exec for InContainer {
 }
 
 impl InContainer {
-    async fn ask(&self, command: &[String]) -> io::Result<ExecResult> {
-        let plan = exec::plan(&self.dir, self.target, command, Terminal::None, Leftovers::Kill)?;
+    /// Runs a command for as long as it takes. What it leaves in the background stays there.
+    pub(super) async fn to_the_end(&self, command: &[String]) -> io::Result<ExecResult> {
+        self.ask(command, Leftovers::Leave).await
+    }
+
+    async fn ask(&self, command: &[String], leftovers: Leftovers) -> io::Result<ExecResult> {
+        let plan = exec::plan(&self.dir, self.target, command, Terminal::None, leftovers)?;
         let (mut stage, output) = Conversation::begin_exec(&self.world.exe, &plan)?;
         let mut kept = Vec::new();
         let mut open = true;
