@@ -52,7 +52,8 @@ fn whoever_waits_for_something_sleeps_until_it_happens() {
     let host = Host::new();
     host.up(&pod("idle", IDLE));
     host.wait_pod("idle", "Ready", |pod| pod.is("Ready"));
-    let foreground = host.cmd(["up", "-"]).input(pod("front", IDLE)).spawn();
+    let mut foreground = host.cmd(["up", "-"]).input(pod("front", IDLE)).spawn();
+    foreground.close_input();
     host.wait_pod("front", "Ready", |pod| pod.is("Ready"));
     let waiting: Vec<(&str, Background)> = [
         ("get -w", &["get", "pods", "-w"][..]),

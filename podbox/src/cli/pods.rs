@@ -60,13 +60,13 @@ pub(super) fn find(session: &Session, namespace: &str, name: &str) -> Result<Fou
 /// What somebody may have meant by the name of a pod that is not there.
 fn hint(store: &Store, namespace: &str, name: &str) -> Option<String> {
     let names = store.names();
-    if let Some((elsewhere, ..)) = names.iter().find(|(_, known, _)| known == name) {
-        return Some(format!("there is a pod {name} in namespace {elsewhere}: -n {elsewhere}"));
-    }
     if names::OTHER_KINDS.contains(&namespace) {
         return Some(format!(
             "podbox knows pods only: {namespace}/{name} is pod {name} of namespace {namespace}"
         ));
+    }
+    if let Some((elsewhere, ..)) = names.iter().find(|(_, known, _)| known == name) {
+        return Some(format!("there is a pod {name} in namespace {elsewhere}: -n {elsewhere}"));
     }
     let here: Vec<&str> =
         names.iter().filter(|(of, ..)| of == namespace).map(|(_, known, _)| &**known).collect();
