@@ -9,12 +9,13 @@ use crate::supervisor::control::Request;
 use crate::supervisor::machine::Truth;
 
 use super::pods::{self, Found};
-use super::{Failure, Session, names, out};
+use super::{Failure, Session, completion, names, out};
 
 /// Arguments of `condition`.
 #[derive(Debug, Args)]
 pub(super) struct ConditionArgs {
     /// The pod
+    #[arg(add = completion::pod())]
     pod: String,
     /// What to set, such as example.com/ready=True; without any the pod's conditions are listed
     #[arg(value_name = "TYPE=True|False|Unknown")]
@@ -26,7 +27,7 @@ pub(super) struct ConditionArgs {
     #[arg(long)]
     message: Option<String>,
     /// Namespace
-    #[arg(long, short, default_value = "default")]
+    #[arg(long, short, default_value = "default", add = completion::namespace())]
     namespace: String,
 }
 

@@ -7,13 +7,13 @@ use clap::Args;
 use crate::output::selector::Selector;
 
 use super::pods::{self, Found};
-use super::{Failure, Session, names, out};
+use super::{Failure, Session, completion, names, out};
 
 /// Arguments of `down`.
 #[derive(Debug, Args)]
 pub(super) struct DownArgs {
     /// Manifests, or names of pods: web, pod/web, NAMESPACE/web
-    #[arg(value_name = "FILE|POD", required_unless_present_any = ["all", "files", "selector"])]
+    #[arg(value_name = "FILE|POD", add = completion::pod_or_file(), required_unless_present_any = ["all", "files", "selector"])]
     targets: Vec<String>,
     /// Manifests whose pods are meant
     #[arg(long = "filename", short = 'f', value_name = "FILE|DIR|-")]
@@ -28,7 +28,7 @@ pub(super) struct DownArgs {
     #[arg(long, value_name = "SECONDS")]
     grace_period: Option<u64>,
     /// Namespace of pods that are named without one
-    #[arg(long, short, default_value = "default")]
+    #[arg(long, short, default_value = "default", add = completion::namespace())]
     namespace: String,
     /// Also remove named volumes (podbox has none yet: emptyDir always goes with its pod)
     #[arg(long)]

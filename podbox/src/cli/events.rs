@@ -16,7 +16,7 @@ use crate::output::{self, Columns, Format};
 use super::pods::{self, Found};
 use super::targets::{Meaning, Need, Targets};
 use super::watch::{Watch, Woken};
-use super::{Failure, Session, names, out};
+use super::{Failure, Session, completion, names, out};
 
 /// Arguments of `events`.
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ pub(super) struct EventsArgs {
     #[command(flatten)]
     targets: Targets,
     /// The pod that they are about, as kubectl has it: pod/web
-    #[arg(long = "for", value_name = "POD", conflicts_with = "words")]
+    #[arg(long = "for", value_name = "POD", conflicts_with = "words", add = completion::pod())]
     about: Option<String>,
     /// Only events of these types: Normal, Warning
     #[arg(long, value_delimiter = ',', ignore_case = true, value_name = "TYPE")]

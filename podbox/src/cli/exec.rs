@@ -22,7 +22,7 @@ use crate::supervisor::machine::{Record, State};
 
 use super::containers::Containers;
 use super::pods::{self, Found};
-use super::{Failure, Session, names};
+use super::{Failure, Session, completion, names};
 
 /// Arguments of `exec`.
 #[derive(Debug, Args)]
@@ -34,12 +34,13 @@ pub(super) struct ExecArgs {
     #[arg(short = 't', long)]
     tty: bool,
     /// The pod
+    #[arg(add = completion::pod())]
     pod: String,
     /// The container; the first one if none
-    #[arg(long, short)]
+    #[arg(long, short, add = completion::container())]
     container: Option<String>,
     /// Namespace
-    #[arg(long, short, default_value = "default")]
+    #[arg(long, short, default_value = "default", add = completion::namespace())]
     namespace: String,
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "COMMAND")]

@@ -14,18 +14,19 @@ use crate::logs::reader::{self, Pick, Query, ReadError, Source, Times, pod_label
 use super::containers::Containers;
 use super::pods::{self, Found};
 use super::watch::{Watch, Woken};
-use super::{Failure, Session, names};
+use super::{Failure, Session, completion, names};
 
 /// Arguments of `logs`.
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
     /// The pod
+    #[arg(add = completion::pod())]
     pod: String,
     /// The container
-    #[arg(value_name = "CONTAINER")]
+    #[arg(value_name = "CONTAINER", add = completion::container())]
     name: Option<String>,
     /// The container, init containers too; the first main one if none
-    #[arg(long, short, conflicts_with = "name")]
+    #[arg(long, short, conflicts_with = "name", add = completion::container())]
     container: Option<String>,
     /// Go on with what comes
     #[arg(long, short)]
@@ -55,7 +56,7 @@ pub(super) struct LogsArgs {
     #[arg(long)]
     limit_bytes: Option<u64>,
     /// Namespace
-    #[arg(long, short, default_value = "default")]
+    #[arg(long, short, default_value = "default", add = completion::namespace())]
     namespace: String,
 }
 

@@ -13,7 +13,7 @@ use super::containers::{Containers, status};
 use super::pods::Found;
 use super::targets::{Need, Targets};
 use super::watch::{Watch, Woken};
-use super::{Failure, Session, names, out};
+use super::{Failure, Session, completion, names, out};
 
 /// Arguments of `restart`.
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub(super) struct RestartArgs {
     #[command(flatten)]
     targets: Targets,
     /// Only this container; every main container if none
-    #[arg(long, short)]
+    #[arg(long, short, add = completion::container())]
     container: Option<String>,
     /// Seconds between the stop signal and SIGKILL; 0 kills at once [default: the pod's own]
     #[arg(long, value_name = "SECONDS")]

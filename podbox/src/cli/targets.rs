@@ -5,13 +5,13 @@ use clap::Args;
 use crate::output::selector::{FieldSelector, Selector};
 
 use super::pods::{self, Found};
-use super::{Failure, Session, names};
+use super::{Failure, Session, completion, names};
 
 /// The arguments that choose pods, the same for every command that takes several.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Targets {
     /// Pods (web, pod/web, NAMESPACE/web), or manifests whose pods are meant
-    #[arg(value_name = "POD|FILE")]
+    #[arg(value_name = "POD|FILE", add = completion::pod_or_file())]
     words: Vec<String>,
     /// Manifests whose pods are meant
     #[arg(long = "filename", short = 'f', value_name = "FILE|DIR|-")]
@@ -26,7 +26,7 @@ pub(super) struct Targets {
     #[arg(long, value_name = "FIELDS", conflicts_with = "files")]
     field_selector: Option<String>,
     /// Namespace of pods that are named without one
-    #[arg(long, short, default_value = "default")]
+    #[arg(long, short, default_value = "default", add = completion::namespace())]
     pub(super) namespace: String,
     /// Look in every namespace
     #[arg(long, short = 'A')]

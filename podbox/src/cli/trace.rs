@@ -8,15 +8,16 @@ use clap::Args;
 use crate::supervisor::trace;
 
 use super::pods::{self, Found};
-use super::{Failure, Session, names, out};
+use super::{Failure, Session, completion, names, out};
 
 /// Arguments of `trace`.
 #[derive(Debug, Args)]
 pub(super) struct TraceArgs {
     /// The pod
+    #[arg(add = completion::pod())]
     pod: String,
     /// Its namespace
-    #[arg(long, short, default_value = "default")]
+    #[arg(long, short, default_value = "default", add = completion::namespace())]
     namespace: String,
     /// `json` prints one object a line
     #[arg(long, short, value_parser = ["text", "json"], default_value = "text")]

@@ -355,7 +355,8 @@ fn a_pull_that_fails_is_tried_again_after_a_back_off() {
 
 #[test]
 fn an_image_that_may_not_be_pulled_is_told_as_such_until_it_is_there() {
-    for (reason, event) in [("ErrImageNeverPull", "ErrImageNeverPull"), ("InvalidImageName", "InspectFailed")] {
+    for (reason, event) in [("ErrImageNeverPull", "ErrImageNeverPull"), ("InvalidImageName", "InspectFailed")]
+    {
         let mut bench = Bench::new(pod(RestartPolicy::Always, &["c"]));
         bench.step(0, Event::Begin);
         let failure = Failure { reason: reason.to_owned(), message: "no".to_owned() };
