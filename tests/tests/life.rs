@@ -1,0 +1,709 @@
+//! A pod's whole life: init containers, sidecars, hooks, restart rules, deadlines, and crashes in the midst of it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use e2e::{Host, PATIENCE, pod, wait_for, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+/// What the containers of a test tell, in the order in which they tell it: lines of one file that all can write.
+struct Diary(PathBuf);
+
+impl Diary {
+    fn new(host: &Host) -> Diary {
+        let dir = host.dir().join("out");
+        fs::create_dir_all(&dir).unwrap();
+        Diary(dir)
+    }
+
+    /// A manifest in whose spec `OUT` at a container stands for the mounted diary, `/out/log`.
+    fn manifest(&self, name: &str, spec: &str) -> String {
+        let volumes = format!("  volumes: [{{name: out, hostPath: {{path: {}}}}}]\n", self.0.display());
+        pod(name, &(spec.replace("OUT", "volumeMounts: [{name: out, mountPath: /out}]") + &volumes))
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(self.0.join("log")).unwrap_or_default()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.text().lines().map(str::to_owned).collect()
+    }
+
+    fn count(&self, line: &str) -> usize {
+        self.lines().iter().filter(|known| *known == line).count()
+    }
+
+    #[track_caller]
+    fn wait(&self, line: &str) {
+        wait_for(&format!("{line:?} in the diary"), PATIENCE, || match self.count(line) {
+            0 => Err(self.text()),
+            _ => Ok(()),
+        });
+    }
+
+    /// Asserts that these lines stand there in this order, whatever stands between them.
+    #[track_caller]
+    fn tells(&self, order: &[&str]) {
+        let lines = self.lines();
+        let mut rest = lines.iter();
+        for line in order {
+            assert!(rest.any(|known| known == line), "{line:?} is missing or too early: {lines:?}");
+        }
+    }
+}
+
+/// Says something to the pod's supervisor, as a command would.
+fn ask(host: &Host, name: &str, request: &Value) -> Value {
+    // A socket's path may have only 107 bytes.
+    let dir = fs::File::open(host.pod_dir(name)).unwrap();
+    let path = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join("control.sock");
+    let mut stream = wait_for("the control socket", PATIENCE, || UnixStream::connect(&path));
+    writeln!(stream, "{request}").unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{answer:?}: {error}"))
+}
+
+#[test]
+fn init_containers_run_in_order_before_the_main_ones() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    host.up_ready(&diary.manifest(
+        "app",
+        r"
+  initContainers:
+  - {name: one, image: podbox.local/toolbox, command: [sh, -c, 'echo one begins >> /out/log; sleep 0.3; echo one ends >> /out/log'], OUT}
+  - {name: two, image: podbox.local/toolbox, command: [sh, -c, 'echo two >> /out/log'], OUT}
+  containers:
+  - {name: main, image: podbox.local/toolbox, command: [sh, -c, 'echo main >> /out/log; sleep infinity'], OUT}
+",
+    ));
+    diary.wait("main");
+    assert_eq!(diary.lines(), ["one begins", "one ends", "two", "main"]);
+    let view = host.pod("app");
+    for index in 0..2 {
+        let status = view.at(&format!("status.initContainerStatuses.{index}"));
+        assert_eq!(status["state"]["terminated"]["reason"], "Completed", "{status:#}");
+        assert_eq!((&status["ready"], &status["started"]), (&json!(true), &json!(false)), "{status:#}");
+    }
+    assert_eq!(view.at("status.containerStatuses").as_array().map(Vec::len), Some(1));
+    assert!(view.is("Initialized") && view.is("Ready"));
+    let events = host.events("app");
+    let paths: Vec<&str> =
+        events.iter().filter_map(|event| event["involvedObject"]["fieldPath"].as_str()).collect();
+    assert!(paths.contains(&"spec.initContainers{one}"), "{paths:?}");
+    assert!(paths.contains(&"spec.containers{main}"), "{paths:?}");
+    // Without a name it is the first main container that is meant.
+    host.podbox(["exec", "app", "--", "true"]).ok();
+    host.podbox(["logs", "app"]).ok();
+    host.podbox(["logs", "app", "-c", "one"]).ok();
+    host.down(&["app", "--grace-period", "1"]);
+    host.finish();
+}
+
+#[test]
+fn while_an_init_container_runs_the_pod_is_pending_and_the_others_wait_for_it() {
+    let host = Host::new();
+    host.up_none(&pod(
+        "slow",
+        r"
+  initContainers:
+  - {name: one, image: podbox.local/toolbox, command: [sleep, infinity]}
+  - {name: two, image: podbox.local/toolbox, command: [sleep, infinity]}
+  containers:
+  - {name: main, image: podbox.local/toolbox, command: [sleep, infinity]}
+",
+    ));
+    let view = host.wait_pod("slow", "the first init container", |pod| {
+        !pod.at("status.initContainerStatuses.0.state.running").is_null()
+    });
+    assert_eq!(view.phase(), "Pending");
+    for path in ["initContainerStatuses.1", "containerStatuses.0"] {
+        let reason = view.text(&format!("status.{path}.state.waiting.reason")).to_owned();
+        assert_eq!(reason, "PodInitializing", "{path}");
+    }
+    let condition = view.condition("Initialized");
+    assert_eq!(
+        (&condition["status"], &condition["reason"]),
+        (&json!("False"), &json!("ContainersNotInitialized"))
+    );
+    assert_eq!(condition["message"], "containers with incomplete status: [one two]");
+    // What has never run is not waited for.
+    let started = Instant::now();
+    host.down(&["slow", "--grace-period", "20"]);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    host.finish();
+}
+
+#[test]
+fn a_failing_init_container_is_retried_until_it_ends_well_but_not_under_never() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    let spec = r"
+  restartPolicy: POLICY
+  initContainers:
+  - {name: try, image: podbox.local/toolbox, command: [sh, -c, 'echo try >> /out/log; test -e /out/good'], OUT}
+  containers:
+  - {name: main, image: podbox.local/toolbox, command: [sh, -c, 'echo main >> /out/log; sleep infinity'], OUT}
+";
+    host.up_none(&diary.manifest("again", &spec.replace("POLICY", "Always")));
+    host.wait_pod("again", "back-off of the init container", |pod| {
+        pod.text("status.initContainerStatuses.0.state.waiting.reason") == "CrashLoopBackOff"
+    });
+    assert_eq!(host.pod("again").phase(), "Pending");
+    fs::write(diary.0.join("good"), "").unwrap();
+    diary.wait("main");
+    let view = host.wait_pod("again", "Running", |pod| pod.phase() == "Running");
+    assert!(view.at("status.initContainerStatuses.0.restartCount").as_u64() >= Some(1));
+    host.down(&["again", "--grace-period", "1"]);
+
+    fs::remove_file(diary.0.join("good")).unwrap();
+    fs::remove_file(diary.0.join("log")).unwrap();
+    host.up_none(&diary.manifest("never", &spec.replace("POLICY", "Never")));
+    let view = host.wait_pod("never", "Failed", |pod| pod.phase() == "Failed");
+    assert_eq!(view.text("status.initContainerStatuses.0.state.terminated.reason"), "Error");
+    assert_eq!(view.text("status.containerStatuses.0.state.waiting.reason"), "PodInitializing");
+    assert_eq!(diary.lines(), ["try"]);
+    host.down(&["never"]);
+    host.finish();
+}
+
+const SIDECARS: &str = r"
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 10
+  initContainers:
+  - name: first
+    image: podbox.local/toolbox
+    restartPolicy: Always
+    command: [sh, -c, 'trap ''echo first ends >> /out/log; exit 3'' TERM; echo first >> /out/log; sleep 0.5; touch /tmp/started; while :; do sleep 0.1; done']
+    startupProbe: {exec: {command: [test, -e, /tmp/started]}, periodSeconds: 1, failureThreshold: 60}
+    OUT
+  - name: second
+    image: podbox.local/toolbox
+    restartPolicy: Always
+    command: [sh, -c, 'trap ''echo second ends >> /out/log; exit 0'' TERM; echo second >> /out/log; while :; do sleep 0.1; done']
+    OUT
+  containers:
+  - name: main
+    image: podbox.local/toolbox
+    command: [sh, -c, 'trap ''echo main told >> /out/log; exit 0'' TERM; echo main >> /out/log; until test -e /out/enough; do sleep 0.1; done; echo main ends >> /out/log']
+    OUT
+";
+
+#[test]
+fn a_pod_with_sidecars_completes_and_they_end_in_reverse_order() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    host.up_ready(&diary.manifest("job", SIDECARS));
+    diary.wait("main");
+    diary.tells(&["first", "second", "main"]);
+    let view = host.pod("job");
+    assert_eq!(view.phase(), "Running");
+    assert_eq!(view.at("status.initContainerStatuses.1.ready"), &json!(true));
+    fs::write(diary.0.join("enough"), "").unwrap();
+    let view = host.wait_pod("job", "Succeeded", |pod| pod.phase() == "Succeeded");
+    diary.tells(&["main ends", "second ends", "first ends"]);
+    assert_eq!(view.at("status.initContainerStatuses.0.state.terminated.exitCode"), &json!(3));
+    assert_eq!(view.condition("Initialized")["reason"], "PodCompleted");
+    assert_eq!(view.condition("Ready")["reason"], "PodCompleted");
+    host.down(&["job"]);
+    host.finish();
+}
+
+#[test]
+fn a_sidecar_is_restarted_under_never_and_ends_after_the_main_container() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    host.up_ready(&diary.manifest("app", SIDECARS));
+    host.kill(host.container_process("app", "second"));
+    host.wait_pod("app", "a restarted sidecar", |pod| {
+        pod.at("status.initContainerStatuses.1.restartCount") == &json!(1) && pod.is("Ready")
+    });
+    assert_eq!(diary.count("main"), 1, "the others go on");
+    host.down(&["app"]);
+    diary.tells(&["main told", "second ends", "first ends"]);
+    host.finish();
+}
+
+#[test]
+fn a_container_runs_only_when_its_post_start_hook_has_returned_and_the_next_waits_for_it() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    host.up_none(&diary.manifest(
+        "hooked",
+        r"
+  containers:
+  - name: a
+    image: podbox.local/toolbox
+    command: [sleep, infinity]
+    lifecycle: {postStart: {exec: {command: [sh, -c, 'echo hook >> /out/log; until test -e /out/go; do sleep 0.1; done; echo hook ends >> /out/log']}}}
+    OUT
+  - {name: b, image: podbox.local/toolbox, command: [sh, -c, 'echo b >> /out/log; sleep infinity'], OUT}
+",
+    ));
+    diary.wait("hook");
+    let view = host.pod("hooked");
+    assert_eq!(view.phase(), "Pending");
+    assert_eq!(view.container("a")["state"]["waiting"]["reason"], "ContainerCreating");
+    // It can be looked into all the same.
+    host.podbox(["exec", "hooked", "-c", "a", "--", "true"]).ok();
+    fs::write(diary.0.join("go"), "").unwrap();
+    host.wait_pod("hooked", "Ready", |pod| pod.is("Ready"));
+    diary.wait("b");
+    diary.tells(&["hook", "hook ends", "b"]);
+    host.down(&["hooked", "--grace-period", "1"]);
+    host.finish();
+}
+
+#[test]
+fn a_failed_post_start_hook_ends_the_container_which_its_policy_restarts() {
+    let host = Host::builder().backoff("1s", "4s").build();
+    host.up_none(&pod(
+        "hooked",
+        r"
+  terminationGracePeriodSeconds: 2
+  containers:
+  - name: c
+    image: podbox.local/toolbox
+    command: [sleep, infinity]
+    lifecycle: {postStart: {exec: {command: [sh, -c, 'sleep 0.5; echo no luck; exit 7']}}}
+",
+    ));
+    let reason = |pod: &e2e::PodView| pod.text("status.containerStatuses.0.state.waiting.reason").to_owned();
+    let view = host.wait_pod("hooked", "PostStartHookError", |pod| reason(pod) == "PostStartHookError");
+    let message = view.text("status.containerStatuses.0.state.waiting.message").to_owned();
+    assert!(
+        message
+            .starts_with("Exec lifecycle hook ([sh -c sleep 0.5; echo no luck; exit 7]) for Container \"c\"")
+    );
+    assert!(message.contains("exited with 7") && message.contains("no luck"), "{message}");
+    host.wait_event("hooked", "FailedPostStartHook", "PostStartHook failed");
+    host.wait_event("hooked", "Killing", "FailedPostStartHook");
+    let view = host.wait_pod("hooked", "back-off", |pod| reason(pod) == "CrashLoopBackOff");
+    assert!(view.restarts() >= 1);
+    assert!(!view.is("Ready"));
+    host.down(&["hooked", "--grace-period", "0"]);
+    host.finish();
+}
+
+#[test]
+fn pre_stop_runs_on_down_before_the_signal() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    host.up_ready(&diary.manifest("polite", r"
+  containers:
+  - name: c
+    image: podbox.local/toolbox
+    command: [sh, -c, 'trap ''echo told >> /out/log; exit 0'' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
+    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log; sleep 0.5; echo hook ends >> /out/log']}}}
+    OUT
+"));
+    diary.wait("ready");
+    host.down(&["polite"]);
+    assert_eq!(diary.lines(), ["ready", "hook", "hook ends", "told"]);
+    host.finish();
+}
+
+#[test]
+fn pre_stop_runs_when_liveness_kills() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    host.up_ready(&diary.manifest("sick", r"
+  containers:
+  - name: c
+    image: podbox.local/toolbox
+    command: [sh, -c, 'trap ''echo told >> /out/log; exit 0'' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
+    livenessProbe: {exec: {command: [test, '!', -e, /out/sick]}, periodSeconds: 1, failureThreshold: 1}
+    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log; rm /out/sick']}}}
+    OUT
+"));
+    diary.wait("ready");
+    fs::write(diary.0.join("sick"), "").unwrap();
+    host.wait_pod("sick", "a restart", |pod| pod.restarts() == 1 && pod.is("Ready"));
+    wait_until("a second life", PATIENCE, || diary.count("ready") == 2);
+    assert_eq!(diary.lines(), ["ready", "hook", "told", "ready"]);
+    host.wait_event("sick", "Killing", "Container c failed liveness probe, will be restarted");
+    host.down(&["sick", "--grace-period", "0"]);
+    host.finish();
+}
+
+#[test]
+fn a_pre_stop_hook_is_cut_off_when_the_grace_is_over_and_two_seconds_are_left() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    host.up_ready(&diary.manifest("late", r"
+  terminationGracePeriodSeconds: 2
+  containers:
+  - name: stubborn
+    image: podbox.local/toolbox
+    command: [sh, -c, 'trap '''' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
+    lifecycle: {preStop: {sleep: {seconds: 2}}}
+    OUT
+  - name: hook
+    image: podbox.local/toolbox
+    command: [sh, -c, 'trap ''echo told >> /out/log; exit 0'' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
+    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log; sleep 60; echo too late >> /out/log']}}}
+    OUT
+"));
+    wait_until("both", PATIENCE, || diary.count("ready") == 2);
+    let started = Instant::now();
+    host.down(&["late"]);
+    let took = started.elapsed().as_secs_f32();
+    assert!((3.9..9.0).contains(&took), "{took} s");
+    diary.tells(&["hook", "told"]);
+    assert_eq!(diary.count("too late"), 0);
+    host.finish();
+}
+
+#[test]
+fn http_hooks_want_an_answer_only_and_fall_back_to_plain_text() {
+    let host = Host::new();
+    host.up_ready(&pod(
+        "calls",
+        r"
+  initContainers:
+  - name: server
+    image: podbox.local/toolbox
+    restartPolicy: Always
+    command: [http, --port, '8080']
+    startupProbe: {tcpSocket: {port: 8080}, periodSeconds: 1, failureThreshold: 60}
+  containers:
+  - name: plain
+    image: podbox.local/toolbox
+    command: [sleep, infinity]
+    lifecycle: {postStart: {httpGet: {path: /status/503, port: 8080}}}
+  - name: https
+    image: podbox.local/toolbox
+    command: [sleep, infinity]
+    lifecycle: {postStart: {httpGet: {path: /status/404, port: 8080, scheme: HTTPS}}}
+",
+    ));
+    let log = host.logs(&["calls", "-c", "server"]);
+    assert!(log.contains("/status/503") && log.contains("/status/404"), "{log}");
+    host.wait_event("calls", "LifecycleHTTPFallback", "got HTTP response, retry with HTTP succeeded");
+    assert_eq!(host.event_count("calls", "FailedPostStartHook", ""), 0);
+    host.down(&["calls", "--grace-period", "1"]);
+    host.finish();
+}
+
+#[test]
+fn a_tcp_socket_hook_fails_when_it_runs() {
+    let host = Host::new();
+    host.up_none(&pod(
+        "old",
+        r"
+  restartPolicy: Never
+  containers:
+  - name: c
+    image: podbox.local/toolbox
+    command: [sleep, infinity]
+    lifecycle: {postStart: {tcpSocket: {port: 80}}}
+",
+    ));
+    host.wait_pod("old", "Failed", |pod| pod.phase() == "Failed");
+    assert_eq!(host.event_count("old", "FailedPostStartHook", "PostStartHook failed"), 1);
+    host.down(&["old"]);
+    host.finish();
+}
+
+#[test]
+fn the_manifests_stop_signal_is_used() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    host.up_ready(&diary.manifest("signal", r"
+  os: {name: linux}
+  containers:
+  - name: c
+    image: podbox.local/toolbox
+    command: [sh, -c, 'trap ''echo usr1 >> /out/log; exit 0'' USR1; echo ready >> /out/log; while :; do sleep 0.1; done']
+    lifecycle: {stopSignal: SIGUSR1}
+    OUT
+"));
+    diary.wait("ready");
+    assert_eq!(host.pod("signal").container("c")["stopSignal"], "SIGUSR1");
+    host.down(&["signal"]);
+    assert_eq!(diary.lines(), ["ready", "usr1"]);
+    host.finish();
+}
+
+#[test]
+fn a_containers_own_rules_beat_the_pods_policy() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    host.up_none(&diary.manifest(
+        "rules",
+        r"
+  restartPolicy: Never
+  containers:
+  - name: ruled
+    image: podbox.local/toolbox
+    restartPolicy: Never
+    restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [3]}}]
+    command: [sh, -c, 'echo run >> /out/log; test -e /out/second || { touch /out/second; exit 3; }; exit 4']
+    OUT
+  - name: own
+    image: podbox.local/toolbox
+    restartPolicy: OnFailure
+    command: [sh, -c, 'test -e /out/good || { touch /out/good; exit 1; }']
+    OUT
+",
+    ));
+    let view = host.wait_pod("rules", "Failed", |pod| pod.phase() == "Failed");
+    assert_eq!(diary.lines(), ["run", "run"]);
+    for (name, code) in [("ruled", 4), ("own", 0)] {
+        let status = view.container(name);
+        assert_eq!(status["restartCount"], 1, "{status:#}");
+        assert_eq!(status["state"]["terminated"]["exitCode"], code, "{status:#}");
+    }
+    host.down(&["rules"]);
+    host.finish();
+}
+
+#[test]
+fn a_rule_starts_the_whole_pod_again_in_its_sandbox() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    host.up_ready(&diary.manifest("gang", r"
+  restartPolicy: Never
+  initContainers:
+  - {name: init, image: podbox.local/toolbox, command: [sh, -c, 'echo init >> /out/log'], OUT}
+  containers:
+  - name: leader
+    image: podbox.local/toolbox
+    restartPolicy: Never
+    restartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: In, values: [42]}}]
+    command: [sh, -c, 'echo leader >> /out/log; until test -e /out/again; do sleep 0.1; done; rm /out/again; exit 42']
+    OUT
+  - {name: other, image: podbox.local/toolbox, command: [sh, -c, 'echo other >> /out/log; sleep infinity'], OUT}
+"));
+    let before = host.pod("gang");
+    wait_until("all three", PATIENCE, || diary.lines().len() == 3);
+    fs::write(diary.0.join("again"), "").unwrap();
+    let after = host.wait_pod("gang", "the second round", |pod| pod.restarts() == 1 && pod.is("Ready"));
+    wait_until("all six", PATIENCE, || diary.lines().len() == 6);
+    assert_eq!(diary.lines()[3], "init", "init containers first");
+    assert_eq!(before.at("status.podIPs"), after.at("status.podIPs"));
+    let last = &after.container("other")["lastState"]["terminated"];
+    assert_eq!((&last["exitCode"], &last["reason"]), (&json!(137), &json!("RestartingAllContainers")));
+    assert_eq!(after.container("leader")["lastState"]["terminated"]["exitCode"], 42);
+    assert_eq!(after.at("status.initContainerStatuses.0.restartCount"), &json!(1));
+    assert_eq!(after.condition("AllContainersRestarting")["status"], "False");
+    host.down(&["gang", "--grace-period", "1"]);
+    host.finish();
+}
+
+#[test]
+fn a_pod_that_is_older_than_its_deadline_fails() {
+    let host = Host::new();
+    host.up(&pod(
+        "old",
+        r"
+  activeDeadlineSeconds: 2
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: c, image: podbox.local/toolbox, command: [sleep, infinity]}
+",
+    ));
+    // The deadline is kept by whoever supervises.
+    host.kill(host.next_supervisor("old", None));
+    let view = host.wait_pod("old", "Failed", |pod| pod.phase() == "Failed");
+    assert_eq!(view.text("status.reason"), "DeadlineExceeded");
+    let message = "Pod was active on the node longer than the specified deadline";
+    assert_eq!(view.text("status.message"), message);
+    assert_eq!(view.condition("Ready")["reason"], "PodFailed");
+    host.wait_event("old", "DeadlineExceeded", message);
+    host.down(&["old"]);
+    host.finish();
+}
+
+#[test]
+fn a_readiness_gate_is_opened_by_whoever_sets_its_condition() {
+    let host = Host::new();
+    host.up(&pod(
+        "gated",
+        r"
+  readinessGates: [{conditionType: example.com/lb}]
+  containers:
+  - {name: c, image: podbox.local/toolbox, command: [sleep, infinity]}
+",
+    ));
+    let view = host.wait_pod("gated", "ContainersReady", |pod| pod.is("ContainersReady"));
+    assert_eq!(view.condition("Ready")["reason"], "ReadinessGatesNotReady");
+    let set = |kind: &str, status: &str| json!({"set_condition": {"kind": kind, "status": status, "reason": "Said", "message": null}});
+    assert_eq!(ask(&host, "gated", &set("example.com/lb", "True"))["errors"], json!([]));
+    let view = host.pod("gated");
+    assert!(view.is("Ready"), "{:#}", view.at("status.conditions"));
+    assert_eq!(view.condition("example.com/lb")["reason"], "Said");
+    let refused = ask(&host, "gated", &set("Ready", "True"));
+    assert_eq!(refused["errors"].as_array().map(Vec::len), Some(1), "{refused}");
+    // It is written down, so that a new supervisor knows it.
+    let old = host.next_supervisor("gated", None);
+    host.kill(old);
+    let _ = host.next_supervisor("gated", Some(old));
+    assert!(host.pod("gated").is("Ready"));
+    host.down(&["gated", "--grace-period", "1"]);
+    host.finish();
+}
+
+#[test]
+fn a_restart_that_is_asked_for_ends_the_container_politely_and_starts_it_at_once() {
+    let host = Host::builder().backoff("60s", "300s").build();
+    let diary = Diary::new(&host);
+    host.up_ready(&diary.manifest("app", r"
+  restartPolicy: Never
+  containers:
+  - name: c
+    image: podbox.local/toolbox
+    command: [sh, -c, 'trap ''echo told >> /out/log; exit 0'' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
+    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log']}}}
+    OUT
+  - {name: other, image: podbox.local/toolbox, command: [sleep, infinity]}
+"));
+    // Three times, since a back-off would show from the second on.
+    for round in 1..=3 {
+        wait_until("readiness", PATIENCE, || diary.count("ready") == round);
+        let answer = ask(&host, "app", &json!({"restart": {"container": "c"}}));
+        assert_eq!(answer["errors"], json!([]));
+        host.wait_pod("app", "the next run", |pod| {
+            pod.container("c")["restartCount"].as_u64() == Some(round as u64) && pod.is("Ready")
+        });
+    }
+    wait_until("readiness", PATIENCE, || diary.count("ready") == 4);
+    diary.tells(&["ready", "hook", "told", "ready", "hook", "told", "ready", "hook", "told", "ready"]);
+    assert_eq!(host.pod("app").container("other")["restartCount"], 0);
+    let unknown = ask(&host, "app", &json!({"restart": {"container": "nosuch"}}));
+    assert!(unknown["errors"][0].as_str().is_some_and(|text| text.contains("nosuch")), "{unknown}");
+    host.down(&["app", "--grace-period", "1"]);
+    host.finish();
+}
+
+#[test]
+fn the_end_of_the_log_is_the_termination_message_where_the_file_is_empty_and_the_container_failed() {
+    let host = Host::new();
+    host.up_none(&pod(
+        "says",
+        r"
+  restartPolicy: Never
+  containers:
+  - name: log
+    image: podbox.local/toolbox
+    terminationMessagePolicy: FallbackToLogsOnError
+    command: [sh, -c, 'for n in $(seq 100); do echo line $n; done; exit 1']
+  - name: file
+    image: podbox.local/toolbox
+    terminationMessagePolicy: FallbackToLogsOnError
+    command: [sh, -c, 'echo words; echo written > /dev/termination-log; exit 1']
+  - name: good
+    image: podbox.local/toolbox
+    terminationMessagePolicy: FallbackToLogsOnError
+    command: [echo, words]
+",
+    ));
+    let view = host.wait_pod("says", "Failed", |pod| pod.phase() == "Failed");
+    let message = |name: &str| view.container(name)["state"]["terminated"]["message"].clone();
+    let log = message("log").as_str().unwrap_or_default().to_owned();
+    assert_eq!((log.lines().count(), log.lines().next()), (80, Some("line 21")), "{log}");
+    assert_eq!(message("file"), "written\n");
+    assert_eq!(message("good"), Value::Null);
+    host.down(&["says"]);
+    host.finish();
+}
+
+#[test]
+fn all_termination_messages_of_a_pod_have_twelve_kib_together() {
+    let host = Host::new();
+    let one = |name: &str| {
+        format!(
+            "  - {{name: {name}, image: podbox.local/host, command: [sh, -c, 'head -c 5000 /dev/zero | tr \"\\\\0\" x > /dev/termination-log']}}\n"
+        )
+    };
+    let all: String = ["a", "b", "c", "d"].iter().map(|name| one(name)).collect();
+    host.up_none(&pod("wordy", &format!("\n  restartPolicy: Never\n  containers:\n{all}")));
+    let view = host.wait_pod("wordy", "Succeeded", |pod| pod.phase() == "Succeeded");
+    let message = &view.container("a")["state"]["terminated"]["message"];
+    assert_eq!(message.as_str().map(str::len), Some(3072));
+    host.down(&["wordy"]);
+    host.finish();
+}
+
+#[test]
+fn supervisor_killed_during_an_init_container_which_goes_on_and_is_not_run_twice() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    host.up_none(&diary.manifest("app", r"
+  initContainers:
+  - {name: one, image: podbox.local/toolbox, command: [sh, -c, 'echo one >> /out/log; until test -e /out/go; do sleep 0.1; done'], OUT}
+  - {name: two, image: podbox.local/toolbox, command: [sh, -c, 'echo two >> /out/log'], OUT}
+  containers:
+  - {name: main, image: podbox.local/toolbox, command: [sh, -c, 'echo main >> /out/log; sleep infinity'], OUT}
+"));
+    diary.wait("one");
+    let old = host.next_supervisor("app", None);
+    host.kill(old);
+    let now = host.next_supervisor("app", Some(old));
+    fs::write(diary.0.join("go"), "").unwrap();
+    diary.wait("two");
+    // And once more, at a moment of its own choosing.
+    let _ = kill(Pid::from_raw(now), Signal::SIGKILL);
+    host.wait_pod("app", "Ready", |pod| pod.is("Ready"));
+    diary.wait("main");
+    assert_eq!(diary.lines(), ["one", "two", "main"]);
+    assert_eq!(host.pod("app").at("status.initContainerStatuses.0.restartCount"), &json!(0));
+    host.down(&["app", "--grace-period", "1"]);
+    host.finish();
+}
+
+#[test]
+fn supervisor_killed_during_a_pre_stop_hook_which_is_run_again_and_the_pod_ends() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    host.up_ready(&diary.manifest("app", r"
+  terminationGracePeriodSeconds: 30
+  containers:
+  - name: c
+    image: podbox.local/toolbox
+    command: [sh, -c, 'trap ''echo told >> /out/log; exit 0'' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
+    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log; until test -e /out/go; do sleep 0.1; done; echo hook ends >> /out/log']}}}
+    OUT
+"));
+    diary.wait("ready");
+    let old = host.next_supervisor("app", None);
+    let mut down = host.cmd(["down", "app"]).spawn();
+    diary.wait("hook");
+    host.kill(old);
+    wait_until("the hook once more", PATIENCE, || diary.count("hook") == 2);
+    fs::write(diary.0.join("go"), "").unwrap();
+    assert_eq!(down.end(PATIENCE), 0, "{}", down.said());
+    assert_eq!(diary.lines(), ["ready", "hook", "hook", "hook ends", "told"]);
+    host.podbox(["get", "pod", "app"]).code(2);
+    host.finish();
+}
+
+#[test]
+fn supervisor_killed_during_a_post_start_hook_which_is_run_again() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    host.up_none(&diary.manifest("app", r"
+  containers:
+  - name: c
+    image: podbox.local/toolbox
+    command: [sh, -c, 'echo run >> /out/log; sleep infinity']
+    lifecycle: {postStart: {exec: {command: [sh, -c, 'echo hook >> /out/log; until test -e /out/go; do sleep 0.1; done']}}}
+    OUT
+"));
+    diary.wait("hook");
+    host.kill(host.next_supervisor("app", None));
+    wait_until("the hook once more", PATIENCE, || diary.count("hook") == 2);
+    fs::write(diary.0.join("go"), "").unwrap();
+    let view = host.wait_pod("app", "Ready", |pod| pod.is("Ready"));
+    assert_eq!((view.restarts(), diary.count("run")), (0, 1));
+    host.down(&["app", "--grace-period", "1"]);
+    host.finish();
+}
