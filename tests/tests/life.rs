@@ -1,63 +1,16 @@
-//! A pod's whole life: init containers, sidecars, hooks, restart rules, deadlines, and crashes in the midst of it.
+//! A pod's whole life: init containers, sidecars, restart rules, deadlines, gates, and crashes in the midst of it.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use e2e::{Host, PATIENCE, pod, wait_for, wait_until};
+use e2e::{Diary, Host, PATIENCE, pod, wait_for, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-
-/// What the containers of a test tell, in the order in which they tell it: lines of one file that all can write.
-struct Diary(PathBuf);
-
-impl Diary {
-    fn new(host: &Host) -> Diary {
-        let dir = host.dir().join("out");
-        fs::create_dir_all(&dir).unwrap();
-        Diary(dir)
-    }
-
-    /// A manifest in whose spec `OUT` at a container stands for the mounted diary, `/out/log`.
-    fn manifest(&self, name: &str, spec: &str) -> String {
-        let volumes = format!("  volumes: [{{name: out, hostPath: {{path: {}}}}}]\n", self.0.display());
-        pod(name, &(spec.replace("OUT", "volumeMounts: [{name: out, mountPath: /out}]") + &volumes))
-    }
-
-    fn text(&self) -> String {
-        fs::read_to_string(self.0.join("log")).unwrap_or_default()
-    }
-
-    fn lines(&self) -> Vec<String> {
-        self.text().lines().map(str::to_owned).collect()
-    }
-
-    fn count(&self, line: &str) -> usize {
-        self.lines().iter().filter(|known| *known == line).count()
-    }
-
-    #[track_caller]
-    fn wait(&self, line: &str) {
-        wait_for(&format!("{line:?} in the diary"), PATIENCE, || match self.count(line) {
-            0 => Err(self.text()),
-            _ => Ok(()),
-        });
-    }
-
-    /// Asserts that these lines stand there in this order, whatever stands between them.
-    #[track_caller]
-    fn tells(&self, order: &[&str]) {
-        let lines = self.lines();
-        let mut rest = lines.iter();
-        for line in order {
-            assert!(rest.any(|known| known == line), "{line:?} is missing or too early: {lines:?}");
-        }
-    }
-}
 
 /// Says something to the pod's supervisor, as a command would.
 fn ask(host: &Host, name: &str, request: &Value) -> Value {
@@ -158,14 +111,14 @@ fn a_failing_init_container_is_retried_until_it_ends_well_but_not_under_never() 
         pod.text("status.initContainerStatuses.0.state.waiting.reason") == "CrashLoopBackOff"
     });
     assert_eq!(host.pod("again").phase(), "Pending");
-    fs::write(diary.0.join("good"), "").unwrap();
+    diary.touch("good");
     diary.wait("main");
     let view = host.wait_pod("again", "Running", |pod| pod.phase() == "Running");
     assert!(view.at("status.initContainerStatuses.0.restartCount").as_u64() >= Some(1));
     host.down(&["again", "--grace-period", "1"]);
 
-    fs::remove_file(diary.0.join("good")).unwrap();
-    fs::remove_file(diary.0.join("log")).unwrap();
+    diary.remove("good");
+    diary.remove("log");
     host.up_none(&diary.manifest("never", &spec.replace("POLICY", "Never")));
     let view = host.wait_pod("never", "Failed", |pod| pod.phase() == "Failed");
     assert_eq!(view.text("status.initContainerStatuses.0.state.terminated.reason"), "Error");
@@ -207,7 +160,7 @@ fn a_pod_with_sidecars_completes_and_they_end_in_reverse_order() {
     let view = host.pod("job");
     assert_eq!(view.phase(), "Running");
     assert_eq!(view.at("status.initContainerStatuses.1.ready"), &json!(true));
-    fs::write(diary.0.join("enough"), "").unwrap();
+    diary.touch("enough");
     let view = host.wait_pod("job", "Succeeded", |pod| pod.phase() == "Succeeded");
     diary.tells(&["main ends", "second ends", "first ends"]);
     assert_eq!(view.at("status.initContainerStatuses.0.state.terminated.exitCode"), &json!(3));
@@ -229,207 +182,6 @@ fn a_sidecar_is_restarted_under_never_and_ends_after_the_main_container() {
     assert_eq!(diary.count("main"), 1, "the others go on");
     host.down(&["app"]);
     diary.tells(&["main told", "second ends", "first ends"]);
-    host.finish();
-}
-
-#[test]
-fn a_container_runs_only_when_its_post_start_hook_has_returned_and_the_next_waits_for_it() {
-    let host = Host::new();
-    let diary = Diary::new(&host);
-    host.up_none(&diary.manifest(
-        "hooked",
-        r"
-  containers:
-  - name: a
-    image: podbox.local/toolbox
-    command: [sleep, infinity]
-    lifecycle: {postStart: {exec: {command: [sh, -c, 'echo hook >> /out/log; until test -e /out/go; do sleep 0.1; done; echo hook ends >> /out/log']}}}
-    OUT
-  - {name: b, image: podbox.local/toolbox, command: [sh, -c, 'echo b >> /out/log; sleep infinity'], OUT}
-",
-    ));
-    diary.wait("hook");
-    let view = host.pod("hooked");
-    assert_eq!(view.phase(), "Pending");
-    assert_eq!(view.container("a")["state"]["waiting"]["reason"], "ContainerCreating");
-    // It can be looked into all the same.
-    host.podbox(["exec", "hooked", "-c", "a", "--", "true"]).ok();
-    fs::write(diary.0.join("go"), "").unwrap();
-    host.wait_pod("hooked", "Ready", |pod| pod.is("Ready"));
-    diary.wait("b");
-    diary.tells(&["hook", "hook ends", "b"]);
-    host.down(&["hooked", "--grace-period", "1"]);
-    host.finish();
-}
-
-#[test]
-fn a_failed_post_start_hook_ends_the_container_which_its_policy_restarts() {
-    let host = Host::builder().backoff("1s", "4s").build();
-    host.up_none(&pod(
-        "hooked",
-        r"
-  terminationGracePeriodSeconds: 2
-  containers:
-  - name: c
-    image: podbox.local/toolbox
-    command: [sleep, infinity]
-    lifecycle: {postStart: {exec: {command: [sh, -c, 'sleep 0.5; echo no luck; exit 7']}}}
-",
-    ));
-    let reason = |pod: &e2e::PodView| pod.text("status.containerStatuses.0.state.waiting.reason").to_owned();
-    let view = host.wait_pod("hooked", "PostStartHookError", |pod| reason(pod) == "PostStartHookError");
-    let message = view.text("status.containerStatuses.0.state.waiting.message").to_owned();
-    assert!(
-        message
-            .starts_with("Exec lifecycle hook ([sh -c sleep 0.5; echo no luck; exit 7]) for Container \"c\"")
-    );
-    assert!(message.contains("exited with 7") && message.contains("no luck"), "{message}");
-    host.wait_event("hooked", "FailedPostStartHook", "PostStartHook failed");
-    host.wait_event("hooked", "Killing", "FailedPostStartHook");
-    let view = host.wait_pod("hooked", "back-off", |pod| reason(pod) == "CrashLoopBackOff");
-    assert!(view.restarts() >= 1);
-    assert!(!view.is("Ready"));
-    host.down(&["hooked", "--grace-period", "0"]);
-    host.finish();
-}
-
-#[test]
-fn pre_stop_runs_on_down_before_the_signal() {
-    let host = Host::new();
-    let diary = Diary::new(&host);
-    host.up_ready(&diary.manifest("polite", r"
-  containers:
-  - name: c
-    image: podbox.local/toolbox
-    command: [sh, -c, 'trap ''echo told >> /out/log; exit 0'' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
-    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log; sleep 0.5; echo hook ends >> /out/log']}}}
-    OUT
-"));
-    diary.wait("ready");
-    host.down(&["polite"]);
-    assert_eq!(diary.lines(), ["ready", "hook", "hook ends", "told"]);
-    host.finish();
-}
-
-#[test]
-fn pre_stop_runs_when_liveness_kills() {
-    let host = Host::new();
-    let diary = Diary::new(&host);
-    host.up_ready(&diary.manifest("sick", r"
-  containers:
-  - name: c
-    image: podbox.local/toolbox
-    command: [sh, -c, 'trap ''echo told >> /out/log; exit 0'' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
-    livenessProbe: {exec: {command: [test, '!', -e, /out/sick]}, periodSeconds: 1, failureThreshold: 1}
-    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log; rm /out/sick']}}}
-    OUT
-"));
-    diary.wait("ready");
-    fs::write(diary.0.join("sick"), "").unwrap();
-    host.wait_pod("sick", "a restart", |pod| pod.restarts() == 1 && pod.is("Ready"));
-    wait_until("a second life", PATIENCE, || diary.count("ready") == 2);
-    assert_eq!(diary.lines(), ["ready", "hook", "told", "ready"]);
-    host.wait_event("sick", "Killing", "Container c failed liveness probe, will be restarted");
-    host.down(&["sick", "--grace-period", "0"]);
-    host.finish();
-}
-
-#[test]
-fn a_pre_stop_hook_is_cut_off_when_the_grace_is_over_and_two_seconds_are_left() {
-    let host = Host::new();
-    let diary = Diary::new(&host);
-    host.up_ready(&diary.manifest("late", r"
-  terminationGracePeriodSeconds: 2
-  containers:
-  - name: stubborn
-    image: podbox.local/toolbox
-    command: [sh, -c, 'trap '''' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
-    lifecycle: {preStop: {sleep: {seconds: 2}}}
-    OUT
-  - name: hook
-    image: podbox.local/toolbox
-    command: [sh, -c, 'trap ''echo told >> /out/log; exit 0'' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
-    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log; sleep 60; echo too late >> /out/log']}}}
-    OUT
-"));
-    wait_until("both", PATIENCE, || diary.count("ready") == 2);
-    let started = Instant::now();
-    host.down(&["late"]);
-    let took = started.elapsed().as_secs_f32();
-    assert!((3.9..9.0).contains(&took), "{took} s");
-    diary.tells(&["hook", "told"]);
-    assert_eq!(diary.count("too late"), 0);
-    host.finish();
-}
-
-#[test]
-fn http_hooks_want_an_answer_only_and_fall_back_to_plain_text() {
-    let host = Host::new();
-    host.up_ready(&pod(
-        "calls",
-        r"
-  initContainers:
-  - name: server
-    image: podbox.local/toolbox
-    restartPolicy: Always
-    command: [http, --port, '8080']
-    startupProbe: {tcpSocket: {port: 8080}, periodSeconds: 1, failureThreshold: 60}
-  containers:
-  - name: plain
-    image: podbox.local/toolbox
-    command: [sleep, infinity]
-    lifecycle: {postStart: {httpGet: {path: /status/503, port: 8080}}}
-  - name: https
-    image: podbox.local/toolbox
-    command: [sleep, infinity]
-    lifecycle: {postStart: {httpGet: {path: /status/404, port: 8080, scheme: HTTPS}}}
-",
-    ));
-    let log = host.logs(&["calls", "-c", "server"]);
-    assert!(log.contains("/status/503") && log.contains("/status/404"), "{log}");
-    host.wait_event("calls", "LifecycleHTTPFallback", "got HTTP response, retry with HTTP succeeded");
-    assert_eq!(host.event_count("calls", "FailedPostStartHook", ""), 0);
-    host.down(&["calls", "--grace-period", "1"]);
-    host.finish();
-}
-
-#[test]
-fn a_tcp_socket_hook_fails_when_it_runs() {
-    let host = Host::new();
-    host.up_none(&pod(
-        "old",
-        r"
-  restartPolicy: Never
-  containers:
-  - name: c
-    image: podbox.local/toolbox
-    command: [sleep, infinity]
-    lifecycle: {postStart: {tcpSocket: {port: 80}}}
-",
-    ));
-    host.wait_pod("old", "Failed", |pod| pod.phase() == "Failed");
-    assert_eq!(host.event_count("old", "FailedPostStartHook", "PostStartHook failed"), 1);
-    host.down(&["old"]);
-    host.finish();
-}
-
-#[test]
-fn the_manifests_stop_signal_is_used() {
-    let host = Host::new();
-    let diary = Diary::new(&host);
-    host.up_ready(&diary.manifest("signal", r"
-  os: {name: linux}
-  containers:
-  - name: c
-    image: podbox.local/toolbox
-    command: [sh, -c, 'trap ''echo usr1 >> /out/log; exit 0'' USR1; echo ready >> /out/log; while :; do sleep 0.1; done']
-    lifecycle: {stopSignal: SIGUSR1}
-    OUT
-"));
-    diary.wait("ready");
-    assert_eq!(host.pod("signal").container("c")["stopSignal"], "SIGUSR1");
-    host.down(&["signal"]);
-    assert_eq!(diary.lines(), ["ready", "usr1"]);
     host.finish();
 }
 
@@ -485,7 +237,7 @@ fn a_rule_starts_the_whole_pod_again_in_its_sandbox() {
 "));
     let before = host.pod("gang");
     wait_until("all three", PATIENCE, || diary.lines().len() == 3);
-    fs::write(diary.0.join("again"), "").unwrap();
+    diary.touch("again");
     let after = host.wait_pod("gang", "the second round", |pod| pod.restarts() == 1 && pod.is("Ready"));
     wait_until("all six", PATIENCE, || diary.lines().len() == 6);
     assert_eq!(diary.lines()[3], "init", "init containers first");
@@ -648,7 +400,7 @@ fn supervisor_killed_during_an_init_container_which_goes_on_and_is_not_run_twice
     let old = host.next_supervisor("app", None);
     host.kill(old);
     let now = host.next_supervisor("app", Some(old));
-    fs::write(diary.0.join("go"), "").unwrap();
+    diary.touch("go");
     diary.wait("two");
     // And once more, at a moment of its own choosing.
     let _ = kill(Pid::from_raw(now), Signal::SIGKILL);
@@ -656,54 +408,6 @@ fn supervisor_killed_during_an_init_container_which_goes_on_and_is_not_run_twice
     diary.wait("main");
     assert_eq!(diary.lines(), ["one", "two", "main"]);
     assert_eq!(host.pod("app").at("status.initContainerStatuses.0.restartCount"), &json!(0));
-    host.down(&["app", "--grace-period", "1"]);
-    host.finish();
-}
-
-#[test]
-fn supervisor_killed_during_a_pre_stop_hook_which_is_run_again_and_the_pod_ends() {
-    let host = Host::new();
-    let diary = Diary::new(&host);
-    host.up_ready(&diary.manifest("app", r"
-  terminationGracePeriodSeconds: 30
-  containers:
-  - name: c
-    image: podbox.local/toolbox
-    command: [sh, -c, 'trap ''echo told >> /out/log; exit 0'' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
-    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log; until test -e /out/go; do sleep 0.1; done; echo hook ends >> /out/log']}}}
-    OUT
-"));
-    diary.wait("ready");
-    let old = host.next_supervisor("app", None);
-    let mut down = host.cmd(["down", "app"]).spawn();
-    diary.wait("hook");
-    host.kill(old);
-    wait_until("the hook once more", PATIENCE, || diary.count("hook") == 2);
-    fs::write(diary.0.join("go"), "").unwrap();
-    assert_eq!(down.end(PATIENCE), 0, "{}", down.said());
-    assert_eq!(diary.lines(), ["ready", "hook", "hook", "hook ends", "told"]);
-    host.podbox(["get", "pod", "app"]).code(2);
-    host.finish();
-}
-
-#[test]
-fn supervisor_killed_during_a_post_start_hook_which_is_run_again() {
-    let host = Host::new();
-    let diary = Diary::new(&host);
-    host.up_none(&diary.manifest("app", r"
-  containers:
-  - name: c
-    image: podbox.local/toolbox
-    command: [sh, -c, 'echo run >> /out/log; sleep infinity']
-    lifecycle: {postStart: {exec: {command: [sh, -c, 'echo hook >> /out/log; until test -e /out/go; do sleep 0.1; done']}}}
-    OUT
-"));
-    diary.wait("hook");
-    host.kill(host.next_supervisor("app", None));
-    wait_until("the hook once more", PATIENCE, || diary.count("hook") == 2);
-    fs::write(diary.0.join("go"), "").unwrap();
-    let view = host.wait_pod("app", "Ready", |pod| pod.is("Ready"));
-    assert_eq!((view.restarts(), diary.count("run")), (0, 1));
     host.down(&["app", "--grace-period", "1"]);
     host.finish();
 }
