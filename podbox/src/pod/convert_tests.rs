@@ -172,7 +172,7 @@ fn init_containers_and_sidecars_come_first_and_have_their_roles() {
   initContainers:
   - {name: i, image: i}
   - {name: s, image: i, restartPolicy: Always}
-  - {name: n, image: i, restartPolicy: Never}
+  - {name: z, image: i, restartPolicy: Never}
   containers:
   - {name: c, image: i}
   - {name: d, image: i, restartPolicy: Always}",
@@ -183,7 +183,7 @@ fn init_containers_and_sidecars_come_first_and_have_their_roles() {
         [
             ("i", Role::Init, RestartPolicy::OnFailure),
             ("s", Role::Sidecar, RestartPolicy::Always),
-            ("n", Role::Init, RestartPolicy::Never),
+            ("z", Role::Init, RestartPolicy::Never),
             ("c", Role::Main, RestartPolicy::OnFailure),
             ("d", Role::Main, RestartPolicy::Always),
         ]

@@ -23,7 +23,7 @@ fn init_containers_are_checked_like_the_others_and_after_them() {
             &["spec.initContainers[0].volumeMounts[0].name: Not found: \"v\""],
         ),
         (
-            "{name: i, image: i, livenessProbe: {exec: {command: [a]}}, lifecycle: {preStop: {sleep: {seconds: 1}}}}",
+            "{name: i, image: i, lifecycle: {preStop: {sleep: {seconds: 1}}}, livenessProbe: {exec: {command: [a]}}}",
             &[
                 "spec.initContainers[0].lifecycle: Forbidden: may not be set for init containers without restartPolicy=Always",
                 "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always",
