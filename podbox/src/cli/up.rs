@@ -378,7 +378,8 @@ fn last_words(found: &Found) -> String {
 fn reached(found: &Found, wait: WaitFor) -> Result<bool, Failure> {
     let Some(status) = status(found) else { return Ok(false) };
     let containers = status.container_statuses.as_deref().unwrap_or_default();
-    if let Some(failure) = containers.iter().find_map(|container| cannot_start(found, container)) {
+    let init = status.init_container_statuses.as_deref().unwrap_or_default();
+    if let Some(failure) = init.iter().chain(containers).find_map(|one| cannot_start(found, one)) {
         return Err(failure);
     }
     if status.pod_ip.is_none()
@@ -389,7 +390,10 @@ fn reached(found: &Found, wait: WaitFor) -> Result<bool, Failure> {
     let phase = status.phase.as_deref().unwrap_or_default();
     match wait {
         WaitFor::None => Ok(true),
-        WaitFor::Running => Ok(containers.iter().all(has_started)),
+        WaitFor::Running if containers.iter().all(has_started) => Ok(true),
+        // An init container has failed for good, or the deadline came first: nothing will start any more.
+        WaitFor::Running if phase == "Failed" => Err(Failure::pod(format!("pod {} failed", found.name()))),
+        WaitFor::Running => Ok(false),
         WaitFor::Ready => match phase {
             "Succeeded" => Ok(true),
             "Failed" => Err(Failure::pod(format!("pod {} failed", found.name()))),

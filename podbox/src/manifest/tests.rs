@@ -280,6 +280,9 @@ spec:
   hostNetwork: true
   hostPID: true
   hostname: h
+  activeDeadlineSeconds: 9
+  os: {{name: linux}}
+  readinessGates: [{{conditionType: a/b}}]
   restartPolicy: OnFailure
   securityContext:
     {{runAsGroup: 1, runAsNonRoot: true, runAsUser: 1, seccompProfile: {{type: Unconfined}}, supplementalGroups: [1],
@@ -289,10 +292,19 @@ spec:
   subdomain: s
   terminationGracePeriodSeconds: 1
   volumes: [{{name: e, emptyDir: {{medium: Memory, sizeLimit: 1Mi}}}}, {{name: h, hostPath: {{path: /h, type: Directory}}}}]
+  initContainers:
+  - {{name: i, image: i, command: [a], env: [{{name: A, value: b}}], resources: {{limits: {{cpu: 1}}}}}}
+  - {{name: s, image: i, restartPolicy: Always, startupProbe: {{exec: {{command: [a]}}}}, lifecycle: {{preStop: {{tcpSocket: {{host: h, port: 1}}}}}}}}
   containers:
   - name: c
     image: i
     imagePullPolicy: Never
+    lifecycle:
+      postStart: {{httpGet: {{host: h, path: /p, port: web, scheme: HTTPS, httpHeaders: [{{name: A, value: b}}]}}}}
+      preStop: {{sleep: {{seconds: 1}}}}
+      stopSignal: SIGUSR1
+    restartPolicy: Never
+    restartPolicyRules: [{{action: Restart, exitCodes: {{operator: In, values: [1]}}}}]
     command: [c]
     args: [a]
     workingDir: /w
@@ -309,7 +321,7 @@ spec:
     stdin: true
     stdinOnce: true
     terminationMessagePath: /t
-    terminationMessagePolicy: File
+    terminationMessagePolicy: FallbackToLogsOnError
     tty: true
     volumeMounts: [{{mountPath: /e, name: e, readOnly: true, subPath: s}}]
 "

@@ -143,4 +143,40 @@ mod tests {
         assert_eq!(score_of(QosClass::Burstable, Some(gib / 4), gib), 750);
         assert_eq!(score_of(QosClass::Burstable, Some(gib), gib), 3);
     }
+
+    /// The pod's shares (requests in thousandths times 1.024) and memory limit in MiB, of containers `(role, cpu,
+    /// MiB)`.
+    fn together_of(containers: &str) -> (Option<u64>, Option<i64>) {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n{}",
+            containers
+                .replace("CPU", "resources: {limits: {memory: MEM}, requests: {cpu")
+                .replace("MEM", "10Mi")
+        );
+        let source = crate::manifest::Source::new("p", text);
+        let loaded = crate::manifest::load(&[source], &crate::manifest::Options::default());
+        let limits = pod_limits(&loaded.unwrap_or_else(|why| panic!("{why}")).pods[0].pod);
+        let memory = limits.memory().as_ref().and_then(oci_spec::runtime::LinuxMemory::limit);
+        (limits.cpu().as_ref().and_then(oci_spec::runtime::LinuxCpu::shares), memory.map(|bytes| bytes >> 20))
+    }
+
+    #[test]
+    fn a_pod_requests_the_most_that_it_has_at_one_time() {
+        let sidecar = "{name: s, image: i, restartPolicy: Always, CPU: 250m}}}";
+        let main = "  containers: [{name: a, image: i, CPU: 250m}}}, {name: b, image: i, CPU: 250m}}}]";
+        for (init, shares, memory) in [
+            (String::new(), 512, 20),
+            ("{name: i, image: i, CPU: 250m}}}".to_owned(), 512, 20),
+            ("{name: i, image: i, CPU: 1000m}}}".to_owned(), 1024, 20),
+            // The sidecar stays beside the main containers, and beside the init containers after it.
+            (sidecar.to_owned(), 768, 30),
+            (format!("{sidecar}, {{name: i, image: i, CPU: 1000m}}}}}}"), 1280, 30),
+            (format!("{{name: i, image: i, CPU: 1000m}}}}}}, {sidecar}"), 1024, 30),
+        ] {
+            let spec = format!("  initContainers: [{init}]\n{main}");
+            assert_eq!(together_of(&spec), (Some(shares), Some(memory)), "{init}");
+        }
+        let without = "  initContainers: [{name: i, image: i}]\n".to_owned() + main;
+        assert_eq!(together_of(&without), (Some(512), None), "one without a limit lifts the pod's");
+    }
 }

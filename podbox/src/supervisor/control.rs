@@ -63,9 +63,10 @@ pub(super) struct Ask {
 impl Request {
     /// The event that the request is, or why it cannot be followed.
     pub(super) fn event(&self, pod: &Pod, memory: &Memory) -> Result<Event, String> {
-        let unless_ending = |event| match memory.finished.is_none() && memory.stop.is_none() {
-            true => Ok(event),
-            false => Err("the pod is over, or about to be".to_owned()),
+        let ends = memory.finished.is_some() || memory.over.is_some() || memory.stop.is_some();
+        let unless_ending = |event| match ends {
+            false => Ok(event),
+            true => Err("the pod is over, or about to be".to_owned()),
         };
         let duration = |seconds: &Option<u64>| seconds.map(Duration::from_secs);
         match self {

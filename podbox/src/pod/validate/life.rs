@@ -140,3 +140,7 @@ fn signals() -> Vec<String> {
     all.sort();
     all
 }
+
+#[cfg(test)]
+#[path = "life_tests.rs"]
+mod tests;
