@@ -294,7 +294,7 @@ fn describe_tells_what_kubectl_describe_tells() {
     let text = host.podbox(["describe", "pod", "web"]).ok().stdout;
     for part in [
         "Labels:           app=web\n",
-        "    Port:           8080/TCP\n",
+        "    Port:          8080/TCP\n",
         "    Liveness:       http-get http://:8080/healthz delay=0s timeout=1s period=10s #success=1 #failure=3\n",
         "    Last State:     Terminated\n      Reason:       Error\n      Exit Code:    1\n",
         "  Type                        Status\n",
@@ -387,5 +387,178 @@ fn events_are_chosen_by_pod_and_type_and_watched() {
     wait_for("the calm pod", PATIENCE, || {
         host.podbox(["events", "calm"]).stdout.contains("Started").then_some(()).ok_or("")
     });
+    host.finish();
+}
+
+#[test]
+fn restart_starts_containers_anew_in_place() {
+    let host = Host::new();
+    let spec = r"
+  containers:
+  - {name: a, image: podbox.local/toolbox, command: [http, --port, '8080']}
+  - {name: b, image: podbox.local/toolbox, command: [http, --port, '8081']}
+  volumes: [{name: data, emptyDir: {}}]
+  initContainers:
+  - {name: setup, image: podbox.local/toolbox, command: [echo, set up]}
+";
+    host.up(&labelled("web", "app: web", spec));
+    let before = host.wait_pod("web", "Ready", |pod| pod.is("Ready"));
+    host.podbox(["restart", "web"]).ok().says("pod default/web restarted");
+    let after = host.pod("web");
+    let counts =
+        |view: &e2e::PodView| ["a", "b"].map(|name| view.container(name)["restartCount"].as_u64().unwrap());
+    assert_eq!(counts(&after), [1, 1]);
+    for name in ["a", "b"] {
+        assert!(after.container(name)["state"]["running"].is_object(), "{after:#?}");
+        assert_eq!(
+            after.container(name)["lastState"]["terminated"]["reason"],
+            "Completed",
+            "it ended politely"
+        );
+    }
+    assert_eq!((after.ip(), after.text("metadata.uid")), (before.ip(), before.text("metadata.uid")));
+    assert_eq!(
+        after.at("status.initContainerStatuses.0.restartCount"),
+        0,
+        "init containers have done their work"
+    );
+    host.podbox(["restart", "pod/web", "-c", "b", "--grace-period", "0"]).ok();
+    assert_eq!(counts(&host.pod("web")), [1, 2]);
+    host.podbox(["restart", "-l", "app=web", "--timeout", "0"]).ok();
+    host.wait_pod("web", "another restart", |pod| counts(pod) == [2, 3]);
+    host.podbox(["restart", "web", "-c", "c"]).code(2).complains("out of: a, b, setup (init)");
+    host.podbox(["restart", "web", "-c", "setup"]).code(1).complains("init container");
+    host.podbox(["restart", "nope"]).code(2).complains("default/nope not found");
+    host.podbox(["restart"]).code(2).complains("which pods?");
+    let job = "  restartPolicy: Never\n  containers:\n  - {name: c, image: podbox.local/toolbox, command: [exitcode, '0']}";
+    host.try_up(&pod("job", job), &["--wait", "complete"]).ok();
+    host.podbox(["restart", "job"]).code(1).complains("the pod is over");
+    host.finish();
+}
+
+#[test]
+fn a_container_that_crashes_is_restarted_without_its_back_off() {
+    let host = Host::builder().backoff("10m", "10m").build();
+    let script = "test -e /data/well && exec sleep infinity; exit 1";
+    let spec = format!(
+        "
+  containers:
+  - {{name: c, image: podbox.local/host, command: [sh, -c, '{script}'], volumeMounts: [{{name: data, mountPath: /data}}]}}
+  - {{name: side, image: podbox.local/host, command: [sleep, infinity], volumeMounts: [{{name: data, mountPath: /data}}]}}
+  volumes: [{{name: data, emptyDir: {{}}}}]
+"
+    );
+    host.try_up(&pod("web", &spec), &[]);
+    host.wait_pod("web", "back-off", |pod| {
+        pod.container("c")["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    });
+    host.podbox(["exec", "web", "-c", "side", "--", "touch", "/data/well"]).ok();
+    host.podbox(["restart", "web", "-c", "c"]).ok();
+    assert!(host.pod("web").container("c")["state"]["running"].is_object());
+    host.down(&["web", "--grace-period", "0"]);
+    host.finish();
+}
+
+#[test]
+fn a_condition_is_set_from_the_command_line_and_opens_a_readiness_gate() {
+    let host = Host::new();
+    let spec = format!("  readinessGates: [{{conditionType: example.com/open}}]{IDLE}");
+    host.up(&pod("web", &spec));
+    let view = host.wait_pod("web", "ready containers", |pod| pod.is("ContainersReady"));
+    assert_eq!(view.condition("Ready")["reason"], "ReadinessGatesNotReady");
+    let waiting = host.cmd(["wait", "web", "--timeout", "60s"]).spawn();
+    does_not_poll("wait for a gate", &waiting);
+    let set = ["condition", "web", "example.com/open=True", "--reason", "Opened", "--message", "by hand"];
+    host.podbox(set).ok().says("condition example.com/open of pod default/web is True");
+    waiting.wait_to_say("pod/web condition met");
+    let view = host.pod("web");
+    let gate = view.condition("example.com/open");
+    assert_eq!((&gate["reason"], &gate["message"]), (&"Opened".into(), &"by hand".into()));
+    host.podbox(["get", "pod", "web", "-o", "yaml"]).ok().says("type: example.com/open");
+    host.podbox(["get", "pods", "-o", "wide", "--no-headers"]).ok().says(" 1/1");
+    host.podbox(["describe", "web"])
+        .ok()
+        .says("Readiness Gates:\n  Type              Status\n  example.com/open  True");
+    host.podbox(["condition", "web", "example.com/open=unknown"]).ok();
+    host.podbox(["wait", "web", "--for=condition=example.com/open=Unknown"]).ok();
+    host.podbox(["wait", "web", "--for=condition=Ready=False"]).ok();
+    host.podbox(["condition", "web"]).ok().says("example.com/open").says("ReadinessGatesNotReady");
+    host.podbox(["condition", "web", "Ready=True"]).code(1).complains("cannot be set");
+    host.podbox(["condition", "web", "open=Yes"]).code(2).complains("True, False or Unknown");
+    host.podbox(["condition", "web", "open"]).code(2).complains("want TYPE=True");
+    host.podbox(["condition", "nope", "open=True"]).code(2).complains("not found");
+    host.finish();
+}
+
+#[test]
+fn init_containers_output_is_shown_and_kept() {
+    let host = Host::new();
+    let spec = r"
+  restartPolicy: Never
+  initContainers:
+  - {name: first, image: podbox.local/toolbox, command: [echo, one]}
+  - {name: second, image: podbox.local/toolbox, command: [echo, two]}
+  containers:
+  - {name: main, image: podbox.local/toolbox, command: [echo, three]}
+";
+    let shown = host.cmd(["up", "-"]).input(pod("job", spec)).run().ok().stdout;
+    let mut lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["first  | one", "main   | three", "second | two"]);
+    assert_eq!(host.logs(&["job", "-c", "second"]), "two\n");
+    assert_eq!(host.logs(&["job"]), "three\n");
+    host.podbox(["logs", "job"])
+        .ok()
+        .complains("Defaulted container \"main\" out of: main, first (init), second (init)");
+    let all = host.logs(&["job", "--all-containers", "--prefix"]);
+    assert!(all.contains("[pod/job/first] one\n") && all.contains("[pod/job/main] three\n"), "{all}");
+    let text = host.podbox(["describe", "job"]).ok().stdout;
+    let (init, main) = (text.find("Init Containers:\n  first:"), text.find("\nContainers:\n  main:"));
+    assert!(init.is_some() && init < main, "{text}");
+    host.finish();
+}
+
+#[test]
+fn logs_of_a_container_that_restarts_are_followed_on() {
+    let host = Host::new();
+    let spec = "  containers:\n  - {name: c, image: podbox.local/host, command: [sh, -c, 'echo begun; sleep infinity']}";
+    host.up(&pod("web", spec));
+    let mut follow = host.cmd(["logs", "-f", "web"]).spawn();
+    follow.wait_to_say("begun");
+    host.podbox(["restart", "web", "--grace-period", "0"]).ok();
+    wait_until("the next run's output", PATIENCE, || follow.said().matches("begun").count() == 2);
+    assert_eq!(host.logs(&["web", "-p"]), "begun\n");
+    host.down(&["web", "--grace-period", "0"]);
+    assert_eq!(follow.end(PATIENCE), 0, "it ends with its pod: {}", follow.said());
+    host.finish();
+}
+
+#[test]
+fn the_shell_completes_commands_flags_and_live_pods() {
+    let host = Host::new();
+    host.up(&labelled("web", "app: web", TWO));
+    let elsewhere = pod("far", IDLE).replacen("metadata:\n", "metadata:\n  namespace: team\n", 1);
+    host.up(&elsewhere);
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        host.podbox(["completion", shell]).ok().says("podbox").quiet();
+    }
+    host.podbox(["completion", "cmd"]).code(2);
+    let bin = e2e::binary();
+    let complete = |words: &str| {
+        let script = format!(
+            "export PATH={}:$PATH; source <(podbox completion bash)
+             f=$(complete -p podbox | sed 's/.*-F \\([^ ]*\\).*/\\1/'); COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+             COMP_TYPE=9; $f podbox; echo \"${{COMPREPLY[@]}}\"",
+            bin.parent().unwrap().display()
+        );
+        let output = host.environment(Cmd::new("bash")).args(["-c", &script]).run().ok();
+        output.text().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(complete("podbox res").contains(&"restart".to_owned()));
+    assert_eq!(complete("podbox logs w"), ["web"]);
+    assert_eq!(complete("podbox exec t"), ["team/far"]);
+    assert_eq!(complete("podbox logs web -c ''"), ["a", "b", "main"]);
+    assert_eq!(complete("podbox get pods -n t"), ["team"]);
+    assert!(complete("podbox wait --f").contains(&"--for".to_owned()));
     host.finish();
 }
