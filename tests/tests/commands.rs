@@ -237,8 +237,11 @@ fn wait_understands_all_that_kubectl_does_and_phases() {
 #[test]
 fn wait_says_at_once_what_will_never_be() {
     let host = Host::new();
-    let job = "  restartPolicy: Never\n  containers:\n  - {name: c, image: podbox.local/toolbox, command: [exitcode, '3']}";
+    let job = "  restartPolicy: Never\n  containers:\n  - {name: c, image: podbox.local/toolbox, command: [exitcode, --after, 2s, '3']}";
     host.up(&pod("job", job));
+    host.podbox(["wait", "job", "--for=condition=example.com/gate", "--timeout=10m"])
+        .code(1)
+        .complains("it has no condition example.com/gate");
     let output = host.podbox(["wait", "job", "--for=condition=Ready", "--timeout=10m"]).code(1);
     let output = output.complains("will never have condition=Ready").complains("the pod is over (Failed)");
     assert!(output.took < Duration::from_secs(60), "{output}");
@@ -298,7 +301,7 @@ fn describe_tells_what_kubectl_describe_tells() {
         "    Liveness:       http-get http://:8080/healthz delay=0s timeout=1s period=10s #success=1 #failure=3\n",
         "    Last State:     Terminated\n      Reason:       Error\n      Exit Code:    1\n",
         "  Type                        Status\n",
-        "QoS Class:                   BestEffort\n",
+        "\nQoS Class:                    BestEffort\n",
         "  Type     Reason     Age",
         " over ",
     ] {
@@ -478,7 +481,7 @@ fn a_condition_is_set_from_the_command_line_and_opens_a_readiness_gate() {
     host.podbox(["get", "pods", "-o", "wide", "--no-headers"]).ok().says(" 1/1");
     host.podbox(["describe", "web"])
         .ok()
-        .says("Readiness Gates:\n  Type              Status\n  example.com/open  True");
+        .says("Readiness Gates:\n  Type               Status\n  example.com/open   True");
     host.podbox(["condition", "web", "example.com/open=unknown"]).ok();
     host.podbox(["wait", "web", "--for=condition=example.com/open=Unknown"]).ok();
     host.podbox(["wait", "web", "--for=condition=Ready=False"]).ok();
@@ -548,7 +551,7 @@ fn the_shell_completes_commands_flags_and_live_pods() {
         let script = format!(
             "export PATH={}:$PATH; source <(podbox completion bash)
              f=$(complete -p podbox | sed 's/.*-F \\([^ ]*\\).*/\\1/'); COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
-             COMP_TYPE=9; $f podbox; echo \"${{COMPREPLY[@]}}\"",
+             COMP_TYPE=9; $f podbox \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; echo \"${{COMPREPLY[@]}}\"",
             bin.parent().unwrap().display()
         );
         let output = host.environment(Cmd::new("bash")).args(["-c", &script]).run().ok();
