@@ -15,7 +15,7 @@ use crate::events;
 use crate::manifest::LoadedPod;
 use crate::pod::PullPolicy;
 use crate::report;
-use crate::store::{ClaimError, PodDir, StoreError, make_dir, write_atomic};
+use crate::store::{ClaimError, PodDir, StoreError, is_locked, make_dir, write_atomic};
 
 use super::follow::{self, Ended};
 use super::pods::{self, Care, Found};
@@ -225,6 +225,12 @@ fn start(session: &Session, args: &UpArgs, mut loaded: LoadedPod) -> Result<Star
             Ok(()) => break,
             Err(ClaimError::Store(error)) => return Err(Failure::host(&error)),
             Err(ClaimError::Taken { uid }) => match pods::read(store, &uid) {
+                None if is_locked(&store.pod(&uid).guardian_lock()) => {
+                    return Err(Failure::wrong(format!(
+                        "pod {namespace}/{name} runs already, under another --root than {}",
+                        store.data.display()
+                    )));
+                }
                 // A name that leads nowhere was left by somebody who was killed.
                 None => {
                     crate::store::remove(store.pod(&uid).run()).map_err(|error| Failure::host(&error))?;

@@ -252,6 +252,7 @@ impl Effects {
         for live in &mut self.live {
             *live = Live::default();
         }
+        self.world.warm.clear();
         let reaper = memory.sandbox.facts().and_then(|facts| facts.reaper);
         self.errors.extend(sandbox::take_down(&self.world, reaper));
     }

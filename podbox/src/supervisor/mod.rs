@@ -209,7 +209,10 @@ async fn run(
             }
             effects.perform(machine.memory(), action);
         }
-        effects.publish(machine.memory());
+        // What has come in meanwhile changes the status again; nobody needs to see it in between.
+        if letters.is_empty() {
+            effects.publish(machine.memory());
+        }
     }
 }
 
