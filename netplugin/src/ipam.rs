@@ -242,7 +242,8 @@ fn read_hint(config: &NetworkConfig) -> Option<u32> {
 /// Only a hint: if it cannot be written, or two write at once, the next search takes a little longer. Written over
 /// what is there, always at the same length: a file that is emptied first is sent to the disk at once by ext4.
 fn write_hint(config: &NetworkConfig, number: u32) {
-    let file = fs::File::options().create(true).truncate(false).write(true).open(config.state_dir.join("last"));
+    let file =
+        fs::File::options().create(true).truncate(false).write(true).open(config.state_dir.join("last"));
     let _ = file.and_then(|mut file| file.write_all(format!("{number:>10}\n").as_bytes()));
 }
 

@@ -120,11 +120,8 @@ fn with_a_shared_pid_namespace_a_reaper_is_process_one_and_containers_come_and_g
     let reaper = Process::open(pod.reaper.unwrap()).unwrap().unwrap();
     let mut one = pod.container("one", "(setsid sleep 1000 &) ; echo up; exit 3", json!(null));
     assert_eq!(one.wait(), Exit::Code(3));
-    let mut two = pod.container(
-        "two",
-        "cat /proc/1/comm; ps; (true &); kill -9 1; kill -HUP 1; echo on",
-        json!(null),
-    );
+    let mut two =
+        pod.container("two", "cat /proc/1/comm; ps; (true &); kill -9 1; kill -HUP 1; echo on", json!(null));
     assert_eq!(two.wait(), Exit::Code(0));
     let out = two.output();
     assert!(

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use runtime::launch::{Inbox, Launched, SelfExe, StageKind, launch, send_plan};
 use runtime::plan::{ExecPlan, Failure, FromStage};
 use serde::Serialize;
-use tokio::io::{AsyncWriteExt, Interest};
 use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
