@@ -128,6 +128,21 @@ fn a_failing_init_container_is_retried_until_it_ends_well_but_not_under_never() 
     host.finish();
 }
 
+#[test]
+fn the_example_with_a_sidecar_completes() {
+    let host = Host::new();
+    let file = e2e::fixture("../examples/sidecar.yaml");
+    host.podbox(["up", "-d", file.to_str().unwrap(), "--wait", "complete"]).ok();
+    assert_eq!(host.logs(&["sidecar"]), "prepared\nYou've hit sidecar\ndone\n");
+    assert_eq!(host.pod("sidecar").phase(), "Succeeded");
+    host.podbox(["plan", file.to_str().unwrap()])
+        .ok()
+        .says("## init container prepare")
+        .says("## sidecar server");
+    host.down(&["sidecar"]);
+    host.finish();
+}
+
 const SIDECARS: &str = r"
   restartPolicy: Never
   terminationGracePeriodSeconds: 10

@@ -161,6 +161,21 @@ mod tests {
     }
 
     #[test]
+    fn a_sidecar_is_killed_no_sooner_than_the_main_containers() {
+        let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:
+  initContainers:
+  - {name: s, image: i, restartPolicy: Always, resources: {requests: {memory: 64Mi}}}
+  containers:
+  - {name: a, image: i, resources: {requests: {memory: 256Mi}}}
+  - {name: b, image: i}";
+        let source = crate::manifest::Source::new("p", text);
+        let loaded = crate::manifest::load(&[source], &crate::manifest::Options::default()).unwrap();
+        let pod = &loaded.pods[0].pod;
+        let scores: Vec<i32> = pod.containers.iter().map(|one| oom_score_adj(pod, one, 1 << 30)).collect();
+        assert_eq!(scores, [750, 750, 999]);
+    }
+
+    #[test]
     fn a_pod_requests_the_most_that_it_has_at_one_time() {
         let sidecar = "{name: s, image: i, restartPolicy: Always, CPU: 250m}}}";
         let main = "  containers: [{name: a, image: i, CPU: 250m}}}, {name: b, image: i, CPU: 250m}}}]";

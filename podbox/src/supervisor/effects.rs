@@ -107,6 +107,7 @@ impl Effects {
         let Ok(text) = serde_json::to_vec(&status) else { return };
         if text != self.written_status && write_atomic(&self.world.dir.status(), &text).is_ok() {
             self.written_status = text;
+            ring();
         }
     }
 
@@ -265,6 +266,7 @@ impl Effects {
         for live in &mut self.live {
             *live = Live::default();
         }
+        self.world.warm.clear();
         let reaper = memory.sandbox.facts().and_then(|facts| facts.reaper);
         self.errors.extend(sandbox::take_down(&self.world, reaper));
     }
@@ -359,6 +361,12 @@ impl Effects {
             eprintln!("supervisor: {}", report::chain(&error));
         }
     }
+}
+
+/// Tells the command that has started this pod, on the standard output that it gave, that the status has changed.
+/// It may have gone, or be so slow that the pipe is full: then it has been told often enough.
+fn ring() {
+    let _ = nix::unistd::write(io::stdout(), b"\n");
 }
 
 /// What the manifest asks for, or the image (`SIGQUIT`, `QUIT` or a number), or SIGTERM.

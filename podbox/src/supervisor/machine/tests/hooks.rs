@@ -191,3 +191,14 @@ fn a_new_supervisor_runs_again_the_hooks_that_were_under_way() {
         }
     }
 }
+
+#[test]
+fn a_container_that_ends_during_its_post_start_hook_has_ended_and_the_hook_has_nothing_to_say() {
+    let mut bench = hooked(&["c"], &post_start());
+    bench.run(0, 0).step(1, Event::Exited(0, ended(Exit::Code(4), 1)));
+    assert!(bench.has(&Action::Forget(0, 0)) && bench.has(&Action::FindImage(0)));
+    bench.step(2, failed(0, HookKind::PostStart));
+    assert!(bench.actions.is_empty());
+    let last = bench.machine.memory().containers[0].last.as_ref().unwrap();
+    assert_eq!((last.exit.code(), last.reason.as_str()), (4, "Error"));
+}
