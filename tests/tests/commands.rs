@@ -362,6 +362,9 @@ fn what_is_asked_wrongly_is_answered_with_what_would_be_right() {
     wrong(&["down"], "<FILE|POD>");
     wrong(&["down", "nope", "nobody"], "pod default/nobody not found");
     wrong(&["--no-such-flag"], "--no-such-flag");
+    wrong(&["apply", "-f", "web.yaml"], "podbox up -d FILE");
+    wrong(&["delete", "pod", "web"], "podbox down POD");
+    wrong(&["restrat"], "restart");
     for form in ["pod/far", "team/far"] {
         host.podbox(["get", form, "-n", "team", "-o", "name"]).ok().says("pod/far");
     }
@@ -518,6 +521,25 @@ fn init_containers_output_is_shown_and_kept() {
     let text = host.podbox(["describe", "job"]).ok().stdout;
     let (init, main) = (text.find("Init Containers:\n  first:"), text.find("\nContainers:\n  main:"));
     assert!(init.is_some() && init < main, "{text}");
+    host.finish();
+}
+
+#[test]
+fn the_log_of_a_container_that_has_not_begun_says_what_it_waits_for() {
+    let host = Host::new();
+    let spec = r"
+  initContainers:
+  - {name: setup, image: podbox.local/toolbox, command: [sleep, infinity]}
+  containers:
+  - {name: main, image: podbox.local/toolbox, command: [echo, three]}
+";
+    host.try_up(&pod("slow", spec), &["--wait", "none"]).ok();
+    host.wait_event("slow", "Started", "Started container setup");
+    host.podbox(["logs", "slow"])
+        .code(1)
+        .complains("container \"main\" in pod \"slow\" is waiting to start: PodInitializing");
+    host.podbox(["get", "pods"]).ok().says("Init:0/1");
+    host.down(&["slow", "--grace-period", "0"]);
     host.finish();
 }
 

@@ -259,7 +259,7 @@ fn load(session: &Session, store: &Store, args: &LoadArgs) -> Result<ExitCode, F
     };
     for image in loaded.map_err(|error| failure(&error))? {
         let Image { reference, id, .. } = image;
-        if session.quiet { line(&id)? } else { line(&format!("Loaded image: {reference}"))? }
+        if session.quiet { line(&id)? } else { line(format!("Loaded image: {reference}"))? }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -335,8 +335,8 @@ fn in_use(session: &Session, store: &Store) -> Vec<String> {
 
 fn told(removed: &str) -> Result<(), Failure> {
     match removed.starts_with("sha256:") {
-        true => line(&format!("Deleted: {removed}")),
-        false => line(&format!("Untagged: {removed}")),
+        true => line(format!("Deleted: {removed}")),
+        false => line(format!("Untagged: {removed}")),
     }
 }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::config::duration;
 use crate::logs::reader::{self, Pick, Query, ReadError, Source, Times, pod_label};
 
-use super::containers::Containers;
+use super::containers::{self, Containers};
 use super::pods::{self, Found};
 use super::watch::{Watch, Woken};
 use super::{Failure, Session, completion, names};
@@ -94,7 +94,8 @@ pub(super) fn run(session: &Session, args: &LogsArgs) -> Result<ExitCode, Failur
 }
 
 fn sources(args: &LogsArgs, found: &Found) -> Result<Vec<Source>, Failure> {
-    let containers = Containers::of(&found.object());
+    let object = found.object();
+    let containers = Containers::of(&object);
     let asked = args.container.as_deref().or(args.name.as_deref());
     let chosen: Vec<&str> =
         if args.all_containers { containers.all().collect() } else { vec![containers.choose(asked)?] };
@@ -111,7 +112,28 @@ fn sources(args: &LogsArgs, found: &Found) -> Result<Vec<Source>, Failure> {
         let label = if args.prefix { pod_label(&found.pod.name, name) } else { String::new() };
         Source { dir, pick, label }
     };
-    Ok(chosen.into_iter().map(source).collect())
+    let sources: Vec<Source> = chosen.iter().map(|name| source(name)).collect();
+    if let ([name], [Source { dir, pick: Pick::Current, .. }]) = (chosen.as_slice(), sources.as_slice()) {
+        let reason = containers::status(&object, name)["state"]["waiting"]["reason"].as_str();
+        let begun = reader::attempts(dir).is_ok_and(|attempts| !attempts.is_empty());
+        if let Some(reason) = reason.filter(|_| !begun) {
+            return Err(Failure::pod(format!(
+                "container \"{name}\" in pod \"{}\" is waiting to start: {}",
+                found.pod.name,
+                why(reason)
+            )));
+        }
+    }
+    Ok(sources)
+}
+
+/// Why there is no log, as a kubelet puts it (`kubelet_pods.go`, validateContainerLogStatus).
+fn why(reason: &str) -> &str {
+    match reason {
+        "ErrImagePull" => "image can't be pulled",
+        "ImagePullBackOff" => "trying and failing to pull image",
+        reason => reason,
+    }
 }
 
 /// Follows until the pod is over.

@@ -10,6 +10,7 @@ mod exec;
 mod failure;
 mod follow;
 mod get;
+mod habit;
 mod image;
 mod logs;
 mod names;
@@ -116,7 +117,7 @@ pub fn main() -> ExitCode {
     if let Some(code) = completion::answer() {
         return code;
     }
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| habit::explain(error).exit());
     match run(cli) {
         Ok(code) => code,
         Err(failure) => failure.report(),

@@ -26,10 +26,13 @@ use super::{Failure, Session, names, out};
 #[derive(Debug, Args)]
 pub(super) struct UpArgs {
     /// Manifests: files, directories, or - for standard input
-    #[arg(required_unless_present = "all", value_name = "FILE|DIR|-")]
+    #[arg(required_unless_present_any = ["all", "filename"], value_name = "FILE|DIR|-")]
     files: Vec<String>,
+    /// The same, for hands that are used to it
+    #[arg(long, short = 'f', value_name = "FILE|DIR|-")]
+    filename: Vec<String>,
     /// Start again what ran before the last boot
-    #[arg(long, conflicts_with = "files")]
+    #[arg(long, conflicts_with_all = ["files", "filename"])]
     all: bool,
     /// Return when the pods are up, and let them run
     #[arg(long, short)]
@@ -93,7 +96,8 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
     if !args.min_ready.is_zero() && args.wait != WaitFor::Ready {
         return Err(Failure::wrong("--min-ready goes with --wait ready only"));
     }
-    let loaded = if args.all { Vec::new() } else { names::load(&args.files)?.pods };
+    let files = [args.files.as_slice(), &args.filename].concat();
+    let loaded = if args.all { Vec::new() } else { names::load(&files)?.pods };
     names::require_root("start a pod")?;
     loaded.iter().try_for_each(refuse_unsafe_sysctls)?;
     let mut watch = Watch::new()?;
