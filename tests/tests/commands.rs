@@ -320,6 +320,8 @@ fn the_container_that_is_meant_is_said_and_a_wrong_one_is_answered_with_the_righ
     let out = host.podbox(["exec", "web", "--", "echo", "hello"]).ok();
     assert_eq!(out.stdout, "hello\n", "the note is not part of the output");
     out.complains("Defaulted container \"a\" out of: a, b");
+    let flags = host.podbox(["exec", "web", "-c", "b", "printf", "%s|", "-c", "x", "--", "-y"]).ok();
+    assert_eq!(flags.stdout, "-c|x|--|-y|", "as docker does, all that follows the command is its own");
     host.podbox(["logs", "web", "-c", "c"])
         .code(2)
         .complains("container c is not valid for pod web out of: a, b");

@@ -42,8 +42,8 @@ pub(super) struct ExecArgs {
     /// Namespace
     #[arg(long, short, default_value = "default", add = completion::namespace())]
     namespace: String,
-    /// The command and its arguments
-    #[arg(required = true, last = true, value_name = "COMMAND")]
+    /// The command and its arguments; -- before it keeps its flags from being podbox's
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 

@@ -90,8 +90,12 @@ impl Wait<'_> {
 
     fn until(&self, namespace: &str, name: &str) -> Result<(), Failure> {
         let mut uid: Option<String> = None;
+        // What is so already needs no watch, whose end would take the kernel some milliseconds.
+        let mut watching = false;
         loop {
-            pods::watch_one(self.session, &self.watch, namespace, name);
+            if watching {
+                pods::watch_one(self.session, &self.watch, namespace, name);
+            }
             let found = pods::find(self.session, namespace, name);
             let same = |found: &Found| uid.as_ref().is_none_or(|uid| *uid == found.pod.uid);
             let (now, soon) = match (found, &self.wish) {
@@ -119,6 +123,9 @@ impl Wait<'_> {
                     }
                 }
             };
+            if !std::mem::replace(&mut watching, true) {
+                continue;
+            }
             if !self.sleep(soon)? {
                 let what = &self.args.what;
                 return Err(Failure::pod(format!(

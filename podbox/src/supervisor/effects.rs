@@ -102,7 +102,12 @@ impl Effects {
 
     /// Shows the world what is known, if it has changed. Readers only; a full disk must not stop the pod.
     pub(super) fn publish(&mut self, memory: &Memory) {
-        self.journal.append(&mem::take(&mut self.notes));
+        let notes = mem::take(&mut self.notes);
+        self.journal.append(&notes);
+        // A warning may be why `up` will not get what it waits for, though the status stays as it is.
+        if notes.iter().any(|note| note.warning) {
+            ring();
+        }
         let status = status::render(&self.world.pod, memory, &self.world.host_ips);
         let Ok(text) = serde_json::to_vec(&status) else { return };
         if text != self.written_status && write_atomic(&self.world.dir.status(), &text).is_ok() {
