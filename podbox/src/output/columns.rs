@@ -75,11 +75,24 @@ pub(super) fn print(columns: &[Column], items: &[&Value]) -> Result<String, Colu
         let cell = |column: &Column| {
             let found = column.path.find(item);
             let found = found.map_err(|source| ColumnsError::Path { head: column.head.clone(), source })?;
-            Ok(found.into_iter().map(super::jsonpath::text_of).collect::<Vec<_>>().join(","))
+            Ok(found.into_iter().map(cell_text).collect::<Vec<_>>().join(","))
         };
         table.push(columns.iter().map(cell).collect::<Result<Vec<String>, ColumnsError>>()?);
     }
     Ok(table.to_string())
+}
+
+/// A value as Go's `fmt` prints it, which is what kubectl puts into a cell: `map[app:web]`, `[a b]`.
+fn cell_text(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::Array(items) => format!("[{}]", items.iter().map(cell_text).collect::<Vec<_>>().join(" ")),
+        Value::Object(map) => {
+            let pairs = map.iter().map(|(key, value)| format!("{key}:{}", cell_text(value)));
+            format!("map[{}]", pairs.collect::<Vec<_>>().join(" "))
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => super::jsonpath::text_of(value),
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +107,14 @@ mod tests {
         let pod =
             json!({"metadata": {"name": "web"}, "spec": {"containers": [{"image": "a"}, {"image": "b"}]}});
         assert_eq!(print(&columns, &[&pod]).unwrap(), "NAME   IMAGES   NODE\nweb    a,b      <none>\n");
+    }
+
+    #[test]
+    fn objects_and_lists_stand_in_a_cell_as_go_prints_them() {
+        let columns = parse("L:.labels,A:.args").unwrap();
+        let pod = json!({"labels": {"app": "web", "n": null}, "args": ["a", "b"]});
+        let text = print(&columns, &[&pod]).unwrap();
+        assert_eq!(text.lines().nth(1), Some("map[app:web n:<nil>]   [a b]"));
     }
 
     #[test]
