@@ -78,6 +78,9 @@ fn container(container: &mut k8s::Container) {
             set(&mut http.path, "/");
             set(&mut http.scheme, "HTTP");
         }
+        if let Some(grpc) = &mut probe.grpc {
+            grpc.service.get_or_insert_default();
+        }
     }
     for env in container.env.iter_mut().flatten() {
         // An empty value and none are the same.

@@ -95,6 +95,14 @@ fn the_manifest_with_a_startup_probe_on_a_named_port_loads() {
     assert!(matches!(startup.handler, probes::Handler::HttpGet { port: 8080, .. }));
 }
 
+#[test]
+fn a_grpc_probe_has_a_port_and_a_service_that_may_be_left_out() {
+    let probe = |text: &str| one(&pod_with("", text)).pod.containers[0].readiness.clone().unwrap().handler;
+    let grpc = |service: &str| probes::Handler::Grpc { port: 5000, service: service.to_owned() };
+    assert_eq!(probe("    readinessProbe: {grpc: {port: 5000}}"), grpc(""));
+    assert_eq!(probe("    readinessProbe: {grpc: {port: 5000, service: db}}"), grpc("db"));
+}
+
 /// A Pod with one container, into which `container` and `spec` are put.
 fn pod_with(spec: &str, container: &str) -> String {
     format!(
@@ -165,6 +173,10 @@ fn scalars_are_read_as_kubectl_reads_them() {
         (
             "    livenessProbe: {tcpSocket: {port: true}}",
             "spec.containers[0].livenessProbe.tcpSocket.port: Invalid value: true: cannot convert bool to a number or a name",
+        ),
+        (
+            "    livenessProbe: {grpc: {port: web}}",
+            "spec.containers[0].livenessProbe.grpc.port: Invalid value: \"web\": cannot convert string to int32",
         ),
         (
             "    resources: {limits: {cpu: [1]}}",
@@ -255,11 +267,6 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
         ),
         (
             "",
-            "    livenessProbe: {grpc: {port: 1}}",
-            "spec.containers[0].livenessProbe.grpc: Forbidden: not supported by podbox yet",
-        ),
-        (
-            "",
             "    resources: {limits: {nvidia.com/gpu: 1}}",
             "spec.containers[0].resources.limits[nvidia.com/gpu]: Forbidden: not supported by podbox yet",
         ),
@@ -328,6 +335,7 @@ spec:
     terminationMessagePolicy: File
     tty: true
     volumeMounts: [{{mountPath: /e, name: e, readOnly: true, subPath: s}}]
+  - {{name: d, image: i, livenessProbe: {{grpc: {{port: 1, service: s}}}}}}
 "
     );
     let loaded = load(&[Source::new("p", text)], &Options::default()).unwrap_or_else(|why| panic!("{why}"));

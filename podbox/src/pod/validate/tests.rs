@@ -401,6 +401,17 @@ fn probes_are_checked() {
         ),
         (
             "",
+            "livenessProbe: {grpc: {port: 65536}}",
+            &["_.livenessProbe.grpc.port: Invalid value: 65536: must be between 1 and 65535, inclusive"],
+        ),
+        (
+            "",
+            "livenessProbe: {tcpSocket: {port: 1}, grpc: {port: 0}}",
+            &["_.livenessProbe.grpc: Forbidden: may not specify more than 1 handler type"],
+        ),
+        ("", "livenessProbe: {grpc: {port: 1, service: x}}", &[]),
+        (
+            "",
             "livenessProbe: {tcpSocket: {port: web}}",
             &["_.livenessProbe.tcpSocket.port: Not found: \"web\""],
         ),
