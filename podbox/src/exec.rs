@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use runtime::plan::{ContainerPlan, ExecPlan, Identity, Leftovers};
+use runtime::plan::{ContainerPlan, ExecPlan, Identity, Leftovers, Stay};
 
 use crate::store::AttemptDir;
 
@@ -35,5 +35,5 @@ pub fn plan(
     let mut process = plan.spec.process().clone().ok_or(io::ErrorKind::InvalidData)?;
     process.set_args(Some(command.to_vec()));
     process.set_terminal(Some(terminal == Terminal::Wanted));
-    Ok(ExecPlan { target, process, user: plan.user, cgroup, seccomp, leftovers })
+    Ok(ExecPlan { target, process, user: plan.user, cgroup, seccomp, leftovers, stay: Stay::Once })
 }

@@ -158,11 +158,11 @@ pub struct Identity {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Leftovers {
-    /// They stay, as for a person who starts something in the background. A caller that hangs up still
-    /// takes everything with it.
+    /// They stay, as under a kubelet, and for a person who starts something in the background. A caller that
+    /// hangs up still takes everything with it.
     #[default]
     Leave,
-    /// They are killed when the program ends: for probes.
+    /// They are killed when the program ends.
     Kill,
 }
 
@@ -185,6 +185,29 @@ pub struct ExecPlan {
     /// What happens to its descendants when it ends.
     #[serde(default)]
     pub leftovers: Leftovers,
+    /// Whether the stage stays for more.
+    #[serde(default)]
+    pub stay: Stay,
+}
+
+/// How long an exec stage serves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stay {
+    /// It runs the plan's process and leaves.
+    #[default]
+    Once,
+    /// It runs one program for every [`ExecRun`] that it is told, one after the other, until its caller hangs
+    /// up: for probes, which would otherwise pay for a new stage each time.
+    UntilHangUp,
+}
+
+/// What an exec stage that stays is told: one program to run, in all else the plan's process. Its standard
+/// streams come beside the line. The answer is [`FromStage::Exited`] or [`FromStage::Failed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRun {
+    /// Program and arguments.
+    pub args: Vec<String>,
 }
 
 /// How a process ended.

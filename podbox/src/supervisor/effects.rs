@@ -102,6 +102,8 @@ impl Effects {
         let Ok(text) = serde_json::to_vec(&status) else { return };
         if text != self.written_status && write_atomic(&self.world.dir.status(), &text).is_ok() {
             self.written_status = text;
+            // As a kubelet does at every new status: who is not ready is asked now and not a period later.
+            self.live.iter().filter_map(|live| live.workers.as_ref()).for_each(probes::Workers::poke);
         }
     }
 
@@ -196,11 +198,8 @@ impl Effects {
     ) -> Option<probes::Workers> {
         let container = &self.world.pod.containers[index];
         let ip = *facts.ips.first()?;
-        let exec = InContainer {
-            world: Arc::clone(&self.world),
-            dir: self.world.dir.attempt(&record.name, record.attempt),
-            target: run.process,
-        };
+        let dir = self.world.dir.attempt(&record.name, record.attempt);
+        let exec = InContainer::new(Arc::clone(&self.world), dir, run.process);
         let (reports, mut told) = unbounded_channel();
         let world = Arc::clone(&self.world);
         tokio::spawn(async move {
