@@ -64,7 +64,16 @@ impl Podman {
     /// Starts a container that has a health check, which nobody runs by himself.
     pub(crate) fn up_checked(&mut self) -> Outcome<()> {
         let mut run = command(&self.site);
-        run.args(["run", "-d", "--name", CHECKED, "--network", "none", "--health-cmd", "[\"/bin/true\", \"once\"]"]);
+        run.args([
+            "run",
+            "-d",
+            "--name",
+            CHECKED,
+            "--network",
+            "none",
+            "--health-cmd",
+            "[\"/bin/true\", \"once\"]",
+        ]);
         output(run.args(["--health-interval", "disable", IMAGE, "/bin/sleep", PAUSE_SLEEP])).map(drop)
     }
 
