@@ -42,8 +42,8 @@ impl Account {
     /// What the containers of a podbox pod have used.
     pub(crate) fn used_by_pod(&self, uid: &str) -> Outcome<Duration> {
         let classes = fs::read_dir(self.hierarchy.join("podbox")).map_err(cannot("list podbox's cgroups"))?;
-        let dirs = classes.flatten().map(|class| class.path().join(format!("pod{uid}")));
-        let dir = dirs.filter(|dir| dir.is_dir()).next();
+        let mut dirs = classes.flatten().map(|class| class.path().join(format!("pod{uid}")));
+        let dir = dirs.find(|dir| dir.is_dir());
         used(&dir.ok_or(Failure(format!("pod {uid} has no cgroup")))?)
     }
 }

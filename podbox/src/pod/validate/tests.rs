@@ -401,17 +401,6 @@ fn probes_are_checked() {
         ),
         (
             "",
-            "livenessProbe: {grpc: {port: 65536}}",
-            &["_.livenessProbe.grpc.port: Invalid value: 65536: must be between 1 and 65535, inclusive"],
-        ),
-        (
-            "",
-            "livenessProbe: {tcpSocket: {port: 1}, grpc: {port: 0}}",
-            &["_.livenessProbe.grpc: Forbidden: may not specify more than 1 handler type"],
-        ),
-        ("", "livenessProbe: {grpc: {port: 1, service: x}}", &[]),
-        (
-            "",
             "livenessProbe: {tcpSocket: {port: web}}",
             &["_.livenessProbe.tcpSocket.port: Not found: \"web\""],
         ),
@@ -469,6 +458,23 @@ fn probes_are_checked() {
             "livenessProbe: {tcpSocket: {port: 1}, terminationGracePeriodSeconds: 0}",
             &["_.livenessProbe.terminationGracePeriodSeconds: Invalid value: 0: must be greater than 0"],
         ),
+    ]);
+}
+
+#[test]
+fn grpc_probes_are_checked() {
+    table(&[
+        (
+            "",
+            "livenessProbe: {grpc: {port: 65536}}",
+            &["_.livenessProbe.grpc.port: Invalid value: 65536: must be between 1 and 65535, inclusive"],
+        ),
+        (
+            "",
+            "livenessProbe: {tcpSocket: {port: 1}, grpc: {port: 0}}",
+            &["_.livenessProbe.grpc: Forbidden: may not specify more than 1 handler type"],
+        ),
+        ("", "livenessProbe: {grpc: {port: 1, service: x}}", &[]),
     ]);
 }
 
