@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -238,9 +239,12 @@ fn read_hint(config: &NetworkConfig) -> Option<u32> {
     fs::read_to_string(config.state_dir.join("last")).ok()?.trim().parse().ok()
 }
 
-/// Only a hint: if it cannot be written, or two write at once, the next search takes a little longer.
+/// Only a hint: if it cannot be written, or two write at once, the next search takes a little longer. Written over
+/// what is there, always at the same length: a file that is emptied first is sent to the disk at once by ext4.
 fn write_hint(config: &NetworkConfig, number: u32) {
-    let _ = fs::write(config.state_dir.join("last"), format!("{number}\n"));
+    let file =
+        fs::File::options().create(true).truncate(false).write(true).open(config.state_dir.join("last"));
+    let _ = file.and_then(|mut file| file.write_all(format!("{number:>10}\n").as_bytes()));
 }
 
 fn pod_directory(config: &NetworkConfig, id: &str) -> PathBuf {

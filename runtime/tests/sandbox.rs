@@ -11,6 +11,7 @@ use runtime::sandbox::remove;
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// A sandbox that is removed when dropped.
 struct Pod {
@@ -95,7 +96,7 @@ fn containers_of_a_pod_share_network_ipc_host_name_and_memory_and_not_processes(
         json!(null),
     );
     let first = one.expect("1\n");
-    std::thread::sleep(std::time::Duration::from_millis(30));
+    std::thread::sleep(Duration::from_millis(30));
     let mut two = pod.container(
         "two",
         &format!("{links}; cat /dev/shm/file; ls /dev/mqueue; stat -c %a /dev/shm"),
@@ -119,19 +120,22 @@ fn with_a_shared_pid_namespace_a_reaper_is_process_one_and_containers_come_and_g
     let reaper = Process::open(pod.reaper.unwrap()).unwrap().unwrap();
     let mut one = pod.container("one", "(setsid sleep 1000 &) ; echo up; exit 3", json!(null));
     assert_eq!(one.wait(), Exit::Code(3));
-    let mut two = pod.container(
-        "two",
-        "cat /proc/1/comm; ps; (true &); kill -9 1; kill 1; kill -HUP 1; echo on",
-        json!(null),
-    );
+    let mut two =
+        pod.container("two", "cat /proc/1/comm; ps; (true &); kill -9 1; kill -HUP 1; echo on", json!(null));
     assert_eq!(two.wait(), Exit::Code(0));
     let out = two.output();
     assert!(
         out.starts_with("podbox-reaper\n") && out.contains("sleep 1000") && out.contains("on\n"),
         "{out}"
     );
-    std::thread::sleep(std::time::Duration::from_millis(50));
-    // `kill 1` ends it, as it ends a pause container; `kill -9 1` from inside does not.
+    assert!(reaper.is_alive(), "`kill -9 1` from inside does nothing");
+    // `kill 1` ends it, as it ends a pause container, and with it all others of the namespace.
+    let mut three = pod.container("three", "kill 1; sleep 1000", json!(null));
+    assert_eq!(three.wait(), Exit::Signal(9));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while reaper.is_alive() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(2));
+    }
     assert!(!reaper.is_alive());
 }
 

@@ -125,7 +125,7 @@ impl Found {
             "warning: guardian and supervisor of pod {} were gone; taking it up again",
             self.name()
         );
-        start_guardian(&self.dir)?;
+        start_guardian(&self.dir, Stdio::null())?;
         let started = Instant::now();
         while self.care() == Care::Abandoned && started.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(2));
@@ -229,8 +229,9 @@ impl Found {
     }
 }
 
-/// Starts a guardian for the pod of that directory; it detaches itself.
-pub(super) fn start_guardian(dir: &PodDir) -> Result<runtime::process::Process, Failure> {
+/// Starts a guardian for the pod of that directory; it detaches itself. `bell` is written to whenever the pod's status
+/// has changed.
+pub(super) fn start_guardian(dir: &PodDir, bell: Stdio) -> Result<runtime::process::Process, Failure> {
     let log = fs::OpenOptions::new().create(true).append(true).open(dir.supervisor_log());
     let log = log.map_err(|source| {
         let error = StoreError { action: "open", path: dir.supervisor_log(), source };
@@ -245,7 +246,7 @@ pub(super) fn start_guardian(dir: &PodDir) -> Result<runtime::process::Process, 
         .env_clear()
         .envs(kept_environment())
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(bell)
         .stderr(log)
         .spawn()
         .and_then(|child| runtime::process::Process::of_pid(child.id().cast_signed()));

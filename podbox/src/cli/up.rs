@@ -1,7 +1,7 @@
 //! `podbox up`: start the pods of a manifest.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, PipeReader, Read};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::events;
 use crate::manifest::LoadedPod;
 use crate::pod::PullPolicy;
 use crate::report;
-use crate::store::{ClaimError, PodDir, StoreError, make_dir, write_atomic};
+use crate::store::{ClaimError, PodDir, StoreError, is_locked, make_dir, write_atomic};
 
 use super::follow::{self, Ended};
 use super::pods::{self, Care, Found};
@@ -72,14 +72,15 @@ enum Pull {
 
 /// What became of one pod of the manifest.
 enum Start {
-    Fresh(Found, runtime::process::Process),
+    /// Started by this command: its guardian, and the bell that tells of every change of its status.
+    Fresh(Found, runtime::process::Process, PipeReader),
     Unchanged(Found),
 }
 
 impl Start {
     fn found(&self) -> &Found {
         match self {
-            Start::Fresh(found, _) | Start::Unchanged(found) => found,
+            Start::Fresh(found, ..) | Start::Unchanged(found) => found,
         }
     }
 }
@@ -116,6 +117,7 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
         return Ok(ExitCode::SUCCESS);
     }
     let founds: Vec<&Found> = started.iter().map(Start::found).collect();
+    founds.iter().for_each(|found| watch.add(found.dir.run()));
     match follow::until_ended(&watch, &founds)? {
         Ended::Interrupted => {
             if !session.quiet {
@@ -131,7 +133,7 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
 fn say(session: &Session, started: &[Start]) {
     for start in started.iter().filter(|_| !session.quiet) {
         match start {
-            Start::Fresh(found, _) => println!("pod {} up", found.name()),
+            Start::Fresh(found, ..) => println!("pod {} up", found.name()),
             Start::Unchanged(found) => println!("pod {} unchanged", found.name()),
         }
     }
@@ -185,8 +187,9 @@ fn start_again(session: &Session, uid: &str) -> Result<Option<Start>, Failure> {
     make_dir(found.dir.run())
         .and_then(|()| context.write(&found.dir))
         .map_err(|error| Failure::host(&error))?;
-    let guardian = pods::start_guardian(&found.dir)?;
-    Ok(Some(Start::Fresh(found, guardian)))
+    let (bell, ring) = io::pipe().map_err(|error| Failure::host(&error))?;
+    let guardian = pods::start_guardian(&found.dir, ring.into())?;
+    Ok(Some(Start::Fresh(found, guardian, bell)))
 }
 
 /// Kernel settings that a kubelet allows without being told to: they cannot harm other pods or the host.
@@ -225,6 +228,12 @@ fn start(session: &Session, args: &UpArgs, mut loaded: LoadedPod) -> Result<Star
             Ok(()) => break,
             Err(ClaimError::Store(error)) => return Err(Failure::host(&error)),
             Err(ClaimError::Taken { uid }) => match pods::read(store, &uid) {
+                None if is_locked(&store.pod(&uid).guardian_lock()) => {
+                    return Err(Failure::wrong(format!(
+                        "pod {namespace}/{name} runs already, under another --root than {}",
+                        store.data.display()
+                    )));
+                }
                 // A name that leads nowhere was left by somebody who was killed.
                 None => {
                     crate::store::remove(store.pod(&uid).run()).map_err(|error| Failure::host(&error))?;
@@ -240,9 +249,12 @@ fn start(session: &Session, args: &UpArgs, mut loaded: LoadedPod) -> Result<Star
     let uid = loaded.pod.uid.clone();
     let dir = store.pod(&uid);
     let written = write_files(session, &loaded, &dir).map_err(|error| Failure::host(&error));
-    let guardian = written.and_then(|()| pods::start_guardian(&dir));
-    match guardian {
-        Ok(guardian) => Ok(Start::Fresh(Found { pod: loaded.pod, dir }, guardian)),
+    let guarded = written.and_then(|()| {
+        let (bell, ring) = io::pipe().map_err(|error| Failure::host(&error))?;
+        Ok((pods::start_guardian(&dir, ring.into())?, bell))
+    });
+    match guarded {
+        Ok((guardian, bell)) => Ok(Start::Fresh(Found { pod: loaded.pod, dir }, guardian, bell)),
         Err(failure) => {
             for path in [dir.run(), dir.data()] {
                 let _ = crate::store::remove(path);
@@ -312,11 +324,11 @@ enum Waited {
 
 fn wait_all(args: &UpArgs, watch: &Watch, started: &[Start], deadline: Instant) -> Result<Waited, Failure> {
     for start in started {
-        let Start::Fresh(found, guardian) = start else { continue };
-        watch.add(found.dir.run());
+        let Start::Fresh(found, guardian, bell) = start else { continue };
         if args.wait == WaitFor::None {
             continue;
         }
+        watch.listen(bell.try_clone().map_err(|error| Failure::host(&error))?);
         loop {
             if reached(found, args.wait)? {
                 break;
@@ -456,7 +468,7 @@ fn sandbox_trouble(found: &Found) -> Option<Failure> {
 /// Takes down again what this command has started: an `up` that fails leaves the host as it was.
 fn undo(session: &Session, started: &[Start]) {
     for start in started {
-        if let Start::Fresh(found, _) = start
+        if let Start::Fresh(found, ..) = start
             && let Err(failure) = found.stop(session, Some(0)).or_else(|_| found.remove(session))
         {
             anstream::eprintln!("error: take pod {} down again: {}", found.name(), failure.message());

@@ -1,5 +1,7 @@
 //! Waiting for something to change in a pod's directory, without polling.
 
+use std::cell::RefCell;
+use std::io::{PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,9 +14,14 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::Failure;
 
-/// Watches directories for files that are written or renamed into place.
+/// Watches directories for files that are written or renamed into place, and listens to bells.
+///
+/// A command that is in a hurry listens and does not watch: closing an inotify descriptor that has ever watched
+/// something takes the kernel up to some tens of milliseconds (it waits until nobody can be looking at the marks).
 pub(super) struct Watch {
     inotify: Inotify,
+    /// Pipes whose other ends are written to when something has changed.
+    bells: RefCell<Vec<PipeReader>>,
     interrupts: Option<SignalFd>,
 }
 
@@ -35,7 +42,7 @@ impl Watch {
     pub(super) fn new() -> Result<Watch, Failure> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
         let inotify = inotify.map_err(|errno| Failure::cannot(format!("watch for changes: {errno}")))?;
-        Ok(Watch { inotify, interrupts: None })
+        Ok(Watch { inotify, bells: RefCell::default(), interrupts: None })
     }
 
     /// From now on SIGINT, SIGTERM and SIGHUP end a wait instead of the process.
@@ -49,6 +56,11 @@ impl Watch {
             .and_then(|()| SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK));
         self.interrupts = Some(caught.map_err(|errno| Failure::cannot(format!("catch signals: {errno}")))?);
         Ok(())
+    }
+
+    /// Adds a bell, until nobody is left who could ring it.
+    pub(super) fn listen(&self, bell: PipeReader) {
+        self.bells.borrow_mut().push(bell);
     }
 
     /// Adds a directory; one that is gone has nothing to tell.
@@ -69,9 +81,12 @@ impl Watch {
     ) -> Result<Woken, Failure> {
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let mut bells = self.bells.borrow_mut();
             let mut fds = vec![PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
             fds.extend(self.interrupts.as_ref().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
             fds.extend(also.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            let first_bell = fds.len();
+            fds.extend(bells.iter().map(|bell| PollFd::new(bell.as_fd(), PollFlags::POLLIN)));
             match poll(&mut fds, timeout(left)) {
                 Ok(0) => return Ok(Woken::TimedOut),
                 Ok(_) => {}
@@ -87,9 +102,21 @@ impl Watch {
                 while self.inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
                 return Ok(Woken::Changed);
             }
-            return Ok(Woken::Ready);
+            if also.is_some() && readable(first_bell - 1) {
+                return Ok(Woken::Ready);
+            }
+            let rung: Vec<bool> = (first_bell..fds.len()).map(readable).collect();
+            drop(fds);
+            let mut rung = rung.into_iter();
+            bells.retain_mut(|bell| !rung.next().unwrap_or(false) || silence(bell));
+            return Ok(Woken::Changed);
         }
     }
+}
+
+/// Takes in how often the bell was rung; false if it never will be again.
+fn silence(bell: &mut PipeReader) -> bool {
+    matches!(bell.read(&mut [0; 64]), Ok(1..))
 }
 
 /// Rounded up, so that a wait never ends before its deadline.

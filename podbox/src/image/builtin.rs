@@ -94,6 +94,10 @@ fn toolbox_archive(binary: &[u8]) -> io::Result<Vec<u8>> {
     out.append_data(&mut home, "home/app", io::empty())?;
     entry(&mut out, "etc/passwd", (EntryType::Regular, 0o644), PASSWD.as_bytes())?;
     entry(&mut out, "etc/group", (EntryType::Regular, 0o644), GROUP.as_bytes())?;
+    // Every container has these bound over: where they are in the image, nothing has to be made in the layer above.
+    for name in ["etc/hosts", "etc/hostname", "etc/resolv.conf"] {
+        entry(&mut out, name, (EntryType::Regular, 0o644), &[])?;
+    }
     entry(&mut out, "bin/toolbox", (EntryType::Regular, 0o755), binary)?;
     for applet in APPLETS.iter().filter(|applet| **applet != "toolbox") {
         let mut link = header(EntryType::Symlink, 0o777, 0);

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::sys::stat::Mode;
-use runtime::launch::StageKind;
 use runtime::plan::{ContainerPlan, FromStage, Rootfs, Stdio};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
@@ -25,7 +24,7 @@ use crate::volumes;
 use super::machine::{Event, Failure, Index, SandboxFacts};
 use super::output::Output;
 use super::sandbox::lines;
-use super::stages::{Conversation, StageError};
+use super::stages::StageError;
 use super::world::{Message, World};
 
 /// What may be read of a termination message, as a kubelet reads it.
@@ -118,8 +117,12 @@ async fn try_run(world: &World, order: Order) -> Result<(), Failure> {
     let text = serde_json::to_vec(&plan).map_err(|error| create_error(error.to_string()))?;
     write_atomic(&world.dir.attempt(&plan.name, attempt).plan(), &text)
         .map_err(|error| create_error(report::chain(&error)))?;
-    let mut stage = Conversation::begin(&world.exe, StageKind::Container, &plan)
+    let mut stage = world
+        .warm
+        .take(&world.exe)
         .map_err(|error| create_error(format!("start the container stage: {error}")))?;
+    let given = stage.give(&plan).await;
+    given.map_err(|error| create_error(format!("give the container stage its plan: {error}")))?;
     let ready = stage.ready().await;
     let ready = match ready {
         Ok(ready) => ready,

@@ -102,6 +102,7 @@ impl Effects {
         let Ok(text) = serde_json::to_vec(&status) else { return };
         if text != self.written_status && write_atomic(&self.world.dir.status(), &text).is_ok() {
             self.written_status = text;
+            ring();
             // As a kubelet does at every new status: who is not ready is asked now and not a period later.
             self.live.iter().filter_map(|live| live.workers.as_ref()).for_each(probes::Workers::poke);
         }
@@ -251,6 +252,7 @@ impl Effects {
         for live in &mut self.live {
             *live = Live::default();
         }
+        self.world.warm.clear();
         let reaper = memory.sandbox.facts().and_then(|facts| facts.reaper);
         self.errors.extend(sandbox::take_down(&self.world, reaper));
     }
@@ -345,6 +347,12 @@ impl Effects {
             eprintln!("supervisor: {}", report::chain(&error));
         }
     }
+}
+
+/// Tells the command that has started this pod, on the standard output that it gave, that the status has changed.
+/// It may have gone, or be so slow that the pipe is full: then it has been told often enough.
+fn ring() {
+    let _ = nix::unistd::write(io::stdout(), b"\n");
 }
 
 /// SIGTERM, or what the image asks for: `SIGQUIT`, `QUIT` or a number.

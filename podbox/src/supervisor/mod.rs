@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::clock::Now;
@@ -108,6 +109,7 @@ async fn supervise(run_dir: &Path) -> Result<End, SupervisorError> {
         Some(memory) => (PodMachine::resume(pod, backoff, memory, now), false),
         None => (PodMachine::new(pod, backoff, now), true),
     };
+    never_wait_for_a_reader().map_err(during("look at standard output"))?;
     let mut effects = Effects::new(Arc::clone(&world));
     if fresh {
         effects.scheduled(now.wall);
@@ -116,6 +118,13 @@ async fn supervise(run_dir: &Path) -> Result<End, SupervisorError> {
     }
     world.event(Event::Begin);
     run(machine, effects, letters).await
+}
+
+/// Standard output is the bell of whoever started the pod (see [`Effects::publish`]).
+fn never_wait_for_a_reader() -> io::Result<()> {
+    let flags = fcntl(io::stdout(), FcntlArg::F_GETFL).map(OFlag::from_bits_retain)?;
+    fcntl(io::stdout(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
 }
 
 fn exits_and_control(world: &Arc<World>) -> Result<(), SupervisorError> {
@@ -209,7 +218,10 @@ async fn run(
             }
             effects.perform(machine.memory(), action);
         }
-        effects.publish(machine.memory());
+        // What has come in meanwhile changes the status again; nobody needs to see it in between.
+        if letters.is_empty() {
+            effects.publish(machine.memory());
+        }
     }
 }
 

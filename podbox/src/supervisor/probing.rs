@@ -65,7 +65,7 @@ impl InContainer {
         let waiting = idle().pop();
         let mut visitor = match waiting {
             Some(visitor) => visitor,
-            None => self.begin()?,
+            None => self.begin().await?,
         };
         Ok(match visitor.run(command).await? {
             Answer::Ended { code, output } => {
@@ -83,10 +83,11 @@ impl InContainer {
         })
     }
 
-    fn begin(&self) -> io::Result<Visitor> {
+    async fn begin(&self) -> io::Result<Visitor> {
         let mut plan = exec::plan(&self.dir, self.target, &[], Terminal::None, Leftovers::Leave)?;
         plan.stay = Stay::UntilHangUp;
-        let stage = Conversation::begin(&self.world.exe, StageKind::Exec, &plan)?;
+        let mut stage = Conversation::start(&self.world.exe, StageKind::Exec)?;
+        stage.give(&plan).await?;
         Ok(Visitor { stage, nothing: File::open("/dev/null")? })
     }
 }

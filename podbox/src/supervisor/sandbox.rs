@@ -24,6 +24,9 @@ use super::world::{Message, World};
 
 const SHM_BYTES: u64 = 64 << 20;
 
+/// How many container stages are started ahead: more would only stand in each other's way.
+const WARM_STAGES: usize = 4;
+
 /// The plan of a pod's sandbox.
 #[must_use]
 pub fn plan(pod: &Pod, dir: &PodDir) -> SandboxPlan {
@@ -80,6 +83,7 @@ pub(super) async fn make(world: Arc<World>) {
     let event = match try_make(&world).await {
         Ok(facts) => Event::SandboxReady(facts),
         Err(failure) => {
+            world.warm.clear();
             take_down(&world, None);
             Event::SandboxFailed(failure)
         }
@@ -94,12 +98,16 @@ async fn try_make(world: &World) -> Result<SandboxFacts, Failure> {
     };
     let plan = plan(&world.pod, &world.dir);
     write_alias(&world.dir, plan.netns_alias.as_deref()).map_err(|error| failed(report::chain(&error)))?;
-    let mut stage = Conversation::begin(&world.exe, StageKind::Sandbox, &plan)
+    let mut stage = Conversation::start(&world.exe, StageKind::Sandbox)
         .map_err(|error| failed(format!("start the sandbox stage: {error}")))?;
+    let given = stage.give(&plan).await;
+    given.map_err(|error| failed(format!("give the sandbox stage its plan: {error}")))?;
     // The stage works on the other processor meanwhile.
+    world.warm.fill(&world.exe, world.pod.containers.len().min(WARM_STAGES));
     let volumes = volumes::prepare(&world.pod, &world.dir);
     let ready = stage.ready().await;
-    stage.reap().await;
+    // It has said all; its end is nobody's concern.
+    drop(stage);
     let ready = ready.map_err(|error| failed(report::chain(&error)))?;
     volumes.map_err(|(name, error)| Failure {
         reason: "FailedMount".to_owned(),

@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use runtime::launch::{Inbox, Launched, SelfExe, StageKind, launch, send_plan};
 use runtime::plan::{ExecRun, Failure, FromStage};
 use serde::Serialize;
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
@@ -38,13 +39,19 @@ pub(super) enum StageError {
 }
 
 impl Conversation {
-    /// Starts a stage and gives it its plan.
-    pub(super) fn begin<P: Serialize>(exe: &SelfExe, kind: StageKind, plan: &P) -> io::Result<Conversation> {
+    /// Starts a stage, which waits for its plan.
+    pub(super) fn start(exe: &SelfExe, kind: StageKind) -> io::Result<Conversation> {
         let Launched { pidfd, socket, .. } = launch(exe, kind)?;
-        send_plan(&socket, plan, &[])?;
         socket.set_nonblocking(true)?;
         let stage = Some(Reaping { fd: readable(&pidfd)? });
         Ok(Conversation { socket: UnixStream::from_std(socket)?, inbox: Inbox::default(), stage })
+    }
+
+    /// Gives the stage its plan.
+    pub(super) async fn give<P: Serialize>(&mut self, plan: &P) -> io::Result<()> {
+        let mut line = serde_json::to_vec(plan)?;
+        line.push(b'\n');
+        self.socket.write_all(&line).await
     }
 
     /// Tells an exec stage that stays to run a program. It reads nothing; what it writes comes out of the pipe.
@@ -99,6 +106,33 @@ impl Reaping {
         if self.fd.readable().await.is_ok() {
             let _ = runtime::launch::reap(self.fd.get_ref().as_fd());
         }
+    }
+}
+
+/// Container stages that were started before their plans were known, while the supervisor had to wait anyway.
+#[derive(Default)]
+pub(super) struct Warm(Mutex<Vec<Conversation>>);
+
+impl Warm {
+    /// Starts `count` of them. One that cannot be started is started, and missed, when it is needed.
+    pub(super) fn fill(&self, exe: &SelfExe, count: usize) {
+        let started = (0..count).map_while(|_| Conversation::start(exe, StageKind::Container).ok());
+        self.stages().extend(started);
+    }
+
+    /// One that waits, or a new one.
+    pub(super) fn take(&self, exe: &SelfExe) -> io::Result<Conversation> {
+        let waiting = self.stages().pop();
+        waiting.map_or_else(|| Conversation::start(exe, StageKind::Container), Ok)
+    }
+
+    /// Lets go of those that nobody has needed: they leave when they are hung up on.
+    pub(super) fn clear(&self) {
+        self.stages().clear();
+    }
+
+    fn stages(&self) -> MutexGuard<'_, Vec<Conversation>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

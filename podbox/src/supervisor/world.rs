@@ -15,6 +15,7 @@ use crate::store::PodDir;
 use super::control::Ask;
 use super::exits::Death;
 use super::machine::{Event, Index};
+use super::stages::Warm;
 use super::trace::TraceLine;
 
 /// What reaches the supervisor's loop.
@@ -35,7 +36,6 @@ pub(super) enum Message {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub(super) struct World {
     pub(super) pod: Pod,
     pub(super) dir: PodDir,
@@ -45,6 +45,7 @@ pub(super) struct World {
     pub(super) node_name: String,
     pub(super) host_ips: Vec<IpAddr>,
     pub(super) memory_bytes: u64,
+    pub(super) warm: Warm,
     mailbox: UnboundedSender<Message>,
 }
 
@@ -62,6 +63,7 @@ impl World {
             node_name: node::name(),
             host_ips: netplugin::host_addresses(&settings.network),
             memory_bytes: node::memory_bytes(),
+            warm: Warm::default(),
             pod,
             dir,
             settings,
