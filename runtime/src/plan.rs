@@ -154,19 +154,8 @@ pub struct Identity {
     pub start: u64,
 }
 
-/// What becomes of processes that an exec'd program has left behind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Leftovers {
-    /// They stay, as under a kubelet, and for a person who starts something in the background. A caller that
-    /// hangs up still takes everything with it.
-    #[default]
-    Leave,
-    /// They are killed when the program ends.
-    Kill,
-}
-
-/// One more process in a running container.
+/// One more process in a running container. What it leaves in the background when it ends stays there, as under a
+/// kubelet; a caller that hangs up meanwhile takes everything with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExecPlan {
     /// The container's init.
@@ -182,9 +171,6 @@ pub struct ExecPlan {
     /// The container's seccomp profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<LinuxSeccomp>,
-    /// What happens to its descendants when it ends.
-    #[serde(default)]
-    pub leftovers: Leftovers,
     /// Whether the stage stays for more.
     #[serde(default)]
     pub stay: Stay,

@@ -6,7 +6,7 @@ use common::{Container, World, exe};
 use nix::fcntl::OFlag;
 use runtime::cgroup::Cgroups;
 use runtime::launch::{ExecError, Inbox, Launched, StageKind, exec, launch, send_plan};
-use runtime::plan::{ExecPlan, ExecRun, Exit, FromStage, Leftovers, Stay, UserSpec};
+use runtime::plan::{ExecPlan, ExecRun, Exit, FromStage, Stay, UserSpec};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -24,7 +24,6 @@ fn plan(container: &Container, script: &str, process: Value) -> ExecPlan {
         user: None,
         cgroup: None,
         seccomp: None,
-        leftovers: Leftovers::Leave,
         stay: Stay::Once,
     }
 }
@@ -220,20 +219,17 @@ fn a_stage_that_stays_runs_one_program_after_another_until_its_caller_hangs_up()
 }
 
 #[test]
-fn leftovers_are_killed_or_stay_as_the_plan_says() {
+fn what_a_command_leaves_in_the_background_stays() {
     let world = World::new();
     let path = PathBuf::from(format!("/podbox-test-left-{}/c", std::process::id()));
     let mut container = running(&world, json!({ "linux": { "cgroupsPath": path } }));
     wait_for_count(&path, 1);
-    for (leftovers, count) in [(Leftovers::Kill, 1), (Leftovers::Leave, 2)] {
-        let mut plan = plan(&container, "setsid sleep 1000 & exit 0", json!({}));
-        plan.cgroup = Some(path.clone());
-        plan.leftovers = leftovers;
-        let mut process = exec(exe(), &plan, None).unwrap();
-        process.started().unwrap();
-        assert_eq!(process.exited().unwrap(), Exit::Code(0));
-        wait_for_count(&path, count);
-    }
+    let mut plan = plan(&container, "setsid sleep 1000 & exit 0", json!({}));
+    plan.cgroup = Some(path.clone());
+    let mut process = exec(exe(), &plan, None).unwrap();
+    process.started().unwrap();
+    assert_eq!(process.exited().unwrap(), Exit::Code(0));
+    wait_for_count(&path, 2);
     let group = Cgroups::detect().at(&path);
     group.kill().unwrap();
     container.wait();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use probes::{ExecFuture, ExecResult};
 use runtime::launch::StageKind;
-use runtime::plan::{ExecRun, Exit, FromStage, Identity, Leftovers, Stay};
+use runtime::plan::{ExecRun, Exit, FromStage, Identity, Stay};
 use tokio::net::unix::pipe;
 
 use crate::exec::{self, Terminal};
@@ -76,15 +76,12 @@ impl InContainer {
                 idle().push(visitor);
                 ExecResult::NotStarted(text)
             }
-            Answer::NoWayIn(text) => {
-                visitor.stage.reap().await;
-                ExecResult::NotStarted(text)
-            }
+            Answer::NoWayIn(text) => ExecResult::NotStarted(text),
         })
     }
 
     async fn begin(&self) -> io::Result<Visitor> {
-        let mut plan = exec::plan(&self.dir, self.target, &[], Terminal::None, Leftovers::Leave)?;
+        let mut plan = exec::plan(&self.dir, self.target, &[], Terminal::None)?;
         plan.stay = Stay::UntilHangUp;
         let mut stage = Conversation::start(&self.world.exe, StageKind::Exec)?;
         stage.give(&plan).await?;
@@ -98,7 +95,7 @@ enum Answer {
     Ended { code: i32, output: Vec<u8> },
     /// It cannot be run; the stage waits for another.
     NoProgram(String),
-    /// The container cannot be entered, and the stage has left.
+    /// The container cannot be entered, and the stage is good for nothing.
     NoWayIn(String),
 }
 

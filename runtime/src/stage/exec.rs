@@ -13,7 +13,7 @@ mod inside;
 use super::Channel;
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::launch::Inbox;
-use crate::plan::{ExecPlan, ExecRun, Exit, Failure, FromStage, Identity, Leftovers, Stay};
+use crate::plan::{ExecPlan, ExecRun, Exit, Failure, FromStage, Identity, Stay};
 use crate::process::{Process, reap, start_time_of};
 use crate::recipe::Fault;
 use crate::seccomp::{self, Filters};
@@ -221,12 +221,9 @@ impl Running {
         }
     }
 
-    /// Reaps the ended program, and sees to what it has left.
+    /// Reaps the ended program. What it has left lives on.
     fn finish(&mut self, door: &mut Door) -> std::io::Result<Ended> {
         let exit = reap(self.child)?;
-        if door.plan.leftovers == Leftovers::Kill {
-            self.kill_all(door);
-        }
         door.let_go();
         // It has ended, so that everything that it will ever say is there.
         let said = self.inbox.line(self.report.as_fd()).ok().flatten();

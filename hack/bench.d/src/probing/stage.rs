@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use runtime::launch::{Inbox, Launched, SelfExe, StageKind, launch, send_plan};
-use runtime::plan::{ContainerPlan, ExecPlan, ExecRun, FromStage, Leftovers, Stay};
+use runtime::plan::{ContainerPlan, ExecPlan, ExecRun, FromStage, Stay};
 use runtime::process::Process;
 
 use crate::failure::{Failure, Outcome, cannot};
@@ -67,7 +67,6 @@ fn plan(dir: &Path) -> io::Result<ExecPlan> {
         user: container.user.clone(),
         cgroup: linux.and_then(|linux| linux.cgroups_path().clone()),
         seccomp: linux.and_then(|linux| linux.seccomp().clone()),
-        leftovers: Leftovers::Leave,
         stay: Stay::Once,
     })
 }
