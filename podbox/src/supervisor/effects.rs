@@ -97,14 +97,18 @@ impl Effects {
 
     /// Shows the world what is known, if it has changed. Readers only; a full disk must not stop the pod.
     pub(super) fn publish(&mut self, memory: &Memory) {
+        let news = !self.notes.is_empty();
         self.journal.append(&mem::take(&mut self.notes));
         let status = status::render(&self.world.pod, memory, &self.world.host_ips);
         let Ok(text) = serde_json::to_vec(&status) else { return };
-        if text != self.written_status && write_atomic(&self.world.dir.status(), &text).is_ok() {
+        let changed = text != self.written_status && write_atomic(&self.world.dir.status(), &text).is_ok();
+        if changed {
             self.written_status = text;
-            ring();
             // As a kubelet does at every new status: who is not ready is asked now and not a period later.
             self.live.iter().filter_map(|live| live.workers.as_ref()).for_each(probes::Workers::poke);
+        }
+        if changed || news {
+            ring();
         }
     }
 
@@ -349,7 +353,7 @@ impl Effects {
     }
 }
 
-/// Tells the command that has started this pod, on the standard output that it gave, that the status has changed.
+/// Tells the command that has started this pod, on the standard output that it gave, that there is something new.
 /// It may have gone, or be so slow that the pipe is full: then it has been told often enough.
 fn ring() {
     let _ = nix::unistd::write(io::stdout(), b"\n");
