@@ -96,12 +96,10 @@ fn the_manifest_with_a_startup_probe_on_a_named_port_loads() {
 }
 
 #[test]
-fn a_grpc_probe_has_a_port_and_a_service_that_may_be_left_out() {
-    for (text, service) in [("{port: 5000}", ""), ("{port: 5000, service: db}", "db")] {
-        let loaded = one(&pod_with("", &format!("    readinessProbe: {{grpc: {text}}}")));
-        let grpc = probes::Handler::Grpc { port: 5000, service: service.to_owned() };
-        assert_eq!(loaded.pod.containers[0].readiness.as_ref().map(|probe| &probe.handler), Some(&grpc));
-    }
+fn a_grpc_probe_asks_the_whole_server_unless_it_names_a_service() {
+    let loaded = one(&pod_with("", "    readinessProbe: {grpc: {port: 5000}}"));
+    let grpc = probes::Handler::Grpc { port: 5000, service: String::new() };
+    assert_eq!(loaded.pod.containers[0].readiness.as_ref().map(|probe| &probe.handler), Some(&grpc));
 }
 
 /// A Pod with one container, into which `container` and `spec` are put.
