@@ -13,7 +13,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{self, SetArg, Termios};
 use oci_spec::runtime::BoxBuilder;
 use runtime::launch::{Inbox, SelfExe, StageKind, launch, send_plan};
-use runtime::plan::{FromStage, Leftovers};
+use runtime::plan::FromStage;
 
 use crate::exec::{self, Terminal};
 use crate::report;
@@ -72,7 +72,7 @@ fn run_in(found: &Found, record: &Record, args: &ExecArgs) -> Result<u8, Failure
     let terminal = if args.tty { Terminal::Wanted } else { Terminal::None };
     let io_failure =
         |error: io::Error| Failure::cannot(format!("run the command: {}", report::chain(&error)));
-    let mut plan = exec::plan(&dir, target, &args.command, terminal, Leftovers::Leave).map_err(io_failure)?;
+    let mut plan = exec::plan(&dir, target, &args.command, terminal).map_err(io_failure)?;
     if let Ok(size) = runtime::terminal::size(io::stdout().as_fd()) {
         // Before the program starts: the first thing many do is to ask for it.
         let size = BoxBuilder::default().height(u64::from(size.rows)).width(u64::from(size.columns)).build();
