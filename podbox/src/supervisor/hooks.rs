@@ -37,22 +37,20 @@ pub(super) fn run(
         HookKind::PostStart => container.lifecycle.post_start.clone(),
         HookKind::PreStop => container.lifecycle.pre_stop.clone(),
     }?;
-    let inside = InContainer {
-        world: Arc::clone(world),
-        dir: world.dir.attempt(&record.name, record.attempt),
-        target: status::process(record)?,
-    };
-    let handler = Handler { index, inside, target: facts.ips.first().map(|ip| Target { ip: *ip }) };
+    let dir = world.dir.attempt(&record.name, record.attempt);
+    let inside = InContainer::new(Arc::clone(world), dir, status::process(record)?);
+    let target = facts.ips.first().map(|ip| Target { ip: *ip });
+    let handler = Handler { world: Arc::clone(world), index, inside, target };
     let attempt = record.attempt;
     let task = tokio::spawn(async move {
         let outcome = handler.run(&hook).await;
-        let world = &handler.inside.world;
-        world.event(Event::HookDone(index, HookEnd { attempt, kind, outcome }));
+        handler.world.event(Event::HookDone(index, HookEnd { attempt, kind, outcome }));
     });
     Some(Hook(task.abort_handle()))
 }
 
 struct Handler {
+    world: Arc<World>,
     index: Index,
     inside: InContainer,
     target: Option<Target>,
@@ -60,7 +58,7 @@ struct Handler {
 
 impl Handler {
     async fn run(&self, hook: &pod::Hook) -> Result<(), String> {
-        let pod = &self.inside.world.pod;
+        let pod = &self.world.pod;
         let place = format!("{}_{}({})", pod.name, pod.namespace, pod.uid);
         let name = &pod.containers[self.index].name;
         let of = format!("for Container {name:?} in Pod {place:?} failed - error:");
@@ -104,7 +102,7 @@ impl Handler {
         let target = self.target.ok_or("failed to find networking container")?;
         match call.make(target).await? {
             Called::AsAsked => {}
-            Called::InPlainText { host } => self.inside.world.event(Event::Told(Note {
+            Called::InPlainText { host } => self.world.event(Event::Told(Note {
                 warning: true,
                 reason: "LifecycleHTTPFallback".to_owned(),
                 message: format!(

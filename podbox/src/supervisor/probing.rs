@@ -38,6 +38,11 @@ impl probes::Exec for InContainer {
 }
 
 impl InContainer {
+    /// For the attempt whose files are in `dir` and whose first process is `target`.
+    pub(super) fn new(world: Arc<World>, dir: AttemptDir, target: Identity) -> InContainer {
+        InContainer { world, dir, target }
+    }
+
     /// Runs a command for as long as it takes. What it leaves in the background stays there.
     pub(super) async fn to_the_end(&self, command: &[String]) -> io::Result<ExecResult> {
         self.ask(command, Leftovers::Leave).await
