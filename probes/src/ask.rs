@@ -49,7 +49,7 @@ pub(crate) async fn ask(spec: &Spec, target: Target, exec: &dyn Exec) -> Outcome
     let mut outcome = Outcome::Success;
     for _ in 0..TRIES {
         outcome = try_once(spec, target, exec).await;
-        if !matches!(outcome, Outcome::Error(_)) {
+        if !outcome.is_void() {
             break;
         }
     }

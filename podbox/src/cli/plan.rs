@@ -15,7 +15,7 @@ use crate::supervisor::sandbox::{self, port_mappings};
 use crate::supervisor::{container_plan, surroundings_of};
 use crate::volumes;
 
-use super::{Failure, Session, names};
+use super::{Failure, Session, names, out};
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub(super) fn run(session: &Session, args: &PlanArgs) -> Result<ExitCode, Failur
     let loaded = names::load(&args.files)?;
     for mut loaded in loaded.pods {
         loaded.pod.uid = UID.to_owned();
-        print!("{}", render(session, &loaded.pod)?);
+        out::print(render(session, &loaded.pod)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }

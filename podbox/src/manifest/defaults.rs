@@ -78,6 +78,9 @@ fn container(container: &mut k8s::Container) {
             set(&mut http.path, "/");
             set(&mut http.scheme, "HTTP");
         }
+        if let Some(grpc) = &mut probe.grpc {
+            grpc.service.get_or_insert_default();
+        }
     }
     if let Some(lifecycle) = &mut container.lifecycle {
         for hook in [&mut lifecycle.post_start, &mut lifecycle.pre_stop].into_iter().flatten() {

@@ -95,6 +95,13 @@ fn the_manifest_with_a_startup_probe_on_a_named_port_loads() {
     assert!(matches!(startup.handler, probes::Handler::HttpGet { port: 8080, .. }));
 }
 
+#[test]
+fn a_grpc_probe_asks_the_whole_server_unless_it_names_a_service() {
+    let loaded = one(&pod_with("", "    readinessProbe: {grpc: {port: 5000}}"));
+    let grpc = probes::Handler::Grpc { port: 5000, service: String::new() };
+    assert_eq!(loaded.pod.containers[0].readiness.as_ref().map(|probe| &probe.handler), Some(&grpc));
+}
+
 /// A Pod with one container, into which `container` and `spec` are put.
 fn pod_with(spec: &str, container: &str) -> String {
     format!(
@@ -165,6 +172,10 @@ fn scalars_are_read_as_kubectl_reads_them() {
         (
             "    livenessProbe: {tcpSocket: {port: true}}",
             "spec.containers[0].livenessProbe.tcpSocket.port: Invalid value: true: cannot convert bool to a number or a name",
+        ),
+        (
+            "    livenessProbe: {grpc: {port: web}}",
+            "spec.containers[0].livenessProbe.grpc.port: Invalid value: \"web\": cannot convert string to int32",
         ),
         (
             "    resources: {limits: {cpu: [1]}}",
@@ -244,11 +255,6 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
         ),
         (
             "",
-            "    livenessProbe: {grpc: {port: 1}}",
-            "spec.containers[0].livenessProbe.grpc: Forbidden: not supported by podbox yet",
-        ),
-        (
-            "",
             "    resources: {limits: {nvidia.com/gpu: 1}}",
             "spec.containers[0].resources.limits[nvidia.com/gpu]: Forbidden: not supported by podbox yet",
         ),
@@ -324,6 +330,7 @@ spec:
     terminationMessagePolicy: FallbackToLogsOnError
     tty: true
     volumeMounts: [{{mountPath: /e, name: e, readOnly: true, subPath: s}}]
+  - {{name: d, image: i, livenessProbe: {{grpc: {{port: 1, service: s}}}}}}
 "
     );
     let loaded = load(&[Source::new("p", text)], &Options::default()).unwrap_or_else(|why| panic!("{why}"));

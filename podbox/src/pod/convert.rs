@@ -294,9 +294,12 @@ fn probe_spec(probe: &k8s::Probe, container: &k8s::Container) -> Option<probes::
             path: http.path.clone().unwrap_or_default(),
             headers: http.http_headers.iter().flatten().map(header).collect(),
         }
-    } else {
-        let tcp = probe.tcp_socket.as_ref()?;
+    } else if let Some(tcp) = &probe.tcp_socket {
         probes::Handler::TcpSocket { host: named(&tcp.host), port: resolve_port(&tcp.port, container)? }
+    } else {
+        let grpc = probe.grpc.as_ref()?;
+        let port = u16::try_from(grpc.port).ok()?;
+        probes::Handler::Grpc { port, service: grpc.service.clone().unwrap_or_default() }
     };
     Some(probes::Spec {
         handler,

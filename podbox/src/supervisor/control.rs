@@ -30,6 +30,8 @@ pub enum Request {
     Restart {
         /// The container; every main container if none.
         container: Option<String>,
+        /// Seconds; the pod's own if none.
+        grace_seconds: Option<u64>,
     },
     /// Set a condition of the pod; answered when it is set.
     SetCondition {
@@ -66,16 +68,19 @@ impl Request {
             false => Ok(event),
             true => Err("the pod is over, or about to be".to_owned()),
         };
+        let duration = |seconds: &Option<u64>| seconds.map(Duration::from_secs);
         match self {
-            Request::Stop { grace_seconds } => Ok(Event::Stop(grace_seconds.map(Duration::from_secs))),
-            Request::Restart { container: None } => unless_ending(Event::Restart(None)),
-            Request::Restart { container: Some(name) } => {
+            Request::Stop { grace_seconds } => Ok(Event::Stop(duration(grace_seconds))),
+            Request::Restart { container: None, grace_seconds } => {
+                unless_ending(Event::Restart(None, duration(grace_seconds)))
+            }
+            Request::Restart { container: Some(name), grace_seconds } => {
                 let index = pod.containers.iter().position(|container| container.name == *name);
                 let index = index.ok_or_else(|| format!("there is no container {name}"))?;
                 if pod.containers[index].role == Role::Init {
                     return Err(format!("container {name} is an init container: it runs once"));
                 }
-                unless_ending(Event::Restart(Some(index)))
+                unless_ending(Event::Restart(Some(index), duration(grace_seconds)))
             }
             Request::SetCondition { kind, .. } if OWN_CONDITIONS.contains(&kind.as_str()) => {
                 Err(format!("condition {kind} follows from the pod's state and cannot be set"))

@@ -102,11 +102,19 @@ impl Effects {
 
     /// Shows the world what is known, if it has changed. Readers only; a full disk must not stop the pod.
     pub(super) fn publish(&mut self, memory: &Memory) {
-        self.journal.append(&mem::take(&mut self.notes));
+        let notes = mem::take(&mut self.notes);
+        self.journal.append(&notes);
+        // A warning may be why `up` will not get what it waits for, though the status stays as it is.
+        let warned = notes.iter().any(|note| note.warning);
         let status = status::render(&self.world.pod, memory, &self.world.host_ips);
         let Ok(text) = serde_json::to_vec(&status) else { return };
-        if text != self.written_status && write_atomic(&self.world.dir.status(), &text).is_ok() {
+        let changed = text != self.written_status && write_atomic(&self.world.dir.status(), &text).is_ok();
+        if changed {
             self.written_status = text;
+            // As a kubelet does at every new status: who is not ready is asked now and not a period later.
+            self.live.iter().filter_map(|live| live.workers.as_ref()).for_each(probes::Workers::poke);
+        }
+        if changed || warned {
             ring();
         }
     }
@@ -209,11 +217,8 @@ impl Effects {
     ) -> Option<probes::Workers> {
         let container = &self.world.pod.containers[index];
         let ip = *facts.ips.first()?;
-        let exec = InContainer {
-            world: Arc::clone(&self.world),
-            dir: self.world.dir.attempt(&record.name, record.attempt),
-            target: run.process,
-        };
+        let dir = self.world.dir.attempt(&record.name, record.attempt);
+        let exec = InContainer::new(Arc::clone(&self.world), dir, run.process);
         let (reports, mut told) = unbounded_channel();
         let world = Arc::clone(&self.world);
         tokio::spawn(async move {
@@ -363,7 +368,7 @@ impl Effects {
     }
 }
 
-/// Tells the command that has started this pod, on the standard output that it gave, that the status has changed.
+/// Tells the command that has started this pod, on the standard output that it gave, that there is something new.
 /// It may have gone, or be so slow that the pipe is full: then it has been told often enough.
 fn ring() {
     let _ = nix::unistd::write(io::stdout(), b"\n");

@@ -39,8 +39,12 @@ pub(super) fn run(
     }?;
     let dir = world.dir.attempt(&record.name, record.attempt);
     let inside = InContainer::new(Arc::clone(world), dir, status::process(record)?);
-    let target = facts.ips.first().map(|ip| Target { ip: *ip });
-    let handler = Handler { world: Arc::clone(world), index, inside, target };
+    let handler = Handler {
+        world: Arc::clone(world),
+        index,
+        inside,
+        target: facts.ips.first().map(|ip| Target { ip: *ip }),
+    };
     let attempt = record.attempt;
     let task = tokio::spawn(async move {
         let outcome = handler.run(&hook).await;

@@ -1,8 +1,8 @@
 //! `stage sandbox`: the namespaces, the shared memory and the cgroup that a pod's containers share.
 //!
-//! The pins are mounted on a private bind mount of their directory. Private, so that no other mount
-//! namespace gets a copy that would keep a network namespace alive; and one mount above all of them, so
-//! that one unmount takes all away.
+//! The pins are mounted in a private tmpfs of their own. Private, so that no other mount namespace gets a copy
+//! that would keep a network namespace alive; one mount above all of them, so that one unmount takes all away;
+//! and in memory, because making three files on a disk takes longer than making three namespaces.
 
 use super::{Channel, reaper};
 use crate::cgroup::{Cgroup, Cgroups};
@@ -19,6 +19,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// Options of the file system that the pins lie on: it holds names only.
+const PINS: &str = "mode=0755,size=4k,nr_inodes=16";
 
 /// What the steps share.
 #[derive(Debug, Default)]
@@ -94,7 +97,7 @@ fn pin_steps<'p>(plan: &'p SandboxPlan, steps: &mut Vec<Step<'p, State>>) {
         return;
     }
     let at = plan.pin_dir.display();
-    let command = format!("mkdir -p {at} && mount --bind --make-private {at} {at}");
+    let command = format!("mkdir -p {at} && mount -t tmpfs --make-private -o {PINS} pins {at}");
     steps.push(step("make a private place for pins", command, move |_| private_directory(&plan.pin_dir)));
     for (name, _) in wanted(plan).filter(|(name, _)| *name != "pid") {
         let (source, target) = (format!("/proc/self/ns/{name}"), plan.pin_dir.join(name));
@@ -159,7 +162,8 @@ fn private_directory(path: &Path) -> Result<(), Fault> {
     // What an interrupted attempt has left would otherwise be mounted over and stay for ever.
     detach(path).during(path.display())?;
     let none: Option<&str> = None;
-    mount(Some(path), path, none, MsFlags::MS_BIND, none).during(path.display())?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("pins"), path, Some("tmpfs"), flags, Some(PINS)).during(path.display())?;
     mount(none, path, none, MsFlags::MS_PRIVATE, none).during(path.display())
 }
 

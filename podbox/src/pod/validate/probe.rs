@@ -74,12 +74,16 @@ fn handler(errors: &mut Errors, path: &Path<'_>, probe: &k8s::Probe, container: 
             port(errors, &path.field("port"), &tcp.port, container);
         }
     }
-    if probe.grpc.is_some() {
-        first(errors, &path.field("grpc"));
+    if let Some(grpc) = &probe.grpc {
+        let path = path.field("grpc");
+        // Its port is a number; the type of the field says so, and names do not get here.
+        if first(errors, &path) {
+            port(errors, &path.field("port"), &IntOrString::Int(grpc.port), container);
+        }
     }
     if !one {
         errors.required(path, "must specify a handler type");
-        errors.hint("give one of exec, httpGet, tcpSocket");
+        errors.hint("give one of exec, httpGet, tcpSocket, grpc");
     }
 }
 

@@ -44,8 +44,9 @@ pub enum Event {
     Told(Note),
     /// The pod is to end; `None` is its own grace period.
     Stop(Option<Duration>),
-    /// A container, or each main container if none is named, is to be ended and started again.
-    Restart(Option<Index>),
+    /// A container, or each main container if none is named, is to be ended and started again; the grace period is
+    /// the pod's own if none is given.
+    Restart(Option<Index>, Option<Duration>),
     /// Somebody sets a condition, such as one that a readiness gate waits for.
     SetCondition(ConditionSet),
     /// A deadline has come.

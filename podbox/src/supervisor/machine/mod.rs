@@ -192,7 +192,7 @@ impl PodMachine {
             Event::Exited(index, ending) => self.exited(now, index, ending, actions),
             Event::HookDone(index, end) => self.hook_done(now, index, end, actions),
             Event::Probe(index, report) => self.probed(now, index, &report, actions),
-            Event::Restart(which) => self.restart_asked(now, which, actions),
+            Event::Restart(which, grace) => self.restart_asked(now, (which, grace), actions),
             Event::SetCondition(wanted) => conditions::set(&mut self.memory, wanted, now.wall),
             Event::Stop(grace) => self.stop(now, grace, actions),
         }

@@ -98,7 +98,13 @@ impl PodMachine {
     }
 
     /// Somebody wants one container, or all main ones, to start anew: politely, at once, and whatever the policy.
-    pub(super) fn restart_asked(&mut self, now: Now, which: Option<Index>, actions: &mut Vec<Action>) {
+    pub(super) fn restart_asked(
+        &mut self,
+        now: Now,
+        (which, grace): (Option<Index>, Option<Duration>),
+        actions: &mut Vec<Action>,
+    ) {
+        let grace = grace.unwrap_or(self.pod_grace());
         if self.is_ending() || self.memory.restart_all.is_some() {
             return;
         }
@@ -107,12 +113,11 @@ impl PodMachine {
             if which.is_some_and(|which| which != index) || (which.is_none() && role != Role::Main) {
                 continue;
             }
-            self.restart_one(now, index, actions);
+            self.restart_one(now, index, grace, actions);
         }
     }
 
-    fn restart_one(&mut self, now: Now, index: Index, actions: &mut Vec<Action>) {
-        let grace = self.pod_grace();
+    fn restart_one(&mut self, now: Now, index: Index, grace: Duration, actions: &mut Vec<Action>) {
         let record = &mut self.memory.containers[index];
         match record.state {
             State::Starting(_) | State::Running(_) => {

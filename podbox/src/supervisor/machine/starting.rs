@@ -76,6 +76,7 @@ impl PodMachine {
     fn wait_for_pull(&mut self, index: Index, actions: &mut Vec<Action>) {
         let message = format!("Back-off pulling image \"{}\"", self.pod.containers[index].image);
         actions.push(note(Some(index), "BackOff", message.clone()));
+        actions.push(warn(Some(index), "Failed", "Error: ImagePullBackOff".to_owned()));
         let record = &mut self.memory.containers[index];
         let cause = record.why.take().map(|why| format!(": {}: {}", why.reason, why.message));
         let message = message + &cause.unwrap_or_default();
@@ -122,26 +123,27 @@ impl PodMachine {
         if !matches!(self.memory.containers[index].state, State::Pulling) {
             return;
         }
-        let reference = self.pod.containers[index].image.clone();
-        if failure.reason == "ErrImagePull" || failure.reason == "RegistryUnavailable" {
-            let message = format!("Failed to pull image \"{reference}\": {}", failure.message);
-            actions.push(warn(Some(index), "Failed", message));
-            actions.push(warn(Some(index), "Failed", format!("Error: {}", failure.reason)));
-        } else {
-            actions.push(warn(
-                Some(index),
-                "Failed",
-                format!("Error: {}: {}", failure.reason, failure.message),
-            ));
-        }
+        let reference = &self.pod.containers[index].image;
+        let was_pulled = matches!(failure.reason.as_str(), "ErrImagePull" | "RegistryUnavailable");
+        let (reason, message) = match failure.reason.as_str() {
+            "ErrImageNeverPull" => ("ErrImageNeverPull", failure.message.clone()),
+            "InvalidImageName" => (
+                "InspectFailed",
+                format!("Failed to apply default image tag \"{reference}\": {}", failure.message),
+            ),
+            _ => ("Failed", format!("Failed to pull image \"{reference}\": {}", failure.message)),
+        };
+        actions.push(warn(Some(index), reason, message));
+        actions.push(warn(Some(index), "Failed", format!("Error: {}", failure.reason)));
         let settings = self.backoff;
         let record = &mut self.memory.containers[index];
         record.pull_backoff.note(now.mono, now.mono, settings);
         let over = record.pull_backoff.over().unwrap_or(now.mono);
         record.why = Some(Why { reason: failure.reason, message: failure.message });
-        // The error itself is shown for a moment, then that it is being waited.
+        // A pull's own error is shown for a moment, then that it is being waited. Others stand until the next try.
         let shown = SHOW_ERROR.min(over.since(now.mono) / 2);
-        record.state = State::Waiting { until: Some(now.mono.plus(shown)) };
+        let until = if was_pulled { now.mono.plus(shown) } else { over };
+        record.state = State::Waiting { until: Some(until) };
     }
 
     pub(super) fn created(&mut self, index: Index, process: ProcessId, actions: &mut Vec<Action>) {

@@ -343,7 +343,7 @@ fn a_pull_that_fails_is_tried_again_after_a_back_off() {
     bench.step(1, Event::ImageFailed(0, failure.clone()));
     assert_eq!(bench.notes(), ["Failed", "Failed"]);
     assert_eq!(bench.machine.deadline(), Some(at(2).mono), "the error is shown for a second");
-    assert_eq!(bench.step(2, Event::Tick).notes(), ["BackOff"]);
+    assert_eq!(bench.step(2, Event::Tick).notes(), ["BackOff", "Failed"]);
     let why = bench.machine.memory().containers[0].why.clone().unwrap();
     assert_eq!(why.reason, "ImagePullBackOff");
     assert_eq!(bench.machine.deadline(), Some(at(11).mono));
@@ -351,6 +351,20 @@ fn a_pull_that_fails_is_tried_again_after_a_back_off() {
     bench.step(12, Event::ImageFailed(0, failure));
     bench.step(13, Event::Tick);
     assert_eq!(bench.machine.deadline(), Some(at(32).mono));
+}
+
+#[test]
+fn an_image_that_may_not_be_pulled_is_told_as_such_until_it_is_there() {
+    for (reason, event) in [("ErrImageNeverPull", "ErrImageNeverPull"), ("InvalidImageName", "InspectFailed")]
+    {
+        let mut bench = Bench::new(pod(RestartPolicy::Always, &["c"]));
+        bench.step(0, Event::Begin);
+        let failure = Failure { reason: reason.to_owned(), message: "no".to_owned() };
+        assert_eq!(bench.step(1, Event::ImageFailed(0, failure)).notes(), [event, "Failed"]);
+        assert_eq!(bench.machine.deadline(), Some(at(11).mono));
+        assert!(bench.step(11, Event::Tick).has(&Action::FindImage(0)));
+        assert_eq!(bench.machine.memory().containers[0].why.as_ref().unwrap().reason, reason);
+    }
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn any_event(containers: usize) -> impl Strategy<Value = Event> {
             }
         )),
         index.clone().prop_map(Event::GateClosed),
-        prop::option::of(index).prop_map(Event::Restart),
+        prop::option::of(index).prop_map(|which| Event::Restart(which, None)),
         (0_u64..5).prop_map(|seconds| Event::Stop(Some(Duration::from_secs(seconds)))),
     ]
 }

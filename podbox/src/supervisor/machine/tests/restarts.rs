@@ -74,7 +74,7 @@ fn a_container_that_liveness_killed_is_restarted_whatever_its_exit_code_unless_i
 fn a_restart_that_is_asked_for_is_polite_at_once_and_whatever_the_policy() {
     let mut bench = Bench::new(staged(RestartPolicy::Never, &["a", "b"]));
     bench.step(0, Event::Begin);
-    bench.sandbox(0).run(0, 0).run(0, 1).step(5, Event::Restart(None));
+    bench.sandbox(0).run(0, 0).run(0, 1).step(5, Event::Restart(None, None));
     for index in 0..2 {
         assert!(bench.has(&Action::Signal(index, StopWith::Politely)));
     }
@@ -95,9 +95,9 @@ fn a_restart_that_is_asked_for_ends_a_back_off_and_starts_what_had_ended() {
     bench.run(1, 0).step(2, Event::Exited(0, ended(Exit::Code(1), 2)));
     bench.step(2, Event::Exited(1, ended(Exit::Code(0), 2)));
     assert!(matches!(bench.state(1), State::Exited(_)));
-    assert!(bench.step(3, Event::Restart(Some(0))).has(&Action::FindImage(0)));
+    assert!(bench.step(3, Event::Restart(Some(0), None)).has(&Action::FindImage(0)));
     assert!(!bench.has(&Action::Signal(2, StopWith::Politely)), "only the one that was named");
-    assert!(bench.step(4, Event::Restart(Some(1))).has(&Action::FindImage(1)));
+    assert!(bench.step(4, Event::Restart(Some(1), None)).has(&Action::FindImage(1)));
 }
 
 #[test]

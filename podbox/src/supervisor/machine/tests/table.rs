@@ -72,7 +72,7 @@ fn events() -> Vec<(&'static str, u64, Event)> {
         ("postStart", 1, hook(HookKind::PostStart, Ok(()))),
         ("it failed", 1, hook(HookKind::PostStart, no())),
         ("unhealthy", 1, Event::Probe(0, unhealthy)),
-        ("restart", 1, Event::Restart(None)),
+        ("restart", 1, Event::Restart(None, None)),
         ("stop", 1, Event::Stop(None)),
         ("preStop", 1, hook(HookKind::PreStop, Ok(()))),
         ("time", 99, Event::Tick),
