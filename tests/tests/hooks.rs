@@ -66,6 +66,27 @@ fn a_failed_post_start_hook_ends_the_container_which_its_policy_restarts() {
 }
 
 #[test]
+fn what_a_hook_leaves_in_the_background_stays() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    host.up_ready(&diary.manifest(
+        "leaves",
+        r"
+  containers:
+  - name: c
+    image: podbox.local/toolbox
+    command: [sleep, infinity]
+    lifecycle: {postStart: {exec: {command: [sh, -c, 'while :; do echo tick >> /out/log; sleep 0.1; done > /dev/null 2>&1 &']}}}
+    OUT
+",
+    ));
+    let before = diary.count("tick");
+    wait_until("more ticks", PATIENCE, || diary.count("tick") > before + 5);
+    host.down(&["leaves", "--grace-period", "1"]);
+    host.finish();
+}
+
+#[test]
 fn pre_stop_runs_on_down_before_the_signal() {
     let host = Host::new();
     let diary = Diary::new(&host);

@@ -125,6 +125,8 @@ fn a_failing_init_container_is_retried_until_it_ends_well_but_not_under_never() 
     assert_eq!(view.text("status.containerStatuses.0.state.waiting.reason"), "PodInitializing");
     assert_eq!(diary.lines(), ["try"]);
     host.down(&["never"]);
+    let waits = diary.manifest("waits", &spec.replace("POLICY", "Never"));
+    host.try_up(&waits, &[]).code(1).complains("pod default/waits failed");
     host.finish();
 }
 
