@@ -20,8 +20,9 @@ use crate::report;
 use crate::status;
 use crate::supervisor::machine::{Record, State};
 
+use super::containers::Containers;
 use super::pods::{self, Found};
-use super::{Failure, Session, names};
+use super::{Failure, Session, completion, names};
 
 /// Arguments of `exec`.
 #[derive(Debug, Args)]
@@ -33,15 +34,16 @@ pub(super) struct ExecArgs {
     #[arg(short = 't', long)]
     tty: bool,
     /// The pod
+    #[arg(add = completion::pod())]
     pod: String,
     /// The container; the first one if none
-    #[arg(long, short)]
+    #[arg(long, short, add = completion::container())]
     container: Option<String>,
     /// Namespace
-    #[arg(long, short, default_value = "default")]
+    #[arg(long, short, default_value = "default", add = completion::namespace())]
     namespace: String,
-    /// The command and its arguments
-    #[arg(required = true, last = true, value_name = "COMMAND")]
+    /// The command and its arguments; -- before it keeps its flags from being podbox's
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
@@ -53,13 +55,16 @@ pub(super) fn run(session: &Session, args: &ExecArgs) -> Result<ExitCode, Failur
     found.readopt_if_abandoned()?;
     let memory =
         found.memory().ok_or_else(|| Failure::pod(format!("pod {} is not running yet", found.name())))?;
-    let record = super::logs::choose(&memory.containers, args.container.as_deref(), &found)?;
+    let containers = Containers::of(&found.object());
+    let name = containers.choose(args.container.as_deref())?;
+    let record = memory.containers.iter().find(|record| record.name == name);
+    let record = record.ok_or_else(|| Failure::pod(format!("container {name} has not been started yet")))?;
     let code = run_in(&found, record, args)?;
     Ok(ExitCode::from(code))
 }
 
 fn run_in(found: &Found, record: &Record, args: &ExecArgs) -> Result<u8, Failure> {
-    let running = matches!(record.state, State::Running(_) | State::Stopping { .. });
+    let running = matches!(record.state, State::Starting(_) | State::Running(_) | State::Stopping { .. });
     let target = status::process(record).filter(|_| running).ok_or_else(|| {
         Failure::pod(format!("container {} of pod {} is not running", record.name, found.name()))
     })?;

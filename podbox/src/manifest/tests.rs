@@ -216,17 +216,7 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
             "spec.containers[0].livenesProbe: unknown field \"spec.containers[0].livenesProbe\"",
         ),
         ("  nosuch: 1", "", "spec.nosuch: unknown field \"spec.nosuch\""),
-        (
-            "  initContainers: [{name: i, image: i}]",
-            "",
-            "spec.initContainers: Forbidden: not supported by podbox yet",
-        ),
         ("  runtimeClassName: kata", "", "spec.runtimeClassName: Forbidden: not supported by podbox yet"),
-        (
-            "  activeDeadlineSeconds: 5",
-            "",
-            "spec.activeDeadlineSeconds: Forbidden: not supported by podbox yet",
-        ),
         (
             "  securityContext: {fsGroup: 1}",
             "",
@@ -253,7 +243,6 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
             "",
             "spec.volumes[0].configMap: Forbidden: not supported by podbox yet",
         ),
-        ("", "    lifecycle: {}", "spec.containers[0].lifecycle: Forbidden: not supported by podbox yet"),
         (
             "",
             "    envFrom: [{secretRef: {name: s}}]",
@@ -268,11 +257,6 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
             "",
             "    resources: {limits: {nvidia.com/gpu: 1}}",
             "spec.containers[0].resources.limits[nvidia.com/gpu]: Forbidden: not supported by podbox yet",
-        ),
-        (
-            "",
-            "    terminationMessagePolicy: FallbackToLogsOnError",
-            "spec.containers[0].terminationMessagePolicy: Forbidden: \"FallbackToLogsOnError\" is not supported by podbox yet",
         ),
         (
             "",
@@ -302,6 +286,9 @@ spec:
   hostNetwork: true
   hostPID: true
   hostname: h
+  activeDeadlineSeconds: 9
+  os: {{name: linux}}
+  readinessGates: [{{conditionType: a/b}}]
   restartPolicy: OnFailure
   securityContext:
     {{runAsGroup: 1, runAsNonRoot: true, runAsUser: 1, seccompProfile: {{type: Unconfined}}, supplementalGroups: [1],
@@ -311,10 +298,19 @@ spec:
   subdomain: s
   terminationGracePeriodSeconds: 1
   volumes: [{{name: e, emptyDir: {{medium: Memory, sizeLimit: 1Mi}}}}, {{name: h, hostPath: {{path: /h, type: Directory}}}}]
+  initContainers:
+  - {{name: i, image: i, command: [a], env: [{{name: A, value: b}}], resources: {{limits: {{cpu: 1}}}}}}
+  - {{name: s, image: i, restartPolicy: Always, startupProbe: {{exec: {{command: [a]}}}}, lifecycle: {{preStop: {{tcpSocket: {{host: h, port: 1}}}}}}}}
   containers:
   - name: c
     image: i
     imagePullPolicy: Never
+    lifecycle:
+      postStart: {{httpGet: {{host: h, path: /p, port: web, scheme: HTTPS, httpHeaders: [{{name: A, value: b}}]}}}}
+      preStop: {{sleep: {{seconds: 1}}}}
+      stopSignal: SIGUSR1
+    restartPolicy: Never
+    restartPolicyRules: [{{action: Restart, exitCodes: {{operator: In, values: [1]}}}}]
     command: [c]
     args: [a]
     workingDir: /w
@@ -331,7 +327,7 @@ spec:
     stdin: true
     stdinOnce: true
     terminationMessagePath: /t
-    terminationMessagePolicy: File
+    terminationMessagePolicy: FallbackToLogsOnError
     tty: true
     volumeMounts: [{{mountPath: /e, name: e, readOnly: true, subPath: s}}]
   - {{name: d, image: i, livenessProbe: {{grpc: {{port: 1, service: s}}}}}}

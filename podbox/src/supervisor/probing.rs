@@ -1,4 +1,4 @@
-//! Exec probes: a command in the container, by the runtime's exec stage.
+//! Exec probes and hooks: a command in the container, by the runtime's exec stage.
 //!
 //! A stage that has answered is kept for the next command, because starting one costs more than most commands
 //! do. Two probes that ask at the same time have one each. A command that takes too long takes its stage along:

@@ -48,43 +48,57 @@ const MAX_HEADERS: usize = 1000;
 /// Asks for a page.
 pub(super) async fn get(first: Url, headers: &[(String, String)], time: Duration) -> Outcome {
     let deadline = Instant::now() + time;
+    match reach(first, headers, deadline).await {
+        Ok(mut answer) => judge(&mut answer, deadline).await,
+        Err(text) => Outcome::Failure(text),
+    }
+}
+
+/// Asks for a page and does not look at it: that there was an answer is all.
+pub(super) async fn knock(first: Url, headers: &[(String, String)], deadline: Instant) -> Result<(), String> {
+    reach(first, headers, deadline).await.map(drop)
+}
+
+/// The head of the last page's answer.
+async fn reach(first: Url, headers: &[(String, String)], deadline: Instant) -> Result<Answer, String> {
     let mut url = first.clone();
     let mut headers = match own_headers(headers) {
         Ok(headers) => headers,
-        Err(text) => return Outcome::Failure(format!("Get \"{url}\": {text}")),
+        Err(text) => return Err(format!("Get \"{url}\": {text}")),
     };
-    for sent in 1.. {
-        let mut answer = match timeout_at(deadline, request(&url, &headers)).await {
+    let mut sent = 0;
+    loop {
+        sent += 1;
+        let answer = match timeout_at(deadline, request(&url, &headers)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(text)) => return Outcome::Failure(format!("Get \"{url}\": {text}")),
+            Ok(Err(text)) => return Err(format!("Get \"{url}\": {text}")),
             Err(_) => {
-                return Outcome::Failure(format!(
+                return Err(format!(
                     "Get \"{url}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
                 ));
             }
         };
         let Some(location) = redirection(&answer.response) else {
-            return judge(&mut answer, deadline).await;
+            return Ok(answer);
         };
         let next = match url.join(&location) {
             Ok(next) => next,
             Err(text) => {
-                return Outcome::Failure(format!(
+                return Err(format!(
                     "Get \"{url}\": failed to parse Location header {}: {text}",
                     words::quote(location.as_bytes())
                 ));
             }
         };
         if next.host != first.host {
-            return judge(&mut answer, deadline).await;
+            return Ok(answer);
         }
         if sent >= MAX_REQUESTS {
-            return Outcome::Failure(format!("Get \"{location}\": stopped after 10 redirects"));
+            return Err(format!("Get \"{location}\": stopped after 10 redirects"));
         }
         prepare(&mut headers, &url, &next, &location);
         url = next;
     }
-    Outcome::Success
 }
 
 /// The headers of the first request, defaults filled in.

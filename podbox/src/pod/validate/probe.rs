@@ -87,7 +87,12 @@ fn handler(errors: &mut Errors, path: &Path<'_>, probe: &k8s::Probe, container: 
     }
 }
 
-fn http_get(errors: &mut Errors, path: &Path<'_>, http: &k8s::HTTPGetAction, container: &k8s::Container) {
+pub(super) fn http_get(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    http: &k8s::HTTPGetAction,
+    container: &k8s::Container,
+) {
     if http.path.as_deref().unwrap_or("").is_empty() {
         errors.required(&path.field("path"), "");
     }
@@ -100,7 +105,7 @@ fn http_get(errors: &mut Errors, path: &Path<'_>, http: &k8s::HTTPGetAction, con
     }
 }
 
-fn port(errors: &mut Errors, path: &Path<'_>, port: &IntOrString, container: &k8s::Container) {
+pub(super) fn port(errors: &mut Errors, path: &Path<'_>, port: &IntOrString, container: &k8s::Container) {
     match port {
         IntOrString::Int(number) if !(1..=65535).contains(number) => errors.invalid(path, *number, PORT),
         IntOrString::Int(_) => {}
