@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use runtime::plan::{ContainerPlan, ExecPlan, Identity, Leftovers};
+use runtime::plan::{ContainerPlan, ExecPlan, Identity, Stay};
 
 use crate::store::AttemptDir;
 
@@ -26,7 +26,6 @@ pub fn plan(
     target: Identity,
     command: &[String],
     terminal: Terminal,
-    leftovers: Leftovers,
 ) -> io::Result<ExecPlan> {
     let plan: ContainerPlan = serde_json::from_slice(&fs::read(dir.plan())?)?;
     let linux = plan.spec.linux();
@@ -35,5 +34,5 @@ pub fn plan(
     let mut process = plan.spec.process().clone().ok_or(io::ErrorKind::InvalidData)?;
     process.set_args(Some(command.to_vec()));
     process.set_terminal(Some(terminal == Terminal::Wanted));
-    Ok(ExecPlan { target, process, user: plan.user, cgroup, seccomp, leftovers })
+    Ok(ExecPlan { target, process, user: plan.user, cgroup, seccomp, stay: Stay::Once })
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Mono;
-use crate::pod::RestartPolicy;
+use crate::pod::{Container, RestartAction, RestartPolicy, Role};
 
 /// The numbers of a back-off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,33 @@ impl Backoff {
 
 fn expired(ended: Mono, updated: Mono, settings: BackoffSettings) -> bool {
     ended.since(updated) > settings.max * 2
+}
+
+/// What follows a container's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing: it has ended for good.
+    Rest,
+    /// It is started again.
+    Restart,
+    /// All the pod's containers are started again.
+    RestartAll,
+}
+
+/// What follows when `container` has ended with `exit_code`: the first of its rules that fits decides, and where
+/// none does, its policy. An init container that ended well is done whatever they say.
+///
+/// Source: kubelet `container/helpers.go` (ContainerShouldRestart, ShouldAllContainersRestart).
+#[must_use]
+pub fn after_exit(container: &Container, exit_code: i32) -> Next {
+    let fits = container.restart_rules.iter().find(|rule| rule.codes.contains(&exit_code) != rule.all_but);
+    match fits.map(|rule| rule.action) {
+        Some(RestartAction::RestartAllContainers) => Next::RestartAll,
+        _ if container.role == Role::Init && exit_code == 0 => Next::Rest,
+        Some(RestartAction::Restart) => Next::Restart,
+        None if wants_restart(container.restart_policy, exit_code) => Next::Restart,
+        None => Next::Rest,
+    }
 }
 
 /// Whether `policy` starts a container again that ended with `exit_code`.

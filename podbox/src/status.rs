@@ -9,13 +9,23 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::pod::{Pod, QosClass};
-use crate::supervisor::machine::{Exit, Memory, ProcessId, Record, State, Terminated, is_ready, phase};
+use crate::pod::{Container, Pod, QosClass, Role};
+use crate::supervisor::machine::{
+    DEADLINE_MESSAGE, Exit, Memory, Over, ProcessId, Record, State, Terminated, is_ready, is_waiting, phase,
+};
+
+/// What the termination messages of a pod may have together, bytes (kubelet: MaxPodTerminationMessageLogLength).
+const MESSAGES: usize = 12 * 1024;
 
 /// The status of a pod on a host with the given addresses (primary first).
 #[must_use]
 pub fn render(pod: &Pod, memory: &Memory, host_ips: &[IpAddr]) -> PodStatus {
     let ips = memory.sandbox.facts().map(|facts| facts.ips.as_slice()).unwrap_or_default();
+    let statuses = |wanted: fn(Role) -> bool| {
+        let pairs = pod.containers.iter().zip(&memory.containers);
+        pairs.filter(|(one, _)| wanted(one.role)).map(|(one, record)| container(pod, one, record)).collect()
+    };
+    let too_old = memory.finished.is_some() && memory.over == Some(Over::DeadlineExceeded);
     PodStatus {
         phase: Some(phase(pod, memory).name().to_owned()),
         conditions: Some(memory.conditions.iter().map(condition).collect()),
@@ -25,7 +35,10 @@ pub fn render(pod: &Pod, memory: &Memory, host_ips: &[IpAddr]) -> PodStatus {
         pod_ips: some_if_any(ips.iter().map(|ip| PodIP { ip: ip.to_string() }).collect()),
         start_time: Some(Time(whole_second(memory.accepted))),
         qos_class: Some(qos(pod.qos).to_owned()),
-        container_statuses: Some(memory.containers.iter().map(|record| container(pod, record)).collect()),
+        init_container_statuses: some_if_any(statuses(|role| role != Role::Main)),
+        container_statuses: Some(statuses(|role| role == Role::Main)),
+        reason: too_old.then(|| "DeadlineExceeded".to_owned()),
+        message: too_old.then(|| DEADLINE_MESSAGE.to_owned()),
         ..PodStatus::default()
     }
 }
@@ -57,7 +70,7 @@ fn whole_second(time: Timestamp) -> Timestamp {
 fn condition(condition: &crate::supervisor::machine::Condition) -> PodCondition {
     PodCondition {
         type_: condition.kind.clone(),
-        status: if condition.status { "True" } else { "False" }.to_owned(),
+        status: condition.status.name().to_owned(),
         last_transition_time: Some(Time(whole_second(condition.since))),
         reason: condition.reason.clone(),
         message: condition.message.clone(),
@@ -65,11 +78,10 @@ fn condition(condition: &crate::supervisor::machine::Condition) -> PodCondition 
     }
 }
 
-fn container(pod: &Pod, record: &Record) -> ContainerStatus {
+fn container(pod: &Pod, container: &Container, record: &Record) -> ContainerStatus {
     let (state, last) = states(pod, record);
-    let spec_image = pod.containers.iter().find(|container| container.name == record.name);
     let started = match &record.state {
-        State::Running(run) | State::Stopping { run, .. } => run.started,
+        State::Running(run) | State::Stopping { run, .. } => run.started && !is_waiting(record),
         _ => false,
     };
     let shown_attempt = attempt_on_show(record);
@@ -77,15 +89,16 @@ fn container(pod: &Pod, record: &Record) -> ContainerStatus {
         name: record.name.clone(),
         image: match &record.image {
             Some(image) => image.reference.clone(),
-            None => spec_image.map(|container| container.image.clone()).unwrap_or_default(),
+            None => container.image.clone(),
         },
         image_id: record.image.as_ref().map(|image| image.id.clone()).unwrap_or_default(),
         container_id: shown_attempt.map(|attempt| container_id(pod, record, attempt)),
         restart_count: i32::try_from(shown_attempt.unwrap_or(0)).unwrap_or(i32::MAX),
-        ready: is_ready(record),
+        ready: is_ready(container.role, record),
         started: Some(started),
         state: Some(state),
         last_state: last.or_else(|| Some(ContainerState::default())),
+        stop_signal: container.lifecycle.stop_signal.clone(),
         ..ContainerStatus::default()
     }
 }
@@ -96,30 +109,31 @@ fn attempt_on_show(record: &Record) -> Option<u32> {
         State::Waiting { .. } | State::Pulling | State::Pulled | State::Creating => {
             record.last.as_ref().map(|last| last.attempt)
         }
-        State::Created { .. } | State::Running(_) | State::Stopping { .. } | State::Exited(_) => {
-            Some(record.attempt)
-        }
+        State::Created { .. }
+        | State::Starting(_)
+        | State::Running(_)
+        | State::Stopping { .. }
+        | State::Exited(_) => Some(record.attempt),
     }
 }
 
 fn states(pod: &Pod, record: &Record) -> (ContainerState, Option<ContainerState>) {
     let last = record.last.as_ref().map(|last| terminated(pod, record, last));
     let state = match &record.state {
-        State::Waiting { .. } | State::Pulling | State::Pulled | State::Creating | State::Created { .. } => {
-            waiting(record)
-        }
-        State::Running(run) | State::Stopping { run, .. } => ContainerState {
+        State::Running(run) | State::Stopping { run, .. } if !is_waiting(record) => ContainerState {
             running: Some(ContainerStateRunning { started_at: Some(Time(whole_second(run.since.wall))) }),
             ..ContainerState::default()
         },
         State::Exited(end) => terminated(pod, record, end),
+        _ => waiting(pod, record),
     };
     (state, last)
 }
 
-fn waiting(record: &Record) -> ContainerState {
+fn waiting(pod: &Pod, record: &Record) -> ContainerState {
     let (reason, message) = match &record.why {
         Some(why) => (why.reason.clone(), Some(why.message.clone())),
+        None if pod.has_init_containers() => ("PodInitializing".to_owned(), None),
         None => ("ContainerCreating".to_owned(), None),
     };
     ContainerState {
@@ -139,7 +153,10 @@ fn terminated(pod: &Pod, record: &Record, end: &Terminated) -> ContainerState {
             exit_code: end.exit.code(),
             signal,
             reason: Some(end.reason.clone()),
-            message: end.message.clone(),
+            message: end.message.as_deref().map(|message| {
+                let most = MESSAGES / pod.containers.len().max(1);
+                message[..message.floor_char_boundary(most)].to_owned()
+            }),
             started_at: end.started.map(|time| Time(whole_second(time))),
             finished_at: Some(Time(whole_second(end.ended.wall))),
         }),
@@ -152,7 +169,7 @@ fn terminated(pod: &Pod, record: &Record, end: &Terminated) -> ContainerState {
 pub fn process(record: &Record) -> Option<ProcessId> {
     match &record.state {
         State::Created { process } => Some(*process),
-        State::Running(run) | State::Stopping { run, .. } => Some(run.process),
+        State::Starting(run) | State::Running(run) | State::Stopping { run, .. } => Some(run.process),
         State::Waiting { .. } | State::Pulling | State::Pulled | State::Creating | State::Exited(_) => None,
     }
 }

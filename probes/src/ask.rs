@@ -7,6 +7,7 @@
 //! Source: kubelet `pkg/kubelet/prober/prober.go` (`runProbeWithRetries`, which retries errors and not
 //! failures) and `pkg/probe/*`.
 
+mod call;
 mod dial;
 mod grpc;
 mod http;
@@ -22,6 +23,8 @@ use std::{net::IpAddr, time::Duration};
 use tokio::time::timeout;
 
 use crate::{Exec, ExecResult, Handler, Outcome, Spec};
+
+pub use call::{Call, Called};
 
 const TRIES: u32 = 3;
 
@@ -46,7 +49,7 @@ pub(crate) async fn ask(spec: &Spec, target: Target, exec: &dyn Exec) -> Outcome
     let mut outcome = Outcome::Success;
     for _ in 0..TRIES {
         outcome = try_once(spec, target, exec).await;
-        if !matches!(outcome, Outcome::Error(_)) {
+        if !outcome.is_void() {
             break;
         }
     }

@@ -14,5 +14,8 @@ pub fn event_text(kind: Kind, outcome: &Outcome) -> Option<(&'static str, String
         Outcome::Error(cause) => {
             Some(("Unhealthy", format!("{kind} probe errored and resulted in unknown state: {cause}")))
         }
+        Outcome::Interrupted(cause) => {
+            Some(("Unhealthy", format!("{kind} probe errored and resulted in failure state: {cause}")))
+        }
     }
 }

@@ -15,7 +15,7 @@ mod spec;
 mod state;
 mod worker;
 
-pub use ask::Target;
+pub use ask::{Call, Called, Target};
 pub use event::event_text;
 pub use exec::{Exec, ExecFuture, ExecResult, NoExec};
 pub use spec::{Handler, Kind, Probes, Spec};

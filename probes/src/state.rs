@@ -23,6 +23,16 @@ pub enum Outcome {
     Failure(String),
     /// The prober itself broke, three times over: says nothing about the container and is not counted.
     Error(String),
+    /// The answer began and broke off, three times over: not counted either.
+    Interrupted(String),
+}
+
+impl Outcome {
+    /// It is thrown away: tried again at once, and not counted.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        matches!(self, Self::Error(_) | Self::Interrupted(_))
+    }
 }
 
 /// What a row of outcomes adds up to.
@@ -120,7 +130,7 @@ impl Threshold {
         let result = match outcome {
             Outcome::Success | Outcome::Warning(_) => Belief::Good,
             Outcome::Failure(_) => Belief::Bad,
-            Outcome::Error(_) => return None,
+            Outcome::Error(_) | Outcome::Interrupted(_) => return None,
         };
         if self.is_final() {
             return None;

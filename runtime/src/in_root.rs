@@ -128,10 +128,12 @@ pub(crate) fn read_small(root: BorrowedFd<'_>, path: &str) -> nix::Result<String
         Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(String::new()),
         Err(errno) => return Err(errno),
     };
-    if kind_of(fd.as_fd())? != SFlag::S_IFREG {
+    let stat = fstat(&fd)?;
+    if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
         return Err(Errno::EINVAL);
     }
-    let mut bytes = Vec::new();
+    // Room for a little more than there is, so that one read takes it and the next one sees the end.
+    let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0).min(1 << 20) + 64);
     let mut limited = std::io::Read::take(std::fs::File::from(fd), LIMIT);
     std::io::Read::read_to_end(&mut limited, &mut bytes).map_err(|_| Errno::EIO)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -146,11 +146,12 @@ pub fn launch(exe: &SelfExe, stage: StageKind) -> io::Result<Launched> {
 }
 
 /// Sends a plan, with descriptors beside it (for [`StageKind::Exec`]: standard input, output and error, or
-/// none for a terminal). The socket must be blocking.
+/// none for a terminal), or with those for an [`crate::plan::ExecRun`]. A socket that does not block takes some
+/// hundred KiB.
 ///
 /// # Errors
 /// If the stage has left, or what sendmsg(2) says.
-pub fn send_plan<P: Serialize>(socket: &UnixStream, plan: &P, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub fn send_plan<P: Serialize>(socket: &impl AsFd, plan: &P, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut line = serde_json::to_vec(plan)?;
     line.push(b'\n');
     send(socket.as_fd(), &line, fds)

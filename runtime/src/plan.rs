@@ -154,19 +154,8 @@ pub struct Identity {
     pub start: u64,
 }
 
-/// What becomes of processes that an exec'd program has left behind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Leftovers {
-    /// They stay, as for a person who starts something in the background. A caller that hangs up still
-    /// takes everything with it.
-    #[default]
-    Leave,
-    /// They are killed when the program ends: for probes.
-    Kill,
-}
-
-/// One more process in a running container.
+/// One more process in a running container. What it leaves in the background when it ends stays there, as under a
+/// kubelet; a caller that hangs up meanwhile takes everything with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExecPlan {
     /// The container's init.
@@ -182,9 +171,29 @@ pub struct ExecPlan {
     /// The container's seccomp profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<LinuxSeccomp>,
-    /// What happens to its descendants when it ends.
+    /// Whether the stage stays for more.
     #[serde(default)]
-    pub leftovers: Leftovers,
+    pub stay: Stay,
+}
+
+/// How long an exec stage serves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stay {
+    /// It runs the plan's process and leaves.
+    #[default]
+    Once,
+    /// It runs one program for every [`ExecRun`] that it is told, one after the other, until its caller hangs
+    /// up: for probes, which would otherwise pay for a new stage each time.
+    UntilHangUp,
+}
+
+/// What an exec stage that stays is told: one program to run, in all else the plan's process. Its standard
+/// streams come beside the line. The answer is [`FromStage::Exited`] or [`FromStage::Failed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRun {
+    /// Program and arguments.
+    pub args: Vec<String>,
 }
 
 /// How a process ended.

@@ -14,6 +14,7 @@ use crate::identity::Identity;
 use crate::recipe::{During, Fault};
 use crate::sys::security::{self, CapabilityMasks};
 use caps::Capability;
+use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use oci_spec::runtime::{Capabilities, PosixRlimit, Process};
 use std::fs;
@@ -82,9 +83,11 @@ impl Privileges {
 
     /// Gives up all else, for good.
     pub(crate) fn apply(&self) -> Result<(), Fault> {
-        for capability in (0..64).take_while(|c| security::bounding_has(*c).is_ok()) {
-            if self.bounding & (1 << capability) == 0 {
-                security::bounding_drop(capability).during("drop from the bounding set")?;
+        for capability in (0..64).filter(|c| self.bounding & (1 << c) == 0) {
+            match security::bounding_drop(capability) {
+                // Beyond the last that this kernel knows.
+                Err(Errno::EINVAL) => break,
+                other => other.during("drop from the bounding set")?,
             }
         }
         security::ambient_clear().during("clear the ambient set")?;

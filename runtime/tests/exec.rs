@@ -5,8 +5,8 @@ mod common;
 use common::{Container, World, exe};
 use nix::fcntl::OFlag;
 use runtime::cgroup::Cgroups;
-use runtime::launch::{ExecError, exec};
-use runtime::plan::{ExecPlan, Exit, Leftovers, UserSpec};
+use runtime::launch::{ExecError, Inbox, Launched, StageKind, exec, launch, send_plan};
+use runtime::plan::{ExecPlan, ExecRun, Exit, FromStage, Stay, UserSpec};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -24,7 +24,7 @@ fn plan(container: &Container, script: &str, process: Value) -> ExecPlan {
         user: None,
         cgroup: None,
         seccomp: None,
-        leftovers: Leftovers::Leave,
+        stay: Stay::Once,
     }
 }
 
@@ -162,21 +162,74 @@ fn hanging_up_kills_everything_that_the_command_has_started() {
     Cgroups::detect().at(&path).remove_with_parents().unwrap();
 }
 
+/// Tells a staying stage to run a script, and hears what came of it, with what it had written by then.
+fn order(stage: &mut (Launched, Inbox), script: &str) -> (FromStage, String) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let null = File::open("/dev/null").unwrap();
+    let run = ExecRun { args: ["sh", "-c", script].map(str::to_owned).to_vec() };
+    send_plan(&stage.0.socket, &run, &[null.as_fd(), writer.as_fd(), writer.as_fd()]).unwrap();
+    drop(writer);
+    let answer = stage.1.answer(stage.0.socket.as_fd()).unwrap().expect("an answer");
+    nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let mut text = [0; 4096];
+    let length = (&reader).read(&mut text).unwrap_or(0);
+    (answer, String::from_utf8_lossy(&text[..length]).into_owned())
+}
+
 #[test]
-fn a_probes_leftovers_are_killed_and_a_persons_stay() {
+fn a_stage_that_stays_runs_one_program_after_another_until_its_caller_hangs_up() {
+    let world = World::new();
+    let path = PathBuf::from(format!("/podbox-test-stay-{}/c", std::process::id()));
+    let mut container = running(&world, json!({ "linux": { "cgroupsPath": path } }));
+    wait_for_count(&path, 1);
+    let mut plan = plan(&container, "", json!({}));
+    plan.cgroup = Some(path.clone());
+    plan.stay = Stay::UntilHangUp;
+    let launched = launch(exe(), StageKind::Exec).unwrap();
+    send_plan(&launched.socket, &plan, &[]).unwrap();
+    let mut stage = (launched, Inbox::default());
+    let exited = |code| FromStage::Exited(Exit::Code(code));
+    assert_eq!(order(&mut stage, "pwd; exit 3"), (exited(3), "/tmp\n".to_owned()));
+    assert_eq!(order(&mut stage, "kill -9 $$").0, FromStage::Exited(Exit::Signal(9)));
+    // What stays behind keeps its own cgroup and nobody waiting.
+    assert_eq!(order(&mut stage, "sleep 1000 & exit 0"), (exited(0), String::new()));
+    wait_for_count(&path, 2);
+    for _ in 0..20 {
+        assert_eq!(order(&mut stage, "ls /proc/self/fd | wc -l"), (exited(0), "4\n".to_owned()));
+    }
+    let run = ExecRun { args: vec!["nosuch".to_owned()] };
+    send_plan(&stage.0.socket, &run, &[]).unwrap();
+    let Some(FromStage::Failed(failure)) = stage.1.answer(stage.0.socket.as_fd()).unwrap() else {
+        panic!("there is no such program")
+    };
+    assert_eq!((failure.exit_code, failure.step.as_str()), (Some(127), "exec"));
+    assert_eq!(order(&mut stage, "exit 0").0, exited(0), "it goes on after that");
+    // What it is at when the caller goes is ended; what it had left before is not its any more.
+    let run = ExecRun { args: ["sh", "-c", "setsid sleep 1000 & sleep 1000"].map(str::to_owned).to_vec() };
+    send_plan(&stage.0.socket, &run, &[]).unwrap();
+    wait_for_count(&path, 4);
+    stage.0.socket.shutdown(std::net::Shutdown::Both).unwrap();
+    stage.0.reap().unwrap();
+    wait_for_count(&path, 2);
+    let group = Cgroups::detect().at(&path);
+    group.kill().unwrap();
+    container.wait();
+    group.remove_with_parents().unwrap();
+    assert!(!group.exists());
+}
+
+#[test]
+fn what_a_command_leaves_in_the_background_stays() {
     let world = World::new();
     let path = PathBuf::from(format!("/podbox-test-left-{}/c", std::process::id()));
     let mut container = running(&world, json!({ "linux": { "cgroupsPath": path } }));
     wait_for_count(&path, 1);
-    for (leftovers, count) in [(Leftovers::Kill, 1), (Leftovers::Leave, 2)] {
-        let mut plan = plan(&container, "setsid sleep 1000 & exit 0", json!({}));
-        plan.cgroup = Some(path.clone());
-        plan.leftovers = leftovers;
-        let mut process = exec(exe(), &plan, None).unwrap();
-        process.started().unwrap();
-        assert_eq!(process.exited().unwrap(), Exit::Code(0));
-        wait_for_count(&path, count);
-    }
+    let mut plan = plan(&container, "setsid sleep 1000 & exit 0", json!({}));
+    plan.cgroup = Some(path.clone());
+    let mut process = exec(exe(), &plan, None).unwrap();
+    process.started().unwrap();
+    assert_eq!(process.exited().unwrap(), Exit::Code(0));
+    wait_for_count(&path, 2);
     let group = Cgroups::detect().at(&path);
     group.kill().unwrap();
     container.wait();

@@ -246,6 +246,12 @@ impl Host {
         self.try_up(manifest, &[]).ok()
     }
 
+    /// `up -d --wait none -`, which must work.
+    #[track_caller]
+    pub fn up_none(&self, manifest: &str) -> Output {
+        self.try_up(manifest, &["--wait", "none"]).ok()
+    }
+
     /// `up -d --wait ready -`, which must work.
     #[track_caller]
     pub fn up_ready(&self, manifest: &str) -> Output {

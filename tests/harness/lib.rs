@@ -10,6 +10,7 @@
 
 mod archive;
 mod command;
+mod diary;
 mod host;
 mod leftovers;
 mod outside;
@@ -19,6 +20,7 @@ mod wait;
 
 pub use archive::{Archive, Layer};
 pub use command::{Background, Cmd, Output};
+pub use diary::Diary;
 pub use host::{Builder, Host, PodView, proc_children, proc_cmdline};
 pub use outside::Outside;
 pub use registry::Registry;

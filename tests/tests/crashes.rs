@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::{Background, Host, PATIENCE, PodView, pod, proc_children, wait_for, wait_good, wait_until};
+use e2e::{
+    Background, Host, PATIENCE, PodView, pod, proc_children, proc_cmdline, wait_for, wait_good, wait_until,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -521,5 +523,38 @@ fn the_machine_restarts_up_all_starts_what_should_run() {
     host.podbox(["up", "--all", "-d"]).ok();
     let after = host.wait_pod("busy", "Ready", |pod| pod.is("Ready"));
     assert_eq!(before.text("metadata.uid"), after.text("metadata.uid"));
+    host.finish();
+}
+
+#[test]
+fn an_exec_stage_that_is_killed_between_two_probes_is_replaced_and_nobody_notices() {
+    let host = Host::new();
+    host.up(&pod(
+        "stages",
+        r"
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: c
+    image: podbox.local/toolbox
+    command: [sleep, infinity]
+    livenessProbe: {exec: {command: ['true']}, periodSeconds: 1, failureThreshold: 1}
+",
+    ));
+    let stages = || -> Vec<i32> {
+        let children = host.supervisor("stages").map(proc_children).unwrap_or_default();
+        children.into_iter().filter(|pid| proc_cmdline(*pid).starts_with("podbox stage exec")).collect()
+    };
+    wait_until("a stage to stay", PATIENCE, || stages().len() == 1);
+    let old = stages()[0];
+    host.kill(old);
+    wait_until("another in its place", PATIENCE, || matches!(stages()[..], [new] if new != old));
+    let view = host.pod("stages");
+    assert_eq!((view.restarts(), host.event_count("stages", "Unhealthy", "")), (0, 0));
+    // It ends with the supervisor that it serves, and the next one has its own.
+    let (old, supervisor) = (stages()[0], host.supervisor("stages"));
+    host.kill(supervisor.expect("a supervisor"));
+    let _ = host.next_supervisor("stages", supervisor);
+    wait_until("a stage of the new supervisor", PATIENCE, || matches!(stages()[..], [new] if new != old));
+    assert_eq!(host.pod("stages").restarts(), 0);
     host.finish();
 }

@@ -87,3 +87,58 @@ fn ip_netns_exec_is_inside_the_pod() {
     assert!(answer.stdout.contains("peer 127.0.0.1:"), "{answer}");
     host.finish();
 }
+
+#[test]
+fn redis_that_hangs_is_found_out_by_each_kind_of_probe_and_restarted() {
+    let host = Host::new();
+    host.up(&pod("hangs", r"
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: redis
+    image: podbox.local/host
+    command: [redis-server, --save, '', --protected-mode, 'no', --bind, '0.0.0.0', --dir, /tmp, --enable-debug-command, 'yes']
+    ports: [{name: redis, containerPort: 6379}]
+    startupProbe: {tcpSocket: {port: redis}, periodSeconds: 1, failureThreshold: 30}
+    readinessProbe: {exec: {command: [sh, -c, 'redis-cli ping | grep PONG']}, periodSeconds: 1, failureThreshold: 1}
+    livenessProbe: {exec: {command: [redis-cli, ping]}, periodSeconds: 1, failureThreshold: 3}
+"));
+    host.wait_pod("hangs", "Ready", |pod| pod.is("Ready"));
+    let _hung = host.cmd(["exec", "hangs", "--", "redis-cli", "debug", "sleep", "600"]).spawn();
+    host.wait_event("hangs", "Unhealthy", "command timed out: \"redis-cli ping\" timed out after 1s");
+    // It still takes connections, so that a tcpSocket probe would see nothing.
+    host.wait_pod("hangs", "a restart", |pod| pod.restarts() == 1);
+    host.wait_pod("hangs", "Ready again", |pod| pod.is("Ready"));
+    host.finish();
+}
+
+#[test]
+fn nginx_is_ready_for_as_long_as_it_finds_its_page() {
+    let host = Host::new();
+    host.up(&pod(
+        "page",
+        r"
+  containers:
+  - name: nginx
+    image: podbox.local/host
+    command: [sh, -c, 'echo well > /srv/www/health; exec nginx -c /srv/conf/nginx.conf -e /dev/stderr']
+    ports: [{name: web, containerPort: 80}]
+    startupProbe: {exec: {command: [curl, -fsS, 'http://127.0.0.1/health']}, periodSeconds: 1}
+    readinessProbe: {httpGet: {path: /health, port: web}, periodSeconds: 1, failureThreshold: 1}
+    livenessProbe: {tcpSocket: {port: web}, periodSeconds: 1, failureThreshold: 1}
+    volumeMounts: [{name: www, mountPath: /srv/www}, {name: conf, mountPath: /srv/conf}]
+  volumes:
+  - {name: www, emptyDir: {}}
+  - {name: conf, hostPath: {path: DIR}}
+",
+    )
+    .replace("DIR", &conf(&host)));
+    host.wait_pod("page", "Ready", |pod| pod.is("Ready"));
+    assert!(host.logs(&["page"]).contains("kube-probe/1."), "nginx writes down who asks");
+    host.podbox(["exec", "page", "--", "rm", "/srv/www/health"]).ok();
+    host.wait_event("page", "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 404");
+    let view = host.wait_pod("page", "not ready", |pod| !pod.is("Ready"));
+    assert_eq!(view.restarts(), 0, "it lives");
+    host.podbox(["exec", "page", "--", "touch", "/srv/www/health"]).ok();
+    host.wait_pod("page", "ready again", |pod| pod.is("Ready"));
+    host.finish();
+}

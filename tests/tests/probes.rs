@@ -226,3 +226,88 @@ fn a_probes_own_grace_period_goes_before_the_pods() {
     host.down(&["stubborn", "--grace-period", "0"]);
     host.finish();
 }
+
+#[test]
+fn a_pod_in_the_hosts_network_is_asked_at_the_hosts_address() {
+    let host = Host::new();
+    let manifest = pod(
+        "hostnet",
+        r"
+  hostNetwork: true
+  containers:
+  - name: web
+    image: podbox.local/toolbox
+    command: [http, --port, 'PORT']
+    readinessProbe: {httpGet: {path: /readyz, port: PORT}, periodSeconds: 1}
+    livenessProbe: {httpGet: {host: '::1', path: /healthz, port: PORT}, periodSeconds: 1, failureThreshold: 1}
+    startupProbe: {tcpSocket: {host: localhost, port: PORT}, periodSeconds: 1}
+",
+    );
+    host.up(&manifest.replace("PORT", &host.port(0).to_string()));
+    host.wait_pod("hostnet", "Ready", |pod| pod.is("Ready"));
+    wait_until("some liveness probes, which go to the IPv6 loopback", PATIENCE, || {
+        host.logs(&["hostnet"]).lines().filter(|line| line.starts_with("[::1]:")).count() >= 3
+    });
+    assert_eq!(host.pod("hostnet").restarts(), 0);
+    host.finish();
+}
+
+#[test]
+fn a_pod_is_asked_over_ipv6_like_over_ipv4() {
+    let host = Host::new();
+    host.up(&server("six", "", "    readinessProbe: {tcpSocket: {port: http}, periodSeconds: 1}"));
+    let six = host.wait_pod("six", "Ready", |pod| pod.is("Ready")).ip6();
+    // Another pod's probes may ask any address.
+    host.up(&pod(
+        "asks",
+        &format!(
+            "  containers:\n  - name: c\n    image: podbox.local/toolbox\n    command: [sleep, infinity]\n    readinessProbe: {{httpGet: {{host: '{six}', port: 8080, path: /readyz}}, periodSeconds: 1}}\n    startupProbe: {{tcpSocket: {{host: '{six}', port: 8080}}, periodSeconds: 1}}\n"
+        ),
+    ));
+    host.wait_pod("asks", "Ready", |pod| pod.is("Ready"));
+    assert!(host.logs(&["six"]).contains(&format!("[{}]", host.gateway6())), "the host asked over IPv6");
+    order(&host, &host.pod("six"), "fail/readyz");
+    let text = format!("Get \"http://[{six}]:8080/readyz\"");
+    host.wait_pod("asks", "not ready", |pod| !pod.is("Ready"));
+    host.down(&["six", "--grace-period", "0"]);
+    host.wait_event("asks", "Unhealthy", &text);
+    host.finish();
+}
+
+#[test]
+fn readiness_is_asked_while_the_pod_ends_and_liveness_is_not() {
+    let host = Host::new();
+    host.up(&pod(
+        "ends",
+        r"
+  terminationGracePeriodSeconds: 60
+  containers:
+  - name: c
+    image: podbox.local/host
+    command: [sh, -c, 'touch /well; trap ''rm /well'' TERM; until [ -e /enough ]; do sleep 0.1; done']
+    readinessProbe: {exec: {command: [test, -e, /well]}, periodSeconds: 1, failureThreshold: 1}
+    livenessProbe: {exec: {command: [test, -e, /well]}, periodSeconds: 1, failureThreshold: 1}
+",
+    ));
+    host.wait_pod("ends", "Ready", |pod| pod.is("Ready"));
+    let mut down = host.cmd(["down", "ends"]).spawn();
+    let view = host.wait_pod("ends", "not ready while it ends", |pod| !pod.is("Ready"));
+    assert!(!view.text("metadata.deletionTimestamp").is_empty());
+    assert_eq!(view.container("c")["ready"], false);
+    host.wait_event("ends", "Unhealthy", "Readiness probe failed:");
+    assert_eq!(host.event_count("ends", "Unhealthy", "Liveness"), 0);
+    host.podbox(["exec", "ends", "--", "touch", "/enough"]).ok();
+    assert_eq!(down.end(PATIENCE), 0);
+    host.finish();
+}
+
+#[test]
+fn proxies_of_the_environment_are_not_asked() {
+    let host = Host::new();
+    let manifest = server("direct", "", "    readinessProbe: {httpGet: {port: http}, periodSeconds: 1}");
+    let nowhere = "http://127.0.0.1:9/";
+    let up = host.cmd(["up", "-d", "-"]).env("HTTP_PROXY", nowhere).env("http_proxy", nowhere);
+    up.env("ALL_PROXY", nowhere).input(manifest).run().ok();
+    host.wait_pod("direct", "Ready", |pod| pod.is("Ready"));
+    host.finish();
+}

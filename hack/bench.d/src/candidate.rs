@@ -37,6 +37,10 @@ pub(crate) trait Candidate {
     fn exec(&mut self, pod: PodNumber) -> Outcome<Duration>;
     /// Kills first processes; how long each replacement took to run. Empty: it restarts nothing.
     fn restart(&mut self, pod: PodNumber) -> Outcome<Vec<Duration>>;
+    /// How long the containers of a pod took to start when they were last started; empty: it does not tell.
+    fn starts(&self, _pod: PodNumber) -> Outcome<Vec<Duration>> {
+        Ok(Vec::new())
+    }
     /// Its helpers, of all pods that are up.
     fn helpers(&self) -> Vec<Helper>;
 }
@@ -58,10 +62,10 @@ pub(crate) fn kill_and_await(marker: &str) -> Outcome<Duration> {
 }
 
 /// A Pod of two containers that sleep.
-pub(crate) fn manifest(name: &str, image: &str, sleeps: [&str; 2], extra: &str) -> String {
+pub(crate) fn manifest(name: &str, image: &str, sleeps: [&str; 2]) -> String {
     let container = |name: &str, sleep: &str| {
         format!(
-            "  - name: {name}\n    image: {image}\n    imagePullPolicy: Never\n    command: [/bin/sleep, \"{sleep}\"]\n{extra}"
+            "  - name: {name}\n    image: {image}\n    imagePullPolicy: Never\n    command: [/bin/sleep, \"{sleep}\"]\n"
         )
     };
     format!(

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::probing::Probing;
 use crate::results::Results;
 
 /// `up` and `down`, in times of the floor.
@@ -13,6 +14,13 @@ const GROWTH: f64 = 1.3;
 /// Guardian and supervisor together, of one pod.
 const PSS_KIB: f64 = 1.5 * 1024.0;
 const BINARY_MIB: f64 = 15.0;
+/// From a death to the replacement, in times of the replacement's own start.
+const RESTART_TIMES_START: f64 = 3.0;
+/// An exec probe, in times of fork, exec and wait of its command.
+const EXEC_TIMES_IN_PLACE: f64 = 3.0;
+const CHEAPER_THAN_PODMAN: f64 = 10.0;
+/// How far from its period a probe may come, 99 times of 100.
+const OFF_PERCENT: f64 = 5.0;
 
 /// One budget.
 #[derive(Clone, Debug, Serialize)]
@@ -66,7 +74,38 @@ pub(crate) fn all(results: &Results) -> Vec<Check> {
             checks.push(at_most(what, idle.wakeups as f64, 0.0));
         }
     }
+    if !podbox.restart_ms.is_empty() && !podbox.start_ms.is_empty() {
+        let times = podbox.restart_ms.median / podbox.start_ms.median;
+        checks.push(at_most("restart, times the start of a container", times, RESTART_TIMES_START));
+    }
+    results.probing.iter().for_each(|probing| checks.extend(of_probes(probing)));
     let mebibytes = results.binary_bytes as f64 / f64::from(1 << 20);
     checks.push(at_most("binary, MiB", mebibytes, BINARY_MIB));
+    checks
+}
+
+/// The budgets of probes.
+pub(crate) fn of_probes(probing: &Probing) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if let Some(exec) = probing.kind("exec") {
+        let times = exec.cpu_ms_each / probing.in_place_cpu_ms;
+        checks.push(at_most(
+            "exec probe, processor time, times the command in place",
+            times,
+            EXEC_TIMES_IN_PLACE,
+        ));
+        if let Some(podman) = &probing.podman {
+            let times = podman.cpu_ms_each / exec.cpu_ms_each;
+            checks.push(at_least(
+                "exec probe, times cheaper than podman healthcheck run",
+                times,
+                CHEAPER_THAN_PODMAN,
+            ));
+        }
+    }
+    let times = probing.exec_ms.median / probing.in_place_ms.median;
+    checks.push(at_most("exec probe, times as long as the command in place", times, EXEC_TIMES_IN_PLACE));
+    let what = format!("periods of {} containers, per cent off at p99", probing.scale.containers);
+    checks.push(at_most(what, probing.scale.p99_percent, OFF_PERCENT));
     checks
 }

@@ -4,6 +4,7 @@
 //! finished, failed, or been stopped by Ctrl-C. The cleaning finds what there is by the run's directory and by
 //! names that only the benchmark uses, so it needs nothing that the worker knew.
 
+mod account;
 mod candidate;
 mod checks;
 mod failure;
@@ -12,6 +13,7 @@ mod measure;
 mod oci;
 mod podbox;
 mod podman;
+mod probing;
 mod proc;
 mod results;
 mod run;
@@ -26,6 +28,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use candidate::Candidate;
+use checks::Check;
 use clap::Parser;
 use failure::{Failure, Outcome, cannot};
 use floor::Floor;
@@ -36,7 +39,9 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use podbox::Podbox;
 use podman::Podman;
+use probing::Probing;
 use results::{Found, Host, Results, Series};
+use serde::Serialize;
 use site::Site;
 
 /// Measures podbox beside the kernel's floor and whichever of podman, runc and crun are installed
@@ -61,6 +66,9 @@ struct Options {
     /// Only draw the steps of one `podbox up` over time
     #[arg(long)]
     waterfall: bool,
+    /// Only measure probes
+    #[arg(long)]
+    probes: bool,
     /// Leave these out: podbox, podman, runc, crun
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     without: Vec<String>,
@@ -155,15 +163,34 @@ fn work(options: &Options) -> Outcome<ExitCode> {
         print!("{}", one_up(&site)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let results = measure_all(options, &site)?;
-    print!("{}{}", table::render(&results), table::render_checks(&results));
-    if let Some(file) = &options.json {
-        let text = serde_json::to_string_pretty(&results).map_err(std::io::Error::from);
-        text.and_then(|text| fs::write(file, text + "\n"))
-            .map_err(cannot(format_args!("write {}", file.display())))?;
+    if options.probes {
+        let probing = probing(options, &site)?;
+        let checks = checks::of_probes(&probing);
+        print!("{}{}", table::render_probing(&probing), table::render_checks(&checks));
+        write_json(options, &probing)?;
+        return Ok(code(options, &checks));
     }
-    let missed = options.check && results.checks.iter().any(|check| !check.met);
-    Ok(if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let results = measure_all(options, &site)?;
+    print!("{}{}", table::render(&results), table::render_checks(&results.checks));
+    write_json(options, &results)?;
+    Ok(code(options, &results.checks))
+}
+
+fn write_json(options: &Options, results: &impl Serialize) -> Outcome<()> {
+    let Some(file) = &options.json else { return Ok(()) };
+    let text = serde_json::to_string_pretty(results).map_err(std::io::Error::from);
+    text.and_then(|text| fs::write(file, text + "\n"))
+        .map_err(cannot(format_args!("write {}", file.display())))
+}
+
+fn code(options: &Options, checks: &[Check]) -> ExitCode {
+    let missed = options.check && checks.iter().any(|check| !check.met);
+    if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn probing(options: &Options, site: &Site) -> Outcome<Probing> {
+    let mut podman = if options.includes("podman") { Podman::new(site)? } else { None };
+    probing::measure(site, podman.as_mut(), Duration::from_secs(options.idle))
 }
 
 fn measure_all(options: &Options, site: &Site) -> Outcome<Results> {
@@ -196,19 +223,14 @@ fn measure_all(options: &Options, site: &Site) -> Outcome<Results> {
         std::thread::sleep(Duration::from_millis(20));
     }
     drop(floor);
-    if with_podbox {
-        let probes = measure::probes(&mut podbox, amount.idle)?;
-        found
-            .iter_mut()
-            .filter(|found| found.name == "podbox")
-            .for_each(|found| found.probes = Some(probes.clone()));
-    }
+    let probing = if with_podbox { Some(probing(options, site)?) } else { None };
     let binary_bytes = fs::metadata(&site.podbox).map_or(0, |metadata| metadata.len());
     let mut results = Results {
         host: host(site, &load),
         rounds: amount.rounds,
         candidates: found,
         fork_exec_ms,
+        probing,
         binary_bytes,
         checks: Vec::new(),
     };

@@ -7,7 +7,7 @@ use crate::candidate::{Candidate, Helper};
 use crate::failure::{Failure, Outcome};
 use crate::podbox::Podbox;
 use crate::proc;
-use crate::results::{Found, HelperMemory, Idle, Many, Probes, Series, millis};
+use crate::results::{Found, HelperMemory, Idle, Many, Series, millis};
 
 /// A pod that stays up while others come and go, so that the bridge does.
 const ANCHOR: u32 = 900;
@@ -87,6 +87,7 @@ pub(crate) fn restart_and_exec(
             sleep(candidate.settle());
             candidate.restart(3)?.into_iter().for_each(|took| found.restart_ms.push(took));
             sleep(candidate.settle());
+            candidate.starts(3)?.into_iter().for_each(|took| found.start_ms.push(took));
             candidate.down(3)?;
             sleep(candidate.settle());
         }
@@ -159,24 +160,4 @@ fn idle(helpers: &[Helper], window: Duration) -> Idle {
     let before = switches();
     sleep(window);
     Idle { seconds: window.as_secs_f64(), wakeups: switches().saturating_sub(before) }
-}
-
-/// Processor time of exec probes: both containers of every pod are asked once a second.
-pub(crate) fn probes(podbox: &mut Podbox, window: Duration) -> Outcome<Probes> {
-    const PODS: u32 = 10;
-    say(format_args!("exec probes of {PODS} pods"));
-    for pod in 0..PODS {
-        podbox.up_probed(200 + pod)?;
-    }
-    sleep(QUIET);
-    let helpers = podbox.helpers();
-    let spent = || helpers.iter().map(|helper| proc::processor_time(helper.pid)).sum::<Duration>();
-    let before = spent();
-    sleep(window);
-    let cpu = millis(spent().saturating_sub(before));
-    for pod in 0..PODS {
-        podbox.down(200 + pod)?;
-    }
-    let expected = f64::from(2 * PODS) * window.as_secs_f64();
-    Ok(Probes { pods: PODS, seconds: window.as_secs_f64(), expected, cpu_ms_each: cpu / expected })
 }

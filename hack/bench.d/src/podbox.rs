@@ -1,10 +1,16 @@
 //! podbox itself, with a root, a network and a configuration of its own.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::account::Account;
 use crate::candidate::{Candidate, Helper, PodNumber, kill_and_await, manifest, marker};
 use crate::failure::{Failure, Outcome, cannot};
 use crate::proc;
@@ -14,7 +20,6 @@ use crate::site::Site;
 /// The bridge of the pods that are measured.
 pub(crate) const BRIDGE: &str = "pbbench0";
 const OWNER: u32 = 1;
-const PROBE: &str = "    livenessProbe:\n      exec:\n        command: [/bin/true]\n      periodSeconds: 1\n";
 
 /// The program under test.
 pub(crate) struct Podbox {
@@ -46,17 +51,42 @@ impl Podbox {
         Ok(Podbox { site: site.clone() })
     }
 
-    /// Brings a pod up whose containers have an exec probe every second.
-    pub(crate) fn up_probed(&mut self, pod: PodNumber) -> Outcome<Duration> {
-        self.up_with(pod, PROBE)
+    /// The name of a pod.
+    pub(crate) fn pod_name(pod: PodNumber) -> String {
+        name(pod)
     }
 
-    fn up_with(&mut self, pod: PodNumber, extra: &str) -> Outcome<Duration> {
-        let sleeps = [marker(OWNER, pod, 0), marker(OWNER, pod, 1)];
-        let text = manifest(&name(pod), "podbox.local/toolbox", [&sleeps[0], &sleeps[1]], extra);
+    /// Brings a pod of this manifest up, on the account of whom it costs; its uid.
+    pub(crate) fn up_in(&self, account: &Account, pod: PodNumber, manifest: &str) -> Outcome<String> {
+        let file = self.write(pod, manifest)?;
+        let podbox = command(&self.site);
+        let words = std::iter::once(podbox.get_program()).chain(podbox.get_args());
+        let more = [OsStr::new("up"), OsStr::new("-d"), file.as_os_str()];
+        timed(&mut account.command(words.chain(more)), &self.site.errors())?;
+        self.uid(pod)
+    }
+
+    fn write(&self, pod: PodNumber, manifest: &str) -> Outcome<PathBuf> {
         let file = self.site.path("podbox").join(format!("{}.yaml", name(pod)));
-        fs::write(&file, text).map_err(cannot("write a manifest"))?;
-        timed(command(&self.site).args(["up", "-d"]).arg(file), &self.site.errors())
+        fs::write(&file, manifest).map_err(cannot("write a manifest"))?;
+        Ok(file)
+    }
+
+    fn uid(&self, pod: PodNumber) -> Outcome<String> {
+        let text = output(command(&self.site).args(["get", "pod", &name(pod), "-o", "json"]))?;
+        let object: Value =
+            serde_json::from_str(&text).map_err(std::io::Error::from).map_err(cannot("read the pod"))?;
+        Ok(object["metadata"]["uid"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Takes it down.
+    pub(crate) fn down_quietly(&self, pod: PodNumber) -> Outcome<()> {
+        output(command(&self.site).args(["down", &name(pod), "--grace-period", "0"])).map(drop)
+    }
+
+    /// Where the pod of this uid keeps what dies with the boot.
+    pub(crate) fn pod_dir(&self, uid: &str) -> PathBuf {
+        run_dir(&self.site).join("pods").join(uid)
     }
 
     /// Waits until the bridge, which stays for a moment after its last pod, is gone.
@@ -95,7 +125,10 @@ impl Candidate for Podbox {
     }
 
     fn up(&mut self, pod: PodNumber) -> Outcome<Duration> {
-        self.up_with(pod, "")
+        let sleeps = [marker(OWNER, pod, 0), marker(OWNER, pod, 1)];
+        let text = manifest(&name(pod), "podbox.local/toolbox", [&sleeps[0], &sleeps[1]]);
+        let file = self.write(pod, &text)?;
+        timed(command(&self.site).args(["up", "-d"]).arg(file), &self.site.errors())
     }
 
     fn down(&mut self, pod: PodNumber) -> Outcome<Duration> {
@@ -111,6 +144,26 @@ impl Candidate for Podbox {
     fn restart(&mut self, pod: PodNumber) -> Outcome<Vec<Duration>> {
         // A container's first restart waits for nothing; the second would meet the back-off.
         (0..2).map(|container| kill_and_await(&marker(OWNER, pod, container))).collect()
+    }
+
+    /// From the last `Pulled` to the last `Started` of each container: its image is there, and then it runs.
+    fn starts(&self, pod: PodNumber) -> Outcome<Vec<Duration>> {
+        let journal = self.pod_dir(&self.uid(pod)?).join("events.jsonl");
+        let text = fs::read_to_string(journal).map_err(cannot("read the events"))?;
+        let mut begun: BTreeMap<String, Timestamp> = BTreeMap::new();
+        let mut took = BTreeMap::new();
+        for event in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            let word = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+            let Ok(at) = word("at").parse::<Timestamp>() else { continue };
+            match (word("reason").as_str(), begun.get(&word("container"))) {
+                ("Pulled", _) => drop(begun.insert(word("container"), at)),
+                ("Started", Some(begin)) => {
+                    took.insert(word("container"), at.duration_since(*begin).unsigned_abs());
+                }
+                _ => {}
+            }
+        }
+        Ok(took.into_values().collect())
     }
 
     fn helpers(&self) -> Vec<Helper> {

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::account::Account;
 use crate::candidate::{Candidate, Helper, PodNumber, kill_and_await, manifest, marker};
 use crate::failure::{Outcome, cannot};
 use crate::proc;
@@ -15,6 +16,8 @@ const IMAGE: &str = "localhost/podbox-bench:1";
 const PAUSE: &str = "localhost/podbox-bench-pause:1";
 const PAUSE_SLEEP: &str = "29999999";
 const NETWORK: &str = "podbox-bench";
+/// The container with a health check.
+const CHECKED: &str = "podbox-bench-checked";
 
 /// The peer that most people would use instead.
 pub(crate) struct Podman {
@@ -57,6 +60,36 @@ impl Podman {
         output(command(site).args(["network", "create", "--subnet", "10.251.0.0/16", NETWORK]))?;
         Ok(Some(Podman { site: site.clone() }))
     }
+
+    /// Starts a container that has a health check, which nobody runs by himself.
+    pub(crate) fn up_checked(&mut self) -> Outcome<()> {
+        let mut run = command(&self.site);
+        run.args([
+            "run",
+            "-d",
+            "--name",
+            CHECKED,
+            "--network",
+            "none",
+            "--health-cmd",
+            "[\"/bin/true\", \"once\"]",
+        ]);
+        output(run.args(["--health-interval", "disable", IMAGE, "/bin/sleep", PAUSE_SLEEP])).map(drop)
+    }
+
+    /// Runs its health check once.
+    pub(crate) fn check(&mut self, account: &Account) -> Outcome<Duration> {
+        let mut podman = command(&self.site);
+        podman.args(["healthcheck", "run", CHECKED]);
+        let words = std::iter::once(podman.get_program()).chain(podman.get_args());
+        let mut check = account.command(words);
+        check.envs(podman.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        timed(&mut check, &self.site.errors())
+    }
+
+    pub(crate) fn down_checked(&mut self) -> Outcome<()> {
+        output(command(&self.site).args(["rm", "-f", "-t", "0", CHECKED])).map(drop)
+    }
 }
 
 impl Candidate for Podman {
@@ -80,7 +113,7 @@ impl Candidate for Podman {
 
     fn up(&mut self, pod: PodNumber) -> Outcome<Duration> {
         let sleeps = [marker(OWNER, pod, 0), marker(OWNER, pod, 1)];
-        let text = manifest(&name(pod), IMAGE, [&sleeps[0], &sleeps[1]], "");
+        let text = manifest(&name(pod), IMAGE, [&sleeps[0], &sleeps[1]]);
         let file = self.site.path("podman").join(format!("{}.yaml", name(pod)));
         fs::write(&file, text).map_err(cannot("write a manifest"))?;
         let mut play = command(&self.site);

@@ -1,4 +1,4 @@
-//! What /proc says of processes: memory, wake-ups, processor time, and the birth of new ones.
+//! What /proc says of processes: memory, wake-ups, and the birth of new ones.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -87,16 +87,6 @@ pub(crate) fn switches(pid: Pid) -> u64 {
             field(&text, "voluntary_ctxt_switches:") + field(&text, "nonvoluntary_ctxt_switches:")
         })
         .sum()
-}
-
-/// Processor time of a process and of all descendants that were waited for (fields 14 to 17 of
-/// /proc/PID/stat, proc(5)), which the kernel counts in ticks of 10 ms.
-pub(crate) fn processor_time(pid: Pid) -> Duration {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let Some((_, rest)) = text.rsplit_once(')') else { return Duration::ZERO };
-    let ticks: u64 =
-        rest.split_whitespace().skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(10 * ticks)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::probing::Probing;
+
 /// Repeated measurements of one thing, milliseconds.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Series {
@@ -55,10 +57,11 @@ pub(crate) struct Found {
     pub(crate) first_up_ms: Series,
     /// From the death of a container's first process to its replacement.
     pub(crate) restart_ms: Series,
+    /// How long the container took to start when it was restarted.
+    pub(crate) start_ms: Series,
     /// `true` in a running container.
     pub(crate) exec_ms: Series,
     pub(crate) many: Option<Many>,
-    pub(crate) probes: Option<Probes>,
 }
 
 /// Many pods at once.
@@ -96,15 +99,6 @@ pub(crate) struct Idle {
     pub(crate) wakeups: u64,
 }
 
-/// What the exec probes of many pods cost, in processor time of helpers and of all they started.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Probes {
-    pub(crate) pods: u32,
-    pub(crate) seconds: f64,
-    pub(crate) expected: f64,
-    pub(crate) cpu_ms_each: f64,
-}
-
 /// The whole run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Results {
@@ -113,6 +107,7 @@ pub(crate) struct Results {
     pub(crate) candidates: Vec<Found>,
     /// fork, exec and wait of the same `true` with no container.
     pub(crate) fork_exec_ms: Series,
+    pub(crate) probing: Option<Probing>,
     pub(crate) binary_bytes: u64,
     pub(crate) checks: Vec<crate::checks::Check>,
 }

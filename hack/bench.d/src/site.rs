@@ -79,6 +79,7 @@ impl Site {
         failures.extend(podman::clean(self).err());
         failures.extend(crate::oci::clean(self).err());
         self.end_processes();
+        crate::account::clean();
         for name in [FLOOR_BRIDGE, podbox::BRIDGE] {
             if Path::new("/sys/class/net").join(name).exists() {
                 self.delete_link(name);

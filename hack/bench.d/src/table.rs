@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::checks::Check;
+use crate::probing::Probing;
 use crate::results::{Found, Results, Series};
 
 /// All tables, one a measurement.
@@ -25,13 +27,14 @@ pub(crate) fn render(results: &Results) -> String {
     latency(&mut text, results, "a first process is killed -> its replacement runs, ms", |found| {
         &found.restart_ms
     });
+    latency(&mut text, results, "of it, the start of the container itself, ms", |found| &found.start_ms);
     latency(&mut text, results, "`true` in a running container, ms", |found| &found.exec_ms);
     let plain = &results.fork_exec_ms;
     if !plain.is_empty() {
         let _ = writeln!(text, "{}", row("(in place)", plain, None, None));
     }
     many(&mut text, results);
-    probes(&mut text, results);
+    results.probing.iter().for_each(|probing| text.push_str(&render_probing(probing)));
     let mebibytes = results.binary_bytes as f64 / f64::from(1 << 20);
     let _ = writeln!(text, "\nbinary: {mebibytes:.1} MiB");
     text
@@ -101,21 +104,51 @@ fn many(text: &mut String, results: &Results) {
     }
 }
 
-fn probes(text: &mut String, results: &Results) {
-    for found in &results.candidates {
-        let Some(probes) = &found.probes else { continue };
-        let _ = writeln!(
-            text,
-            "\nexec probes of {} pods of {}, {:.0} in {} s: {:.2} ms of processor time each",
-            probes.pods, found.name, probes.expected, probes.seconds, probes.cpu_ms_each
-        );
+/// What probes cost.
+pub(crate) fn render_probing(probing: &Probing) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "\n{:52} {:>9} {:>12}",
+        "probes once a second, processor time each", "ms", "/ in place"
+    );
+    let mut line = |name: &str, ms: f64| {
+        let _ = writeln!(text, "  {name:50} {ms:>9.3} {:>12.2}", ms / probing.in_place_cpu_ms);
+    };
+    probing.kinds.iter().for_each(|kind| line(kind.name, kind.cpu_ms_each));
+    if let Some(podman) = &probing.podman {
+        line("podman healthcheck run", podman.cpu_ms_each);
     }
+    line("(clone, exec, wait in place)", probing.in_place_cpu_ms);
+    let _ = writeln!(
+        text,
+        "\n{:52} {:>9} {:>9} {:>9} {:>12}",
+        "a probe's command, order to answer, ms", "median", "min", "max", "/ in place"
+    );
+    let mut line = |name: &str, series: &Series| {
+        let Series { median, min, max, .. } = series;
+        let ratio = median / probing.in_place_ms.median;
+        let _ = writeln!(text, "  {name:50} {median:>9.2} {min:>9.2} {max:>9.2} {ratio:>12.2}");
+    };
+    line("exec stage that stays, as for probes", &probing.exec_ms);
+    line("exec stage of its own", &probing.exec_alone_ms);
+    if let Some(podman) = &probing.podman {
+        line("podman healthcheck run", &podman.took_ms);
+    }
+    line("(clone, exec, wait in place)", &probing.in_place_ms);
+    let scale = &probing.scale;
+    let _ = writeln!(
+        text,
+        "\n{} containers with three 1 s probes, {} intervals: {:.2} % off at p99, {:.2} % at most; {:.1} % of a processor",
+        scale.containers, scale.intervals, scale.p99_percent, scale.max_percent, scale.cpu_percent
+    );
+    text
 }
 
 /// The budgets, met and missed.
-pub(crate) fn render_checks(results: &Results) -> String {
+pub(crate) fn render_checks(checks: &[Check]) -> String {
     let mut text = String::from("\nbudgets\n");
-    for check in &results.checks {
+    for check in checks {
         let mark = if check.met { "ok    " } else { "MISSED" };
         let _ = writeln!(text, "  {mark} {:55} {:>9.2}  {}", check.what, check.value, check.limit);
     }

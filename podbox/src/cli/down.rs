@@ -4,15 +4,23 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::output::selector::Selector;
+
 use super::pods::{self, Found};
-use super::{Failure, Session, names};
+use super::{Failure, Session, completion, names, out};
 
 /// Arguments of `down`.
 #[derive(Debug, Args)]
 pub(super) struct DownArgs {
     /// Manifests, or names of pods: web, pod/web, NAMESPACE/web
-    #[arg(value_name = "FILE|POD", required_unless_present = "all")]
+    #[arg(value_name = "FILE|POD", add = completion::pod_or_file(), required_unless_present_any = ["all", "files", "selector"])]
     targets: Vec<String>,
+    /// Manifests whose pods are meant
+    #[arg(long = "filename", short = 'f', value_name = "FILE|DIR|-")]
+    files: Vec<String>,
+    /// Pods with these labels: app=web,tier!=test
+    #[arg(long, short = 'l', value_name = "LABELS", conflicts_with_all = ["targets", "files", "all"])]
+    selector: Option<String>,
     /// Every pod of this podbox
     #[arg(long, conflicts_with = "targets")]
     all: bool,
@@ -20,7 +28,7 @@ pub(super) struct DownArgs {
     #[arg(long, value_name = "SECONDS")]
     grace_period: Option<u64>,
     /// Namespace of pods that are named without one
-    #[arg(long, short, default_value = "default")]
+    #[arg(long, short, default_value = "default", add = completion::namespace())]
     namespace: String,
     /// Also remove named volumes (podbox has none yet: emptyDir always goes with its pod)
     #[arg(long)]
@@ -52,40 +60,49 @@ pub(super) fn run(session: &Session, args: &DownArgs) -> Result<ExitCode, Failur
     if args.all {
         failures.extend(sweep(session));
     }
-    if let Some(name) = missing.first() {
-        failures.push(Failure::wrong(format!("pod {name} not found")));
-    }
-    failures.into_iter().next().map_or(Ok(ExitCode::SUCCESS), Err)
+    failures.extend(missing);
+    Failure::all(failures)
 }
 
 fn report(session: &Session, pod: &Found, result: Result<(), Failure>, failures: &mut Vec<Failure>) {
     match result {
         Ok(()) if session.quiet => {}
-        Ok(()) => println!("pod {} down", pod.name()),
+        Ok(()) => failures.extend(out::line(format_args!("pod {} down", pod.name())).err()),
         Err(failure) => {
             failures.push(Failure::cannot(format!("stop pod {}: {}", pod.name(), failure.message())));
         }
     }
 }
 
-/// The pods that are meant, and the names of those that are not there. A manifest's pods may be gone already.
-fn collect(session: &Session, args: &DownArgs) -> Result<(Vec<Found>, Vec<String>), Failure> {
+/// The pods that are meant, and a failure for each that is named and not there. A manifest's pods may be gone already.
+fn collect(session: &Session, args: &DownArgs) -> Result<(Vec<Found>, Vec<Failure>), Failure> {
     if args.all {
         return Ok((pods::all(session, None), Vec::new()));
     }
+    if let Some(selector) = &args.selector {
+        let selector = Selector::parse(selector).map_err(|error| Failure::request(&error))?;
+        let mut found = pods::all(session, Some(&args.namespace));
+        found.retain(|pod| selector.matches(&pod.pod.labels));
+        return Ok((found, Vec::new()));
+    }
     let mut found = Vec::new();
     let mut missing = Vec::new();
-    for target in &args.targets {
-        if names::is_file(target) {
-            for loaded in names::load(std::slice::from_ref(target))?.pods {
-                found.extend(pods::find(session, &loaded.pod.namespace, &loaded.pod.name).ok());
-            }
-        } else {
-            let (namespace, name) = names::pod_name(target, &args.namespace);
-            match pods::find(session, namespace, name) {
-                Ok(pod) => found.push(pod),
-                Err(_) => missing.push(format!("{namespace}/{name}")),
-            }
+    let (kind, targets) = match args.targets.as_slice() {
+        [kind, rest @ ..] if !rest.is_empty() && names::is_kind(kind) => (true, rest),
+        all => (false, all),
+    };
+    let (files, targets): (Vec<&String>, Vec<&String>) =
+        targets.iter().partition(|target| !kind && names::is_file(target));
+    for file in files.into_iter().chain(&args.files) {
+        for (namespace, name) in names::pods_of(file)? {
+            found.extend(pods::find(session, &namespace, &name).ok());
+        }
+    }
+    for target in targets {
+        let (namespace, name) = names::pod_name(target, &args.namespace);
+        match pods::find(session, namespace, name) {
+            Ok(pod) => found.push(pod),
+            Err(failure) => missing.push(failure),
         }
     }
     found.dedup_by(|a, b| a.pod.uid == b.pod.uid);

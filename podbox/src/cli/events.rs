@@ -1,122 +1,187 @@
-//! `podbox events`: what happened.
+//! `podbox events`: what happened, as `kubectl events` prints it.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::events::{self, Folded};
-use crate::output::table::Table;
-use crate::output::to_yaml;
+use crate::events;
+use crate::node;
+use crate::output::describe::event_age;
+use crate::output::table::{Table, Widths};
+use crate::output::{self, Columns, Format};
 
 use super::pods::{self, Found};
+use super::targets::{Meaning, Need, Targets};
 use super::watch::{Watch, Woken};
-use super::{Failure, Session, age, names};
+use super::{Failure, Session, completion, names, out};
 
 /// Arguments of `events`.
 #[derive(Debug, Args)]
 pub(super) struct EventsArgs {
-    /// The pod; all pods if none
-    pod: Option<String>,
-    /// Namespace
-    #[arg(long, short, default_value = "default")]
-    namespace: String,
-    /// Every namespace
-    #[arg(long, short = 'A')]
-    all_namespaces: bool,
+    #[command(flatten)]
+    targets: Targets,
+    /// The pod that they are about, as kubectl has it: pod/web
+    #[arg(long = "for", value_name = "POD", conflicts_with = "words", add = completion::pod())]
+    about: Option<String>,
+    /// Only events of these types: Normal, Warning
+    #[arg(long, value_delimiter = ',', ignore_case = true, value_name = "TYPE")]
+    types: Vec<Type>,
     /// Go on with what happens next
     #[arg(long, short)]
     watch: bool,
+    /// No column heads
+    #[arg(long)]
+    no_headers: bool,
     /// table, json or yaml
     #[arg(long, short, value_parser = ["table", "json", "yaml"], default_value = "table")]
     output: String,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Type {
+    #[value(name = "Normal")]
+    Normal,
+    #[value(name = "Warning")]
+    Warning,
+}
+
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &EventsArgs) -> Result<ExitCode, Failure> {
-    let pods = select(session, args)?;
-    print(args, &pods);
-    if !args.watch {
-        return Ok(ExitCode::SUCCESS);
+    let meaning = match &args.about {
+        Some(pod) => {
+            let (namespace, name) = names::pod_name(pod, &args.targets.namespace);
+            Meaning::Named(vec![(namespace.to_owned(), name.to_owned())])
+        }
+        None => args.targets.meaning(Need::Nothing)?,
+    };
+    let mut page = Page { args, widths: Widths::default(), begun: false };
+    if args.watch {
+        return follow(session, &meaning, &mut page);
     }
-    let watch = Watch::new()?;
-    let mut seen: Vec<usize> = pods.iter().map(|pod| events::read(&pod.dir.events()).len()).collect();
-    pods.iter().for_each(|pod| watch.add(pod.dir.run()));
-    while pods.iter().any(|pod| pod.dir.run().exists()) {
-        for (pod, seen) in pods.iter().zip(&mut seen) {
-            let all = events::read(&pod.dir.events());
-            for event in all.iter().skip(*seen) {
-                let folded = Folded { first: event.clone(), count: 1, last: event.at };
-                if args.output == "table" {
-                    println!("{}", row(args, pod, &folded).join("   "));
-                } else {
-                    println!("{}", events::object(&pod.pod, &crate::node::name(), *seen, &folded));
-                }
-            }
-            *seen = all.len().max(*seen);
-        }
-        if watch.wait(None, None)? != Woken::Changed {
-            break;
-        }
+    let all = collect(&select(session, &meaning)?, &args.types);
+    if all.is_empty() && args.output == "table" {
+        anstream::eprintln!("No events found{}.", args.targets.place());
+    } else {
+        out::print(page.all(&all)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn select(session: &Session, args: &EventsArgs) -> Result<Vec<Found>, Failure> {
-    match &args.pod {
-        Some(pod) => {
-            let (namespace, name) = names::pod_name(pod, &args.namespace);
-            Ok(vec![pods::find(session, namespace, name)?])
+fn select(session: &Session, meaning: &Meaning) -> Result<Vec<Found>, Failure> {
+    match meaning {
+        Meaning::Named(named) => {
+            named.iter().map(|(namespace, name)| pods::find(session, namespace, name)).collect()
         }
-        None => Ok(pods::all(session, (!args.all_namespaces).then_some(args.namespace.as_str()))),
+        Meaning::Fitting(query) => Ok(query.find(session)),
     }
 }
 
-fn print(args: &EventsArgs, pods: &[Found]) {
-    let all = pods
-        .iter()
-        .flat_map(|pod| events::fold(events::read(&pod.dir.events())).into_iter().map(move |e| (pod, e)));
-    let mut all: Vec<_> = all.collect();
-    all.sort_by_key(|(_, event)| event.last);
-    if args.output == "table" {
-        let mut heads = vec!["LAST SEEN", "TYPE", "REASON", "OBJECT", "COUNT", "MESSAGE"];
-        if args.all_namespaces {
-            heads.insert(0, "NAMESPACE");
+/// The pods' events as v1 Events, each with its precise time, sorted by it.
+fn collect(pods: &[Found], types: &[Type]) -> Vec<(Timestamp, Value)> {
+    let node = node::name();
+    let mut all = Vec::new();
+    for pod in pods {
+        let folded = events::fold(events::read(&pod.dir.events()));
+        for (index, event) in folded.iter().enumerate() {
+            let kind = if event.first.warning { Type::Warning } else { Type::Normal };
+            if types.is_empty() || types.contains(&kind) {
+                all.push((event.last, events::object(&pod.pod, &node, index, event)));
+            }
         }
-        let mut table = Table::new(heads);
-        for (pod, event) in &all {
-            table.push(row(args, pod, event));
-        }
-        print!("{table}");
-        return;
     }
-    let node = crate::node::name();
-    let items: Vec<Value> = all
-        .iter()
-        .enumerate()
-        .map(|(index, (pod, event))| events::object(&pod.pod, &node, index, event))
-        .collect();
-    let list =
-        json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items});
-    if args.output == "json" {
-        println!("{list:#}");
-    } else {
-        print!("{}", to_yaml(&list));
+    all.sort_by_key(|(last, _)| *last);
+    all
+}
+
+/// Prints what happens from now on, after what has happened. An event that happens again is printed again, with its
+/// count, as a watch of the API tells it.
+fn follow(session: &Session, meaning: &Meaning, page: &mut Page<'_>) -> Result<ExitCode, Failure> {
+    let mut watch = Watch::new()?;
+    watch.mind_the_reader();
+    let mut seen: BTreeMap<String, Timestamp> = BTreeMap::new();
+    let mut begun = false;
+    loop {
+        pods::watch_all(session, &watch);
+        // A pod that is named must be there in the beginning; later it may go and come again.
+        let pods = match select(session, meaning) {
+            Err(failure) if !begun => return Err(failure),
+            pods => pods.unwrap_or_default(),
+        };
+        begun = true;
+        for (last, event) in collect(&pods, &page.args.types) {
+            let known = seen.insert(identity(&event), last);
+            if known.is_none_or(|known| known < last) {
+                out::print(page.one(&event)?)?;
+            }
+        }
+        if watch.wait(None, None)? == Woken::Unheard {
+            return Err(Failure::unheard());
+        }
     }
 }
 
-fn row(args: &EventsArgs, pod: &Found, event: &Folded) -> Vec<String> {
-    let mut row = vec![
-        age::since(event.last, Timestamp::now()),
-        if event.first.warning { "Warning" } else { "Normal" }.to_owned(),
-        event.first.reason.clone(),
-        format!("pod/{}", pod.pod.name),
-        event.count.to_string(),
-        event.first.message.replace('\n', " "),
-    ];
-    if args.all_namespaces {
-        row.insert(0, pod.pod.namespace.clone());
+/// What makes two occurrences the same event.
+fn identity(event: &Value) -> String {
+    let involved = &event["involvedObject"];
+    format!("{} {} {} {}", involved["uid"], involved["fieldPath"], event["reason"], event["message"])
+}
+
+/// Where events are printed, all at once or one after the other.
+struct Page<'a> {
+    args: &'a EventsArgs,
+    widths: Widths,
+    begun: bool,
+}
+
+impl Page<'_> {
+    fn all(&mut self, events: &[(Timestamp, Value)]) -> Result<String, Failure> {
+        if self.args.output == "table" {
+            return Ok(self.table(events.iter().map(|(_, event)| event)));
+        }
+        let items: Vec<&Value> = events.iter().map(|(_, event)| event).collect();
+        self.formatted(
+            &json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items}),
+        )
     }
-    row
+
+    fn one(&mut self, event: &Value) -> Result<String, Failure> {
+        let text = match self.args.output.as_str() {
+            "table" => self.table(std::iter::once(event)),
+            "yaml" if self.begun => format!("---\n{}", self.formatted(event)?),
+            _ => self.formatted(event)?,
+        };
+        self.begun = true;
+        Ok(text)
+    }
+
+    fn formatted(&self, value: &Value) -> Result<String, Failure> {
+        let no_rows = |_: &Value| Vec::new();
+        let columns = Columns { heads: &[], wide: &[], row: &no_rows };
+        Format::parse(&self.args.output)
+            .and_then(|format| output::print(&format, value, &columns))
+            .map_err(|error| Failure::request(&error))
+    }
+
+    fn table<'e>(&mut self, events: impl Iterator<Item = &'e Value>) -> String {
+        let with_namespace = self.args.targets.all_namespaces;
+        let heads = ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"];
+        let mut table = Table::new(with_namespace.then_some("NAMESPACE").into_iter().chain(heads));
+        if self.begun || self.args.no_headers {
+            table = table.without_heads();
+        }
+        let now = Timestamp::now();
+        for event in events {
+            let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
+            let involved = &event["involvedObject"];
+            let object = ["kind", "name"].map(|key| involved[key].as_str().unwrap_or_default()).join("/");
+            let message = text("message").trim().replace('\n', " ");
+            let row = [event_age(event, now), text("type"), text("reason"), object, message];
+            let namespace = involved["namespace"].as_str().unwrap_or_default().to_owned();
+            table.push(with_namespace.then_some(namespace).into_iter().chain(row));
+        }
+        table.aligned(&mut self.widths)
+    }
 }

@@ -13,15 +13,16 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{self, SetArg, Termios};
 use oci_spec::runtime::BoxBuilder;
 use runtime::launch::{Inbox, SelfExe, StageKind, launch, send_plan};
-use runtime::plan::{FromStage, Leftovers};
+use runtime::plan::FromStage;
 
 use crate::exec::{self, Terminal};
 use crate::report;
 use crate::status;
 use crate::supervisor::machine::{Record, State};
 
+use super::containers::Containers;
 use super::pods::{self, Found};
-use super::{Failure, Session, names};
+use super::{Failure, Session, completion, names};
 
 /// Arguments of `exec`.
 #[derive(Debug, Args)]
@@ -33,15 +34,16 @@ pub(super) struct ExecArgs {
     #[arg(short = 't', long)]
     tty: bool,
     /// The pod
+    #[arg(add = completion::pod())]
     pod: String,
     /// The container; the first one if none
-    #[arg(long, short)]
+    #[arg(long, short, add = completion::container())]
     container: Option<String>,
     /// Namespace
-    #[arg(long, short, default_value = "default")]
+    #[arg(long, short, default_value = "default", add = completion::namespace())]
     namespace: String,
-    /// The command and its arguments
-    #[arg(required = true, last = true, value_name = "COMMAND")]
+    /// The command and its arguments; -- before it keeps its flags from being podbox's
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
@@ -53,13 +55,16 @@ pub(super) fn run(session: &Session, args: &ExecArgs) -> Result<ExitCode, Failur
     found.readopt_if_abandoned()?;
     let memory =
         found.memory().ok_or_else(|| Failure::pod(format!("pod {} is not running yet", found.name())))?;
-    let record = super::logs::choose(&memory.containers, args.container.as_deref(), &found)?;
+    let containers = Containers::of(&found.object());
+    let name = containers.choose(args.container.as_deref())?;
+    let record = memory.containers.iter().find(|record| record.name == name);
+    let record = record.ok_or_else(|| Failure::pod(format!("container {name} has not been started yet")))?;
     let code = run_in(&found, record, args)?;
     Ok(ExitCode::from(code))
 }
 
 fn run_in(found: &Found, record: &Record, args: &ExecArgs) -> Result<u8, Failure> {
-    let running = matches!(record.state, State::Running(_) | State::Stopping { .. });
+    let running = matches!(record.state, State::Starting(_) | State::Running(_) | State::Stopping { .. });
     let target = status::process(record).filter(|_| running).ok_or_else(|| {
         Failure::pod(format!("container {} of pod {} is not running", record.name, found.name()))
     })?;
@@ -67,7 +72,7 @@ fn run_in(found: &Found, record: &Record, args: &ExecArgs) -> Result<u8, Failure
     let terminal = if args.tty { Terminal::Wanted } else { Terminal::None };
     let io_failure =
         |error: io::Error| Failure::cannot(format!("run the command: {}", report::chain(&error)));
-    let mut plan = exec::plan(&dir, target, &args.command, terminal, Leftovers::Leave).map_err(io_failure)?;
+    let mut plan = exec::plan(&dir, target, &args.command, terminal).map_err(io_failure)?;
     if let Ok(size) = runtime::terminal::size(io::stdout().as_fd()) {
         // Before the program starts: the first thing many do is to ask for it.
         let size = BoxBuilder::default().height(u64::from(size.rows)).width(u64::from(size.columns)).build();

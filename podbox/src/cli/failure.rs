@@ -48,6 +48,25 @@ impl Failure {
         Failure { code, message: message.into(), hint: None }
     }
 
+    /// Nobody reads what is printed any more: the command ends, and well.
+    #[must_use]
+    pub fn unheard() -> Failure {
+        Failure { code: 0, message: String::new(), hint: None }
+    }
+
+    /// All failures of several independent requests are told; the first gives the exit code.
+    ///
+    /// # Errors
+    /// The first failure, if there is any.
+    pub fn all(failures: impl IntoIterator<Item = Failure>) -> Result<ExitCode, Failure> {
+        let mut failures = failures.into_iter();
+        let Some(first) = failures.next() else { return Ok(ExitCode::SUCCESS) };
+        for failure in failures {
+            let _ = failure.report();
+        }
+        Err(first)
+    }
+
     /// Adds what might help.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {

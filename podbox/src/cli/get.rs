@@ -1,236 +1,155 @@
-//! `podbox get`: list pods, or print them.
+//! `podbox get`: list pods, or print them, once or whenever they change.
 
 use std::process::ExitCode;
 
 use clap::Args;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::output::selector::{FieldSelector, Selector};
-use crate::output::{self, Columns, Format};
+use crate::output::sort::sort;
+use crate::output::{Format, items};
 
 use super::pods::{self, Found};
+use super::show::{Happened, Look, Screen};
+use super::targets::{Meaning, Need, Targets};
 use super::watch::{Watch, Woken};
-use super::{Failure, Session, age, names};
+use super::{Failure, Session, out};
 
 /// Arguments of `get`.
 #[derive(Debug, Args)]
 pub(super) struct GetArgs {
-    /// pods (or po), and names: `get pods`, `get pod web`, `get pod/web`
-    #[arg(value_name = "pods|pod NAME…")]
-    what: Vec<String>,
-    /// wide, json, yaml, name, jsonpath=TEMPLATE, custom-columns=SPEC
-    #[arg(long, short, default_value = "", hide_default_value = true, value_name = "FORMAT")]
-    output: String,
+    #[command(flatten)]
+    targets: Targets,
+    #[command(flatten)]
+    look: Look,
     /// Go on with every change
     #[arg(long, short)]
     watch: bool,
-    /// Namespace
-    #[arg(long, short, default_value = "default")]
-    namespace: String,
-    /// Every namespace
-    #[arg(long, short = 'A')]
-    all_namespaces: bool,
-    /// Only pods with these labels: app=web,tier!=test
-    #[arg(long, short = 'l', default_value = "", hide_default_value = true)]
-    selector: String,
-    /// Only pods with these fields: status.phase=Running
-    #[arg(long, default_value = "", hide_default_value = true)]
-    field_selector: String,
-    /// No column heads
+    /// Only changes, without what is there already
     #[arg(long)]
-    no_headers: bool,
-}
-
-/// What is asked, understood.
-struct Query {
-    names: Vec<(String, String)>,
-    labels: Selector,
-    fields: FieldSelector,
-    format: Format,
+    watch_only: bool,
+    /// Sort by a field: .metadata.name, {.status.startTime}
+    #[arg(long, value_name = "PATH")]
+    sort_by: Option<String>,
+    /// Names that are not there are no error
+    #[arg(long)]
+    ignore_not_found: bool,
 }
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &GetArgs) -> Result<ExitCode, Failure> {
-    let query = understand(args)?;
-    let pods = select(session, args, &query)?;
-    for pod in &pods {
+    args.targets.refuse_other_kinds(session)?;
+    let meaning = args.targets.meaning(Need::Nothing)?;
+    let mut screen = Screen::new(&args.look, &args.targets)?;
+    if args.watch || args.watch_only {
+        if args.sort_by.is_some() {
+            anstream::eprintln!("warning: --watch requested, --sort-by will be ignored");
+        }
+        return follow(session, args, &meaning, &mut screen);
+    }
+    let (found, missing) = select(session, &meaning);
+    for pod in &found {
         pod.readopt_if_abandoned()?;
     }
-    let objects: Vec<Value> = pods.iter().map(Found::object).filter(|object| fits(&query, object)).collect();
-    if objects.is_empty() && query.format == Format::Table && !args.watch {
-        let place =
-            if args.all_namespaces { String::new() } else { format!(" in {} namespace", args.namespace) };
-        anstream::eprintln!("No resources found{place}.");
-        return Ok(ExitCode::SUCCESS);
+    let single = matches!(&meaning, Meaning::Named(named) if named.len() == 1);
+    let list = list(args, single, found.iter().map(Found::object).collect())?;
+    let nothing = items(&list).is_empty();
+    if nothing && missing.is_empty() && matches!(screen.format, Format::Table | Format::Wide) {
+        anstream::eprintln!("No resources found{}.", args.targets.place());
+    } else if !nothing || missing.is_empty() {
+        out::print(screen.all(&list)?)?;
     }
-    print(args, &query, &objects)?;
-    if args.watch {
-        follow(session, args, &query, objects)?;
+    if args.ignore_not_found { Ok(ExitCode::SUCCESS) } else { Failure::all(missing) }
+}
+
+/// The object that is asked for by its name, or a List.
+fn list(args: &GetArgs, single: bool, mut objects: Vec<Value>) -> Result<Value, Failure> {
+    if let Some(path) = &args.sort_by {
+        sort(&mut objects, path).map_err(|error| Failure::request(&error))?;
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn understand(args: &GetArgs) -> Result<Query, Failure> {
-    let words = match args.what.split_first() {
-        None => &[],
-        Some((kind, rest)) if is_kind(kind) => rest,
-        Some((word, _))
-            if word.starts_with("pod/") || word.starts_with("pods/") || word.starts_with("po/") =>
-        {
-            args.what.as_slice()
-        }
-        Some((kind, _)) => {
-            return Err(Failure::wrong(format!("podbox has no resource type \"{kind}\""))
-                .hint("podbox get pods, podbox get pod NAME"));
-        }
-    };
-    let names = words.iter().map(|word| {
-        let (namespace, name) = names::pod_name(word, &args.namespace);
-        (namespace.to_owned(), name.to_owned())
-    });
-    Ok(Query {
-        names: names.collect(),
-        labels: Selector::parse(&args.selector).map_err(|error| Failure::request(&error))?,
-        fields: FieldSelector::parse(&args.field_selector).map_err(|error| Failure::request(&error))?,
-        format: Format::parse(&args.output).map_err(|error| Failure::request(&error))?,
-    })
-}
-
-fn is_kind(word: &str) -> bool {
-    matches!(word.to_ascii_lowercase().as_str(), "pod" | "pods" | "po" | "all")
-}
-
-fn select(session: &Session, args: &GetArgs, query: &Query) -> Result<Vec<Found>, Failure> {
-    if query.names.is_empty() {
-        return Ok(pods::all(session, (!args.all_namespaces).then_some(args.namespace.as_str())));
-    }
-    query.names.iter().map(|(namespace, name)| pods::find(session, namespace, name)).collect()
-}
-
-fn fits(query: &Query, object: &Value) -> bool {
-    query.labels.matches_object(object) && query.fields.matches(object)
-}
-
-fn print(args: &GetArgs, query: &Query, objects: &[Value]) -> Result<(), Failure> {
-    let single = query.names.len() == 1;
-    let value = match objects {
+    Ok(match objects.as_slice() {
         [only] if single => only.clone(),
         many => {
             json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": many})
         }
-    };
-    let text = table(args, query, &value)?;
-    print!("{}", if args.no_headers { without_heads(&query.format, &text) } else { &text });
-    Ok(())
+    })
 }
 
-fn without_heads<'a>(format: &Format, text: &'a str) -> &'a str {
-    match format {
-        Format::Table | Format::Wide | Format::CustomColumns(_) => {
-            text.split_once('\n').map_or("", |(_, rest)| rest)
-        }
-        _ => text,
-    }
-}
-
-fn table(args: &GetArgs, query: &Query, value: &Value) -> Result<String, Failure> {
-    let mut heads = vec!["NAME", "READY", "STATUS", "RESTARTS", "AGE"];
-    if args.all_namespaces {
-        heads.insert(0, "NAMESPACE");
-    }
-    let row = |object: &Value| row(args, object);
-    let columns = Columns { heads: &heads, wide: &["IP", "NODE"], row: &row };
-    output::print(&query.format, value, &columns).map_err(|error| Failure::request(&error))
-}
-
-fn row(args: &GetArgs, object: &Value) -> Vec<String> {
-    let (meta, status) = (&object["metadata"], &object["status"]);
-    let containers = status["containerStatuses"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let ready = containers.iter().filter(|container| container["ready"] == true).count();
-    let wanted = object["spec"]["containers"].as_array().map_or(0, Vec::len);
-    let text = |value: &Value| value.as_str().unwrap_or("<none>").to_owned();
-    let mut row = vec![
-        text(&meta["name"]),
-        format!("{ready}/{wanted}"),
-        summary(object, containers),
-        restarts(containers),
-        age::of(&meta["creationTimestamp"], Timestamp::now()),
-        text(&status["podIP"]),
-        text(&object["spec"]["nodeName"]),
-    ];
-    if args.all_namespaces {
-        row.insert(0, text(&meta["namespace"]));
-    }
-    row
-}
-
-/// The STATUS column, by kubectl's rules (`printers/internalversion/printers.go`, printPod).
-fn summary(object: &Value, containers: &[Value]) -> String {
-    let status = &object["status"];
-    let mut word = status["reason"].as_str().or(status["phase"].as_str()).unwrap_or("Unknown").to_owned();
-    let mut running = false;
-    for container in containers.iter().rev() {
-        let state = &container["state"];
-        if let Some(reason) = state["waiting"]["reason"].as_str() {
-            word = reason.to_owned();
-        } else if let Some(reason) = state["terminated"]["reason"].as_str() {
-            word = reason.to_owned();
-        } else if let Some(code) = state["terminated"]["exitCode"].as_i64() {
-            word = match state["terminated"]["signal"].as_i64() {
-                Some(signal) => format!("Signal:{signal}"),
-                None => format!("ExitCode:{code}"),
-            };
-        } else if container["ready"] == true && state["running"].is_object() {
-            running = true;
-        }
-    }
-    if word == "Completed" && running {
-        word = "Running".to_owned();
-    }
-    if object["metadata"]["deletionTimestamp"].is_string() { "Terminating".to_owned() } else { word }
-}
-
-/// `3 (12s ago)`
-fn restarts(containers: &[Value]) -> String {
-    let count: i64 = containers.iter().filter_map(|container| container["restartCount"].as_i64()).sum();
-    let last = containers
-        .iter()
-        .filter_map(|container| container["lastState"]["terminated"]["finishedAt"].as_str())
-        .max();
-    match last {
-        Some(last) if count > 0 => format!("{count} ({} ago)", age::of(&json!(last), Timestamp::now())),
-        _ => count.to_string(),
-    }
-}
-
-/// Prints a pod anew whenever something of it that is shown has changed.
-fn follow(session: &Session, args: &GetArgs, query: &Query, mut shown: Vec<Value>) -> Result<(), Failure> {
-    let watch = Watch::new()?;
-    watch.add(&session.settings.store.names_dir());
-    loop {
-        let pods = match query.names.is_empty() {
-            true => select(session, args, query)?,
-            false => query.names.iter().filter_map(|(ns, name)| pods::find(session, ns, name).ok()).collect(),
-        };
-        for pod in &pods {
-            watch.add(pod.dir.run());
-        }
-        for object in pods.iter().map(Found::object).filter(|object| fits(query, object)) {
-            let same = |known: &&mut Value| known["metadata"]["uid"] == object["metadata"]["uid"];
-            match shown.iter_mut().find(same) {
-                Some(known) if *known == object => continue,
-                Some(known) => known.clone_from(&object),
-                None => shown.push(object.clone()),
+/// The pods that are meant and there, and a failure for each that is named and not there.
+fn select(session: &Session, meaning: &Meaning) -> (Vec<Found>, Vec<Failure>) {
+    match meaning {
+        Meaning::Fitting(query) => (query.find(session), Vec::new()),
+        Meaning::Named(named) => {
+            let (mut found, mut missing) = (Vec::new(), Vec::new());
+            for (namespace, name) in named {
+                match pods::find(session, namespace, name) {
+                    Ok(pod) => found.push(pod),
+                    Err(failure) => missing.push(failure),
+                }
             }
-            let text = table(args, query, &object)?;
-            print!("{}", without_heads(&query.format, &text));
+            (found, missing)
         }
-        if !query.names.is_empty() && pods.is_empty() {
-            return Ok(());
+    }
+}
+
+/// Shows pods that come, change and go, until nobody looks any more.
+fn follow(
+    session: &Session,
+    args: &GetArgs,
+    meaning: &Meaning,
+    screen: &mut Screen<'_>,
+) -> Result<ExitCode, Failure> {
+    let mut watch = Watch::new()?;
+    watch.mind_the_reader();
+    let mut known: Vec<Value> = Vec::new();
+    let mut first = true;
+    loop {
+        pods::watch_all(session, &watch);
+        let (found, missing) = select(session, meaning);
+        if first && !args.ignore_not_found && !missing.is_empty() {
+            return Failure::all(missing);
         }
-        if watch.wait(None, None)? == Woken::Interrupted {
-            return Ok(());
+        let now: Vec<Value> = found.iter().map(Found::object).collect();
+        let shown = !(first && args.watch_only);
+        for (happened, object) in differences(&known, &now).into_iter().filter(|_| shown) {
+            out::print(screen.one(happened, object)?)?;
         }
+        (known, first) = (now, false);
+        match watch.wait(None, None)? {
+            Woken::Unheard => return Err(Failure::unheard()),
+            Woken::Changed | Woken::Ready | Woken::TimedOut | Woken::Interrupted => {}
+        }
+    }
+}
+
+/// What has happened to objects between two looks; those that are gone come last.
+fn differences<'a>(before: &'a [Value], now: &'a [Value]) -> Vec<(Happened, &'a Value)> {
+    let uid = |object: &Value| object["metadata"]["uid"].clone();
+    let mut happened = Vec::new();
+    for object in now {
+        match before.iter().find(|known| uid(known) == uid(object)) {
+            None => happened.push((Happened::Added, object)),
+            Some(known) if known != object => happened.push((Happened::Modified, object)),
+            Some(_) => {}
+        }
+    }
+    let gone = before.iter().filter(|known| !now.iter().any(|object| uid(object) == uid(known)));
+    happened.extend(gone.map(|object| (Happened::Deleted, object)));
+    happened
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_that_come_change_and_go_are_told_and_others_are_not() {
+        let pod = |uid: &str, phase: &str| json!({"metadata": {"uid": uid}, "status": {"phase": phase}});
+        let before = [pod("a", "Running"), pod("b", "Pending"), pod("c", "Running")];
+        let now = [pod("b", "Running"), pod("c", "Running"), pod("d", "Pending")];
+        let told: Vec<_> = differences(&before, &now)
+            .into_iter()
+            .map(|(happened, object)| (happened, object["metadata"]["uid"].as_str().unwrap()))
+            .collect();
+        assert_eq!(told, [(Happened::Modified, "b"), (Happened::Added, "d"), (Happened::Deleted, "a")]);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,6 +15,7 @@ use crate::image::{
 use crate::output::table::Table;
 use crate::report;
 
+use super::out::line;
 use super::{Failure, Session, names, pods};
 
 use self::progress::Display;
@@ -184,7 +184,7 @@ fn pull(session: &Session, store: &Store, args: &PullArgs) -> Result<ExitCode, F
         let result = store.pull(reference, &options, &mut |progress| display.show(&progress));
         display.end();
         match result {
-            Ok(image) => print(&image.id)?,
+            Ok(image) => line(&image.id)?,
             Err(error) => errors.add(&error),
         }
     }
@@ -195,13 +195,13 @@ fn list(session: &Session, store: &Store, args: &LsArgs) -> Result<ExitCode, Fai
     let images = store.list().map_err(|error| failure(&error))?;
     if args.output == Format::Json {
         let text = serde_json::to_string_pretty(&images).map_err(|error| Failure::host(&error))?;
-        print(&text)?;
+        line(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
     if session.quiet {
         let ids: BTreeSet<&str> = images.iter().map(|image| image.id.as_str()).collect();
         for id in ids {
-            print(short(id))?;
+            line(short(id))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -215,7 +215,7 @@ fn list(session: &Session, store: &Store, args: &LsArgs) -> Result<ExitCode, Fai
     if args.no_headers {
         table = table.without_heads();
     }
-    print(table.to_string().trim_end())?;
+    line(table.to_string().trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -244,7 +244,7 @@ fn inspect(store: &Store, args: &InspectArgs) -> Result<ExitCode, Failure> {
         }
     }
     let text = serde_json::to_string_pretty(&found).map_err(|error| Failure::host(&error))?;
-    print(&text)?;
+    line(&text)?;
     errors.end()
 }
 
@@ -259,7 +259,7 @@ fn load(session: &Session, store: &Store, args: &LoadArgs) -> Result<ExitCode, F
     };
     for image in loaded.map_err(|error| failure(&error))? {
         let Image { reference, id, .. } = image;
-        if session.quiet { print(&id)? } else { print(&format!("Loaded image: {reference}"))? }
+        if session.quiet { line(&id)? } else { line(format!("Loaded image: {reference}"))? }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -281,7 +281,7 @@ fn import(store: &Store, args: &ImportArgs) -> Result<ExitCode, Failure> {
         })?;
         store.import(file, &options)
     };
-    print(&imported.map_err(|error| failure(&error))?.id)?;
+    line(&imported.map_err(|error| failure(&error))?.id)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -335,8 +335,8 @@ fn in_use(session: &Session, store: &Store) -> Vec<String> {
 
 fn told(removed: &str) -> Result<(), Failure> {
     match removed.starts_with("sha256:") {
-        true => print(&format!("Deleted: {removed}")),
-        false => print(&format!("Untagged: {removed}")),
+        true => line(format!("Deleted: {removed}")),
+        false => line(format!("Untagged: {removed}")),
     }
 }
 
@@ -344,17 +344,6 @@ fn told(removed: &str) -> Result<(), Failure> {
 fn short(id: &str) -> &str {
     let hex = id.strip_prefix("sha256:").unwrap_or(id);
     hex.get(..12).unwrap_or(hex)
-}
-
-fn print(line: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{line}") {
-        // A reader that has seen enough is no failure.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::cannot(format!("write to standard output: {}", report::chain(&error))))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// A request that cannot be granted, or a host that cannot do it.

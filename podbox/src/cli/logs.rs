@@ -10,21 +10,23 @@ use jiff::Timestamp;
 
 use crate::config::duration;
 use crate::logs::reader::{self, Pick, Query, ReadError, Source, Times, pod_label};
-use crate::supervisor::machine::Record;
 
+use super::containers::{self, Containers};
 use super::pods::{self, Found};
-use super::watch::Watch;
-use super::{Failure, Session, names};
+use super::watch::{Watch, Woken};
+use super::{Failure, Session, completion, names};
 
 /// Arguments of `logs`.
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
     /// The pod
+    #[arg(add = completion::pod())]
     pod: String,
     /// The container
+    #[arg(value_name = "CONTAINER", add = completion::container())]
     name: Option<String>,
-    /// The container; the first one if none
-    #[arg(long, short, conflicts_with = "name")]
+    /// The container, init containers too; the first main one if none
+    #[arg(long, short, conflicts_with = "name", add = completion::container())]
     container: Option<String>,
     /// Go on with what comes
     #[arg(long, short)]
@@ -54,7 +56,7 @@ pub(super) struct LogsArgs {
     #[arg(long)]
     limit_bytes: Option<u64>,
     /// Namespace
-    #[arg(long, short, default_value = "default")]
+    #[arg(long, short, default_value = "default", add = completion::namespace())]
     namespace: String,
 }
 
@@ -80,38 +82,64 @@ pub(super) fn run(session: &Session, args: &LogsArgs) -> Result<ExitCode, Failur
         Ok(()) => Ok(ExitCode::SUCCESS),
         // `podbox logs … | head` is nobody's mistake.
         Err(ReadError::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        Err(error @ ReadError::NoPrevious { .. }) => Err(Failure::pod(crate::report::chain(&error))),
+        Err(ReadError::NoPrevious { dir }) => {
+            let container = dir.file_name().unwrap_or_default().to_string_lossy();
+            let pod = &found.pod.name;
+            Err(Failure::pod(format!(
+                "previous terminated container \"{container}\" in pod \"{pod}\" not found"
+            )))
+        }
         Err(error) => Err(Failure::host(&error)),
     }
 }
 
 fn sources(args: &LogsArgs, found: &Found) -> Result<Vec<Source>, Failure> {
+    let object = found.object();
+    let containers = Containers::of(&object);
     let asked = args.container.as_deref().or(args.name.as_deref());
-    let all = found.pod.containers.iter().map(|container| container.name.as_str());
-    let chosen: Vec<&str> = match asked {
-        _ if args.all_containers => all.collect(),
-        None => all.take(1).collect(),
-        Some(name) => vec![known(all, name, found)?],
-    };
-    if asked.is_none() && !args.all_containers && found.pod.containers.len() > 1 {
-        let names: Vec<&str> = found.pod.containers.iter().map(|container| container.name.as_str()).collect();
-        anstream::eprintln!("Defaulted container \"{}\" out of: {}", chosen[0], names.join(", "));
-    }
+    let chosen: Vec<&str> =
+        if args.all_containers { containers.all().collect() } else { vec![containers.choose(asked)?] };
     let logs = found.dir.logs(&found.pod.namespace, &found.pod.name, &found.pod.uid);
-    let pick = if args.previous { Pick::Previous } else { Pick::Current };
-    Ok(chosen
-        .into_iter()
-        .map(|name| Source {
-            dir: logs.join(name),
-            pick,
-            label: if args.prefix { pod_label(&found.pod.name, name) } else { String::new() },
-        })
-        .collect())
+    let source = |name: &str| {
+        let dir = logs.join(name);
+        // What follows a restart is followed too.
+        let current = || reader::attempts(&dir).unwrap_or_default().last().copied().unwrap_or(0);
+        let pick = match (args.previous, args.follow) {
+            (true, _) => Pick::Previous,
+            (false, true) => Pick::Onwards(current()),
+            (false, false) => Pick::Current,
+        };
+        let label = if args.prefix { pod_label(&found.pod.name, name) } else { String::new() };
+        Source { dir, pick, label }
+    };
+    let sources: Vec<Source> = chosen.iter().map(|name| source(name)).collect();
+    if let ([name], [Source { dir, pick: Pick::Current, .. }]) = (chosen.as_slice(), sources.as_slice()) {
+        let reason = containers::status(&object, name)["state"]["waiting"]["reason"].as_str();
+        let begun = reader::attempts(dir).is_ok_and(|attempts| !attempts.is_empty());
+        if let Some(reason) = reason.filter(|_| !begun) {
+            return Err(Failure::pod(format!(
+                "container \"{name}\" in pod \"{}\" is waiting to start: {}",
+                found.pod.name,
+                why(reason)
+            )));
+        }
+    }
+    Ok(sources)
+}
+
+/// Why there is no log, as a kubelet puts it (`kubelet_pods.go`, validateContainerLogStatus).
+fn why(reason: &str) -> &str {
+    match reason {
+        "ErrImagePull" => "image can't be pulled",
+        "ImagePullBackOff" => "trying and failing to pull image",
+        reason => reason,
+    }
 }
 
 /// Follows until the pod is over.
 fn follow(found: &Found, sources: &[Source], query: &Query) -> Result<Result<(), ReadError>, Failure> {
-    let watch = Watch::new()?;
+    let mut watch = Watch::new()?;
+    watch.mind_the_reader();
     watch.add(found.dir.run());
     let (stop, stopper) = io::pipe().map_err(|error| Failure::host(&error))?;
     // This thread waits for the pod's end as long as the process lives; the process ends when the reader does.
@@ -141,35 +169,10 @@ impl Over {
             memory.finished
         };
         while self.found_run.exists() && finished().is_none() {
-            if self.watch.wait(None, None).is_err() {
-                return;
+            match self.watch.wait(None, None) {
+                Ok(Woken::Unheard) | Err(_) => return,
+                Ok(Woken::Changed | Woken::Ready | Woken::Interrupted | Woken::TimedOut) => {}
             }
         }
     }
-}
-
-fn known<'a>(mut all: impl Iterator<Item = &'a str>, name: &str, found: &Found) -> Result<&'a str, Failure> {
-    all.find(|known| *known == name).ok_or_else(|| no_such(found, name))
-}
-
-/// The container of that name, or the first one.
-pub(super) fn choose<'a>(
-    records: &'a [Record],
-    name: Option<&str>,
-    found: &Found,
-) -> Result<&'a Record, Failure> {
-    let chosen = match name {
-        Some(name) => records.iter().find(|record| record.name == name),
-        None => records.first(),
-    };
-    chosen.ok_or_else(|| no_such(found, name.unwrap_or_default()))
-}
-
-fn no_such(found: &Found, name: &str) -> Failure {
-    let known: Vec<&str> = found.pod.containers.iter().map(|container| container.name.as_str()).collect();
-    Failure::wrong(format!(
-        "container {name} is not valid for pod {}; it has {}",
-        found.pod.name,
-        known.join(", ")
-    ))
 }

@@ -1,7 +1,8 @@
 //! The command line: one file a command, each a thin layer over the library.
 
-mod age;
 mod completion;
+mod condition;
+mod containers;
 mod describe;
 mod down;
 mod events;
@@ -9,17 +10,23 @@ mod exec;
 mod failure;
 mod follow;
 mod get;
+mod habit;
 mod image;
 mod logs;
 mod names;
+mod out;
 mod plan;
 mod pods;
+mod restart;
+mod show;
 mod system;
+mod targets;
 mod trace;
 mod up;
 mod validate;
 mod wait;
 mod watch;
+mod wish;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,6 +86,10 @@ enum Command {
     Exec(exec::ExecArgs),
     /// Wait until something is true of a pod
     Wait(wait::WaitArgs),
+    /// Restart containers in place
+    Restart(restart::RestartArgs),
+    /// Set a condition of a pod, such as a readiness gate
+    Condition(condition::ConditionArgs),
     /// Print every step that was taken for a pod, with its duration
     Trace(trace::TraceArgs),
     /// Manage images
@@ -103,7 +114,10 @@ struct Session {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    if let Some(code) = completion::answer() {
+        return code;
+    }
+    let cli = Cli::try_parse().unwrap_or_else(|error| habit::explain(error).exit());
     match run(cli) {
         Ok(code) => code,
         Err(failure) => failure.report(),
@@ -116,7 +130,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         Command::Completion(args) => return completion::run(args),
         Command::Version => {
-            println!("podbox {}", env!("CARGO_PKG_VERSION"));
+            out::line(format_args!("podbox {}", env!("CARGO_PKG_VERSION")))?;
             return Ok(ExitCode::SUCCESS);
         }
         _ => {}
@@ -134,6 +148,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Logs(args) => logs::run(&session, &args),
         Command::Exec(args) => exec::run(&session, &args),
         Command::Wait(args) => wait::run(&session, &args),
+        Command::Restart(args) => restart::run(&session, &args),
+        Command::Condition(args) => condition::run(&session, &args),
         Command::Trace(args) => trace::run(&session, &args),
         Command::Image(command) => image::run(&session, command),
         Command::System(command) => system::run(&session, &command),

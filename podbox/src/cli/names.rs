@@ -76,6 +76,51 @@ pub(super) fn load(paths: &[String]) -> Result<Loaded, Failure> {
     }
 }
 
+/// The pods of a manifest, as (namespace, name).
+pub(super) fn pods_of(path: &str) -> Result<Vec<(String, String)>, Failure> {
+    let loaded = load(&[path.to_owned()])?;
+    Ok(loaded.pods.into_iter().map(|loaded| (loaded.pod.namespace, loaded.pod.name)).collect())
+}
+
+/// Whether a word means pods as a kind: `get pods`, `describe pod web`.
+pub(super) fn is_kind(word: &str) -> bool {
+    matches!(word.to_ascii_lowercase().as_str(), "pod" | "pods" | "po")
+}
+
+/// Kinds of other objects that people who know kubectl may ask for.
+pub(super) const OTHER_KINDS: [&str; 30] = [
+    "deployment",
+    "deployments",
+    "deploy",
+    "service",
+    "services",
+    "svc",
+    "job",
+    "jobs",
+    "cronjob",
+    "cronjobs",
+    "statefulset",
+    "statefulsets",
+    "sts",
+    "daemonset",
+    "daemonsets",
+    "ds",
+    "replicaset",
+    "rs",
+    "configmap",
+    "configmaps",
+    "cm",
+    "secret",
+    "secrets",
+    "node",
+    "nodes",
+    "namespaces",
+    "ns",
+    "event",
+    "events",
+    "ev",
+];
+
 /// A pod's name as commands take it: `web`, `pod/web`, `team/web`.
 pub(super) fn pod_name<'a>(text: &'a str, namespace: &'a str) -> (&'a str, &'a str) {
     let text = ["pod/", "pods/", "po/"].iter().find_map(|kind| text.strip_prefix(kind)).unwrap_or(text);

@@ -10,13 +10,13 @@ use runtime::recipe;
 use crate::image::{Image, ImageConfig, Store as ImageStore};
 use crate::node;
 use crate::oci::Surroundings;
-use crate::pod::{Container, Pod};
+use crate::pod::{Container, Pod, Role};
 use crate::store::PodDir;
 use crate::supervisor::sandbox::{self, port_mappings};
 use crate::supervisor::{container_plan, surroundings_of};
 use crate::volumes;
 
-use super::{Failure, Session, names};
+use super::{Failure, Session, names, out};
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
@@ -34,7 +34,7 @@ pub(super) fn run(session: &Session, args: &PlanArgs) -> Result<ExitCode, Failur
     let loaded = names::load(&args.files)?;
     for mut loaded in loaded.pods {
         loaded.pod.uid = UID.to_owned();
-        print!("{}", render(session, &loaded.pod)?);
+        out::print(render(session, &loaded.pod)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -59,11 +59,19 @@ fn render(session: &Session, pod: &Pod) -> Result<String, Failure> {
         let plan = container_steps(session, pod, container, &dir)?;
         section(
             &mut text,
-            &format!("container {}", container.name),
+            &format!("{} {}", word(container.role), container.name),
             plan.iter().map(|s| (&*s.name, &*s.command)),
         );
     }
     Ok(text)
+}
+
+fn word(role: Role) -> &'static str {
+    match role {
+        Role::Init => "init container",
+        Role::Sidecar => "sidecar",
+        Role::Main => "container",
+    }
 }
 
 fn container_steps(

@@ -19,7 +19,8 @@ use crate::supervisor::machine::Memory;
 use crate::supervisor::sandbox::take_down_pod;
 use crate::{events, volumes};
 
-use super::{Failure, Session};
+use super::watch::Watch;
+use super::{Failure, Session, names};
 
 /// How long a supervisor may take to be there after its guardian was started.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,7 +48,49 @@ pub(super) fn find(session: &Session, namespace: &str, name: &str) -> Result<Fou
     let store = &session.settings.store;
     let uid = store.find(namespace, name);
     let found = uid.and_then(|uid| read(store, &uid));
-    found.ok_or_else(|| Failure::wrong(format!("pod {namespace}/{name} not found")))
+    found.ok_or_else(|| {
+        let failure = Failure::wrong(format!("pod {namespace}/{name} not found"));
+        match hint(store, namespace, name) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })
+}
+
+/// What somebody may have meant by the name of a pod that is not there.
+fn hint(store: &Store, namespace: &str, name: &str) -> Option<String> {
+    let names = store.names();
+    if names::OTHER_KINDS.contains(&namespace) {
+        return Some(format!(
+            "podbox knows pods only: {namespace}/{name} is pod {name} of namespace {namespace}"
+        ));
+    }
+    if let Some((elsewhere, ..)) = names.iter().find(|(_, known, _)| known == name) {
+        return Some(format!("there is a pod {name} in namespace {elsewhere}: -n {elsewhere}"));
+    }
+    let here: Vec<&str> =
+        names.iter().filter(|(of, ..)| of == namespace).map(|(_, known, _)| &**known).collect();
+    (!here.is_empty()).then(|| format!("the pods of namespace {namespace} are {}", here.join(", ")))
+}
+
+/// Watches for a pod of that name to come or go, and for whatever happens to the one that is there.
+pub(super) fn watch_one(session: &Session, watch: &Watch, namespace: &str, name: &str) {
+    let store = &session.settings.store;
+    watch.add_nearest(&store.names_dir());
+    match store.find(namespace, name) {
+        Some(uid) => watch.add_nearest(store.pod(&uid).run()),
+        None => watch.add_nearest(&store.pods_dir()),
+    }
+}
+
+/// Watches for pods that come and go, and for whatever happens to those that are there. To be called again after
+/// each change, before anything is read.
+pub(super) fn watch_all(session: &Session, watch: &Watch) {
+    let store = &session.settings.store;
+    watch.add_nearest(&store.names_dir());
+    for (_, _, uid) in store.names() {
+        watch.add_nearest(store.pod(&uid).run());
+    }
 }
 
 /// Every pod that has a name, sorted; `None` is every namespace.
@@ -75,6 +118,16 @@ impl Found {
 
     pub(super) fn memory(&self) -> Option<Memory> {
         serde_json::from_slice(&fs::read(self.dir.machine()).ok()?).ok()
+    }
+
+    /// How much longer a condition must stay as it is, until it has been so for `least`; `None` if it has.
+    pub(super) fn unsettled(&self, condition: &str, least: Duration) -> Option<Duration> {
+        // The status has whole seconds only.
+        let memory = self.memory()?;
+        let condition = memory.conditions.iter().find(|known| known.kind.eq_ignore_ascii_case(condition))?;
+        let held = jiff::Timestamp::now().duration_since(condition.since);
+        let left = least.saturating_sub(Duration::try_from(held).unwrap_or_default());
+        (!left.is_zero()).then_some(left)
     }
 
     /// Whether somebody looks after it.
@@ -193,6 +246,16 @@ impl Found {
         }
         store.release(&self.pod.namespace, &self.pod.name, &self.pod.uid);
         if errors.is_empty() { Ok(()) } else { Err(Failure::cannot(errors.join("\nerror: "))) }
+    }
+
+    /// Asks the supervisor for something that it does at once or not at all; `what` is that, before "pod".
+    pub(super) fn request(&self, request: Request, what: &str) -> Result<(), Failure> {
+        let refused = |why: String| Failure::pod(format!("{what} pod {}: {why}", self.name()));
+        if self.care() == Care::Finished {
+            return Err(refused("the pod is over".to_owned()));
+        }
+        let answer = self.ask(request).map_err(|error| refused(report::chain(&error)))?;
+        if answer.errors.is_empty() { Ok(()) } else { Err(refused(answer.errors.join("; "))) }
     }
 
     fn ask(&self, request: Request) -> std::io::Result<Answer> {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use runtime::cgroup::Cgroups;
 
-use super::{Failure, Session, pods};
+use super::{Failure, Session, out, pods};
 
 /// Subcommands of `system`.
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -22,14 +22,14 @@ pub(super) enum SystemCommand {
 pub(super) fn run(session: &Session, command: &SystemCommand) -> Result<ExitCode, Failure> {
     match command {
         SystemCommand::Info => {
-            info(session);
+            out::print(info(session))?;
             Ok(ExitCode::SUCCESS)
         }
         SystemCommand::Check => check(session),
     }
 }
 
-fn info(session: &Session) {
+fn info(session: &Session) -> String {
     let settings = &session.settings;
     let first = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let subnet =
@@ -49,9 +49,7 @@ fn info(session: &Session) {
         ("ipv6", subnet(settings.network.ipv6)),
         ("pods", pods::all(session, None).len().to_string()),
     ];
-    for (name, value) in rows {
-        println!("{name:<12}{value}");
-    }
+    rows.iter().map(|(name, value)| format!("{name:<12}{value}\n")).collect()
 }
 
 /// One thing that was tried.
@@ -68,12 +66,10 @@ fn check(session: &Session) -> Result<ExitCode, Failure> {
     let mut missing = 0;
     for Finding { what, problem, mend, optional } in findings {
         match problem {
-            None => println!("ok       {what}"),
+            None => out::line(format_args!("ok       {what}"))?,
             Some(problem) => {
-                println!(
-                    "{:<9}{what}: {problem}\n         {mend}",
-                    if optional { "limited" } else { "missing" }
-                );
+                let word = if optional { "limited" } else { "missing" };
+                out::line(format_args!("{word:<9}{what}: {problem}\n         {mend}"))?;
                 missing += usize::from(!optional);
             }
         }

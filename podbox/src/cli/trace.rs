@@ -8,15 +8,16 @@ use clap::Args;
 use crate::supervisor::trace;
 
 use super::pods::{self, Found};
-use super::{Failure, Session, names};
+use super::{Failure, Session, completion, names, out};
 
 /// Arguments of `trace`.
 #[derive(Debug, Args)]
 pub(super) struct TraceArgs {
     /// The pod
+    #[arg(add = completion::pod())]
     pod: String,
     /// Its namespace
-    #[arg(long, short, default_value = "default")]
+    #[arg(long, short, default_value = "default", add = completion::namespace())]
     namespace: String,
     /// `json` prints one object a line
     #[arg(long, short, value_parser = ["text", "json"], default_value = "text")]
@@ -28,9 +29,9 @@ pub(super) fn run(session: &Session, args: &TraceArgs) -> Result<ExitCode, Failu
     let (namespace, name) = names::pod_name(&args.pod, &args.namespace);
     let found = pods::find(session, namespace, name)?;
     if args.output == "json" {
-        print!("{}", std::fs::read_to_string(found.dir.trace()).unwrap_or_default());
+        out::print(std::fs::read_to_string(found.dir.trace()).unwrap_or_default())?;
     } else {
-        print!("{}", render(&found));
+        out::print(render(&found))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -20,16 +20,19 @@ use crate::store::{ClaimError, PodDir, StoreError, is_locked, make_dir, write_at
 use super::follow::{self, Ended};
 use super::pods::{self, Care, Found};
 use super::watch::{Watch, Woken};
-use super::{Failure, Session, names};
+use super::{Failure, Session, names, out};
 
 /// Arguments of `up`.
 #[derive(Debug, Args)]
 pub(super) struct UpArgs {
     /// Manifests: files, directories, or - for standard input
-    #[arg(required_unless_present = "all", value_name = "FILE|DIR|-")]
+    #[arg(required_unless_present_any = ["all", "filename"], value_name = "FILE|DIR|-")]
     files: Vec<String>,
+    /// The same, for hands that are used to it
+    #[arg(long, short = 'f', value_name = "FILE|DIR|-")]
+    filename: Vec<String>,
     /// Start again what ran before the last boot
-    #[arg(long, conflicts_with = "files")]
+    #[arg(long, conflicts_with_all = ["files", "filename"])]
     all: bool,
     /// Return when the pods are up, and let them run
     #[arg(long, short)]
@@ -40,6 +43,9 @@ pub(super) struct UpArgs {
     /// How long to wait
     #[arg(long, value_parser = duration, default_value = "60s", value_name = "TIME")]
     timeout: Duration,
+    /// With --wait ready: a pod must have been ready for so long
+    #[arg(long, value_parser = duration, default_value = "0s", hide_default_value = true, value_name = "TIME")]
+    min_ready: Duration,
     /// Replace running pods whose manifest has changed
     #[arg(long)]
     replace: bool,
@@ -87,7 +93,11 @@ impl Start {
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure> {
-    let loaded = if args.all { Vec::new() } else { names::load(&args.files)?.pods };
+    if !args.min_ready.is_zero() && args.wait != WaitFor::Ready {
+        return Err(Failure::wrong("--min-ready goes with --wait ready only"));
+    }
+    let files = [args.files.as_slice(), &args.filename].concat();
+    let loaded = if args.all { Vec::new() } else { names::load(&files)?.pods };
     names::require_root("start a pod")?;
     loaded.iter().try_for_each(refuse_unsafe_sysctls)?;
     let mut watch = Watch::new()?;
@@ -105,7 +115,7 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
     };
     if args.trace {
         for start in &started {
-            print!("{}", super::trace::render(start.found()));
+            out::print(super::trace::render(start.found()))?;
         }
     }
     if waited == Waited::Interrupted {
@@ -113,12 +123,12 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
         return Ok(ExitCode::from(130));
     }
     if args.detach || args.wait == WaitFor::Complete {
-        say(session, &started);
+        say(session, &started)?;
         return Ok(ExitCode::SUCCESS);
     }
     let founds: Vec<&Found> = started.iter().map(Start::found).collect();
     founds.iter().for_each(|found| watch.add(found.dir.run()));
-    match follow::until_ended(&watch, &founds)? {
+    match follow::until_ended(&mut watch, &founds)? {
         Ended::Interrupted => {
             if !session.quiet {
                 anstream::eprintln!("stopping (Ctrl-C again leaves the pods running)");
@@ -130,13 +140,14 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
     }
 }
 
-fn say(session: &Session, started: &[Start]) {
+fn say(session: &Session, started: &[Start]) -> Result<(), Failure> {
     for start in started.iter().filter(|_| !session.quiet) {
         match start {
-            Start::Fresh(found, ..) => println!("pod {} up", found.name()),
-            Start::Unchanged(found) => println!("pod {} unchanged", found.name()),
+            Start::Fresh(found, ..) => out::line(format_args!("pod {} up", found.name()))?,
+            Start::Unchanged(found) => out::line(format_args!("pod {} unchanged", found.name()))?,
         }
     }
+    Ok(())
 }
 
 fn start_all(
@@ -330,14 +341,19 @@ fn wait_all(args: &UpArgs, watch: &Watch, started: &[Start], deadline: Instant) 
         }
         watch.listen(bell.try_clone().map_err(|error| Failure::host(&error))?);
         loop {
+            let mut until = deadline;
             if reached(found, args.wait)? {
-                break;
+                match found.unsettled("Ready", args.min_ready) {
+                    None => break,
+                    Some(left) => until = until.min(Instant::now() + left),
+                }
             }
-            match watch.wait(Some(guardian.as_fd()), Some(deadline))? {
-                Woken::Changed => {}
+            match watch.wait(Some(guardian.as_fd()), Some(until))? {
+                Woken::Changed | Woken::Unheard => {}
                 Woken::Ready if reached(found, args.wait)? => break,
                 Woken::Ready => return Err(Failure::cannot(last_words(found))),
                 Woken::Interrupted => return Ok(Waited::Interrupted),
+                Woken::TimedOut if Instant::now() < deadline => {}
                 Woken::TimedOut => return Err(too_late(found, args)),
             }
         }
@@ -382,7 +398,8 @@ fn full_disk(found: &Found) -> Option<String> {
 fn reached(found: &Found, wait: WaitFor) -> Result<bool, Failure> {
     let Some(status) = status(found) else { return Ok(false) };
     let containers = status.container_statuses.as_deref().unwrap_or_default();
-    if let Some(failure) = containers.iter().find_map(|container| cannot_start(found, container)) {
+    let init = status.init_container_statuses.as_deref().unwrap_or_default();
+    if let Some(failure) = init.iter().chain(containers).find_map(|one| cannot_start(found, one)) {
         return Err(failure);
     }
     if status.pod_ip.is_none()
@@ -393,7 +410,10 @@ fn reached(found: &Found, wait: WaitFor) -> Result<bool, Failure> {
     let phase = status.phase.as_deref().unwrap_or_default();
     match wait {
         WaitFor::None => Ok(true),
-        WaitFor::Running => Ok(containers.iter().all(has_started)),
+        WaitFor::Running if containers.iter().all(has_started) => Ok(true),
+        // An init container has failed for good, or the deadline came first: nothing will start any more.
+        WaitFor::Running if phase == "Failed" => Err(Failure::pod(format!("pod {} failed", found.name()))),
+        WaitFor::Running => Ok(false),
         WaitFor::Ready => match phase {
             "Succeeded" => Ok(true),
             "Failed" => Err(Failure::pod(format!("pod {} failed", found.name()))),

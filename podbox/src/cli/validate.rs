@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Failure, Session, names};
+use super::{Failure, Session, names, out};
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
@@ -19,7 +19,7 @@ pub(super) fn run(session: &Session, args: &ValidateArgs) -> Result<ExitCode, Fa
     let loaded = names::load(&args.files)?;
     if !session.quiet {
         for loaded in &loaded.pods {
-            println!("pod {}/{} is valid", loaded.pod.namespace, loaded.pod.name);
+            out::line(format_args!("pod {}/{} is valid", loaded.pod.namespace, loaded.pod.name))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -23,6 +23,8 @@ pub(super) struct Watch {
     /// Pipes whose other ends are written to when something has changed.
     bells: RefCell<Vec<PipeReader>>,
     interrupts: Option<SignalFd>,
+    /// Waits also end when nobody reads standard output any more.
+    heard: bool,
 }
 
 /// Why a wait ended.
@@ -34,6 +36,8 @@ pub(super) enum Woken {
     Ready,
     /// Ctrl-C, or a request to end.
     Interrupted,
+    /// Nobody reads standard output any more.
+    Unheard,
     /// The time is over.
     TimedOut,
 }
@@ -42,7 +46,7 @@ impl Watch {
     pub(super) fn new() -> Result<Watch, Failure> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
         let inotify = inotify.map_err(|errno| Failure::cannot(format!("watch for changes: {errno}")))?;
-        Ok(Watch { inotify, bells: RefCell::default(), interrupts: None })
+        Ok(Watch { inotify, bells: RefCell::default(), interrupts: None, heard: false })
     }
 
     /// From now on SIGINT, SIGTERM and SIGHUP end a wait instead of the process.
@@ -61,6 +65,23 @@ impl Watch {
     /// Adds a bell, until nobody is left who could ring it.
     pub(super) fn listen(&self, bell: PipeReader) {
         self.bells.borrow_mut().push(bell);
+    }
+
+    /// From now on a wait also ends when the reader of standard output has gone: a quiet `podbox get -w | head -1`
+    /// would otherwise learn it only from the next change.
+    pub(super) fn mind_the_reader(&mut self) {
+        self.heard = true;
+    }
+
+    /// Adds a directory, or the nearest one above it that is there, so that its making is noticed.
+    pub(super) fn add_nearest(&self, dir: &Path) {
+        let nearest = || dir.ancestors().find(|dir| dir.is_dir());
+        let mut watched = None;
+        // Made just before it would have been noticed: look again.
+        while nearest() != watched {
+            watched = nearest();
+            watched.into_iter().for_each(|there| self.add(there));
+        }
     }
 
     /// Adds a directory; one that is gone has nothing to tell.
@@ -87,6 +108,9 @@ impl Watch {
             fds.extend(also.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
             let first_bell = fds.len();
             fds.extend(bells.iter().map(|bell| PollFd::new(bell.as_fd(), PollFlags::POLLIN)));
+            let (stdout, reader) = (std::io::stdout(), fds.len());
+            // No event is asked for: the kernel tells the other side's end (POLLERR) unasked.
+            fds.extend(self.heard.then(|| PollFd::new(stdout.as_fd(), PollFlags::empty())));
             match poll(&mut fds, timeout(left)) {
                 Ok(0) => return Ok(Woken::TimedOut),
                 Ok(_) => {}
@@ -105,7 +129,10 @@ impl Watch {
             if also.is_some() && readable(first_bell - 1) {
                 return Ok(Woken::Ready);
             }
-            let rung: Vec<bool> = (first_bell..fds.len()).map(readable).collect();
+            if readable(reader) {
+                return Ok(Woken::Unheard);
+            }
+            let rung: Vec<bool> = (first_bell..reader).map(readable).collect();
             drop(fds);
             let mut rung = rung.into_iter();
             bells.retain_mut(|bell| !rung.next().unwrap_or(false) || silence(bell));

@@ -21,6 +21,7 @@ mod entry;
 pub mod reader;
 pub mod rotate;
 mod stamp;
+pub mod tail;
 pub mod writer;
 
 pub use entry::{Entry, Stream, Tag};

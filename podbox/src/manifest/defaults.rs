@@ -23,7 +23,7 @@ pub(crate) fn fill(pod: &mut k8s::Pod, namespace: &str) {
     spec.enable_service_links.get_or_insert(true);
     spec.security_context.get_or_insert_default();
     let host_network = spec.host_network == Some(true);
-    for one in &mut spec.containers {
+    for one in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
         container(one);
         if host_network {
             for port in one.ports.iter_mut().flatten() {
@@ -77,6 +77,17 @@ fn container(container: &mut k8s::Container) {
         if let Some(http) = &mut probe.http_get {
             set(&mut http.path, "/");
             set(&mut http.scheme, "HTTP");
+        }
+        if let Some(grpc) = &mut probe.grpc {
+            grpc.service.get_or_insert_default();
+        }
+    }
+    if let Some(lifecycle) = &mut container.lifecycle {
+        for hook in [&mut lifecycle.post_start, &mut lifecycle.pre_stop].into_iter().flatten() {
+            if let Some(http) = &mut hook.http_get {
+                set(&mut http.path, "/");
+                set(&mut http.scheme, "HTTP");
+            }
         }
     }
     for env in container.env.iter_mut().flatten() {

@@ -32,8 +32,9 @@ const SCHEDULER: Verdict = Warn("only a scheduler needs it, and a single host ha
 const SERVER: Verdict = Warn("written by the API server of a cluster: ignored");
 const UNSUPPORTED: &str = "not supported by podbox yet";
 
-/// Sorted by path, `[*]` for the elements of a list, `(probe)` for each of the three probes. Every field stands
-/// here by its own name: an object is not honoured with whatever a later Kubernetes may put into it.
+/// Sorted by path, `[*]` for the elements of a list, `(probe)` for each of the three probes, `(hook)` for both
+/// hooks. `spec.initContainers` has the fields of `spec.containers`. Every field stands here by its own name: an
+/// object is not honoured with whatever a later Kubernetes may put into it.
 const FIELDS: &[(&str, Verdict)] = &[
     ("apiVersion", Honoured),
     ("kind", Honoured),
@@ -51,6 +52,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("metadata.selfLink", SERVER),
     ("metadata.uid", SERVER),
     ("spec", Look),
+    ("spec.activeDeadlineSeconds", Honoured),
     ("spec.affinity", SCHEDULER),
     ("spec.automountServiceAccountToken", Honoured),
     ("spec.containers", Look),
@@ -58,6 +60,9 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].(probe).exec", Look),
     ("spec.containers[*].(probe).exec.command", Honoured),
     ("spec.containers[*].(probe).failureThreshold", Honoured),
+    ("spec.containers[*].(probe).grpc", Look),
+    ("spec.containers[*].(probe).grpc.port", Honoured),
+    ("spec.containers[*].(probe).grpc.service", Honoured),
     ("spec.containers[*].(probe).httpGet", Look),
     ("spec.containers[*].(probe).httpGet.host", Honoured),
     ("spec.containers[*].(probe).httpGet.httpHeaders", Look),
@@ -89,6 +94,24 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].env[*].valueFrom.resourceFieldRef.resource", Honoured),
     ("spec.containers[*].image", Honoured),
     ("spec.containers[*].imagePullPolicy", Honoured),
+    ("spec.containers[*].lifecycle", Look),
+    ("spec.containers[*].lifecycle.(hook)", Look),
+    ("spec.containers[*].lifecycle.(hook).exec", Look),
+    ("spec.containers[*].lifecycle.(hook).exec.command", Honoured),
+    ("spec.containers[*].lifecycle.(hook).httpGet", Look),
+    ("spec.containers[*].lifecycle.(hook).httpGet.host", Honoured),
+    ("spec.containers[*].lifecycle.(hook).httpGet.httpHeaders", Look),
+    ("spec.containers[*].lifecycle.(hook).httpGet.httpHeaders[*].name", Honoured),
+    ("spec.containers[*].lifecycle.(hook).httpGet.httpHeaders[*].value", Honoured),
+    ("spec.containers[*].lifecycle.(hook).httpGet.path", Honoured),
+    ("spec.containers[*].lifecycle.(hook).httpGet.port", Honoured),
+    ("spec.containers[*].lifecycle.(hook).httpGet.scheme", Honoured),
+    ("spec.containers[*].lifecycle.(hook).sleep", Look),
+    ("spec.containers[*].lifecycle.(hook).sleep.seconds", Honoured),
+    ("spec.containers[*].lifecycle.(hook).tcpSocket", Look),
+    ("spec.containers[*].lifecycle.(hook).tcpSocket.host", Honoured),
+    ("spec.containers[*].lifecycle.(hook).tcpSocket.port", Honoured),
+    ("spec.containers[*].lifecycle.stopSignal", Honoured),
     ("spec.containers[*].name", Honoured),
     ("spec.containers[*].ports", Look),
     ("spec.containers[*].ports[*].containerPort", Honoured),
@@ -105,6 +128,12 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].resources.requests.cpu", Honoured),
     ("spec.containers[*].resources.requests.ephemeral-storage", STORAGE),
     ("spec.containers[*].resources.requests.memory", Honoured),
+    ("spec.containers[*].restartPolicy", Honoured),
+    ("spec.containers[*].restartPolicyRules", Look),
+    ("spec.containers[*].restartPolicyRules[*].action", Honoured),
+    ("spec.containers[*].restartPolicyRules[*].exitCodes", Look),
+    ("spec.containers[*].restartPolicyRules[*].exitCodes.operator", Honoured),
+    ("spec.containers[*].restartPolicyRules[*].exitCodes.values", Honoured),
     ("spec.containers[*].securityContext", Look),
     ("spec.containers[*].securityContext.allowPrivilegeEscalation", Honoured),
     ("spec.containers[*].securityContext.capabilities", Look),
@@ -121,7 +150,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].stdin", Honoured),
     ("spec.containers[*].stdinOnce", Honoured),
     ("spec.containers[*].terminationMessagePath", Honoured),
-    ("spec.containers[*].terminationMessagePolicy", Only(&["File"])),
+    ("spec.containers[*].terminationMessagePolicy", Honoured),
     ("spec.containers[*].tty", Honoured),
     ("spec.containers[*].volumeMounts", Look),
     ("spec.containers[*].volumeMounts[*].mountPath", Honoured),
@@ -156,6 +185,8 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.preemptionPolicy", SCHEDULER),
     ("spec.priority", SCHEDULER),
     ("spec.priorityClassName", SCHEDULER),
+    ("spec.readinessGates", Look),
+    ("spec.readinessGates[*].conditionType", Honoured),
     ("spec.restartPolicy", Honoured),
     ("spec.schedulerName", SCHEDULER),
     ("spec.schedulingGates", Refused("a single host has no scheduler that could wait for a gate")),
@@ -228,6 +259,8 @@ impl Walk<'_, '_> {
                     }
                     self.pattern.push_str(match entry.key.as_ref() {
                         "livenessProbe" | "readinessProbe" | "startupProbe" => "(probe)",
+                        "postStart" | "preStop" => "(hook)",
+                        "initContainers" => "containers",
                         key => key,
                     });
                     let of_map = ["resources.limits", "resources.requests"];

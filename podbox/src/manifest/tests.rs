@@ -95,6 +95,13 @@ fn the_manifest_with_a_startup_probe_on_a_named_port_loads() {
     assert!(matches!(startup.handler, probes::Handler::HttpGet { port: 8080, .. }));
 }
 
+#[test]
+fn a_grpc_probe_asks_the_whole_server_unless_it_names_a_service() {
+    let loaded = one(&pod_with("", "    readinessProbe: {grpc: {port: 5000}}"));
+    let grpc = probes::Handler::Grpc { port: 5000, service: String::new() };
+    assert_eq!(loaded.pod.containers[0].readiness.as_ref().map(|probe| &probe.handler), Some(&grpc));
+}
+
 /// A Pod with one container, into which `container` and `spec` are put.
 fn pod_with(spec: &str, container: &str) -> String {
     format!(
@@ -167,6 +174,10 @@ fn scalars_are_read_as_kubectl_reads_them() {
             "spec.containers[0].livenessProbe.tcpSocket.port: Invalid value: true: cannot convert bool to a number or a name",
         ),
         (
+            "    livenessProbe: {grpc: {port: web}}",
+            "spec.containers[0].livenessProbe.grpc.port: Invalid value: \"web\": cannot convert string to int32",
+        ),
+        (
             "    resources: {limits: {cpu: [1]}}",
             "spec.containers[0].resources.limits[cpu]: Invalid value: […]: cannot convert list to quantity",
         ),
@@ -205,17 +216,7 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
             "spec.containers[0].livenesProbe: unknown field \"spec.containers[0].livenesProbe\"",
         ),
         ("  nosuch: 1", "", "spec.nosuch: unknown field \"spec.nosuch\""),
-        (
-            "  initContainers: [{name: i, image: i}]",
-            "",
-            "spec.initContainers: Forbidden: not supported by podbox yet",
-        ),
         ("  runtimeClassName: kata", "", "spec.runtimeClassName: Forbidden: not supported by podbox yet"),
-        (
-            "  activeDeadlineSeconds: 5",
-            "",
-            "spec.activeDeadlineSeconds: Forbidden: not supported by podbox yet",
-        ),
         (
             "  securityContext: {fsGroup: 1}",
             "",
@@ -242,7 +243,6 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
             "",
             "spec.volumes[0].configMap: Forbidden: not supported by podbox yet",
         ),
-        ("", "    lifecycle: {}", "spec.containers[0].lifecycle: Forbidden: not supported by podbox yet"),
         (
             "",
             "    envFrom: [{secretRef: {name: s}}]",
@@ -255,18 +255,8 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
         ),
         (
             "",
-            "    livenessProbe: {grpc: {port: 1}}",
-            "spec.containers[0].livenessProbe.grpc: Forbidden: not supported by podbox yet",
-        ),
-        (
-            "",
             "    resources: {limits: {nvidia.com/gpu: 1}}",
             "spec.containers[0].resources.limits[nvidia.com/gpu]: Forbidden: not supported by podbox yet",
-        ),
-        (
-            "",
-            "    terminationMessagePolicy: FallbackToLogsOnError",
-            "spec.containers[0].terminationMessagePolicy: Forbidden: \"FallbackToLogsOnError\" is not supported by podbox yet",
         ),
         (
             "",
@@ -296,6 +286,9 @@ spec:
   hostNetwork: true
   hostPID: true
   hostname: h
+  activeDeadlineSeconds: 9
+  os: {{name: linux}}
+  readinessGates: [{{conditionType: a/b}}]
   restartPolicy: OnFailure
   securityContext:
     {{runAsGroup: 1, runAsNonRoot: true, runAsUser: 1, seccompProfile: {{type: Unconfined}}, supplementalGroups: [1],
@@ -305,10 +298,19 @@ spec:
   subdomain: s
   terminationGracePeriodSeconds: 1
   volumes: [{{name: e, emptyDir: {{medium: Memory, sizeLimit: 1Mi}}}}, {{name: h, hostPath: {{path: /h, type: Directory}}}}]
+  initContainers:
+  - {{name: i, image: i, command: [a], env: [{{name: A, value: b}}], resources: {{limits: {{cpu: 1}}}}}}
+  - {{name: s, image: i, restartPolicy: Always, startupProbe: {{exec: {{command: [a]}}}}, lifecycle: {{preStop: {{tcpSocket: {{host: h, port: 1}}}}}}}}
   containers:
   - name: c
     image: i
     imagePullPolicy: Never
+    lifecycle:
+      postStart: {{httpGet: {{host: h, path: /p, port: web, scheme: HTTPS, httpHeaders: [{{name: A, value: b}}]}}}}
+      preStop: {{sleep: {{seconds: 1}}}}
+      stopSignal: SIGUSR1
+    restartPolicy: Never
+    restartPolicyRules: [{{action: Restart, exitCodes: {{operator: In, values: [1]}}}}]
     command: [c]
     args: [a]
     workingDir: /w
@@ -325,9 +327,10 @@ spec:
     stdin: true
     stdinOnce: true
     terminationMessagePath: /t
-    terminationMessagePolicy: File
+    terminationMessagePolicy: FallbackToLogsOnError
     tty: true
     volumeMounts: [{{mountPath: /e, name: e, readOnly: true, subPath: s}}]
+  - {{name: d, image: i, livenessProbe: {{grpc: {{port: 1, service: s}}}}}}
 "
     );
     let loaded = load(&[Source::new("p", text)], &Options::default()).unwrap_or_else(|why| panic!("{why}"));

@@ -183,11 +183,7 @@ fn process_of(
         .capabilities(security::capabilities(security))
         .rlimits(Vec::new())
         .no_new_privileges(security.allow_privilege_escalation == Some(false))
-        .oom_score_adj(resources::oom_score_adj(
-            pod.qos,
-            container.resources.memory_request_bytes,
-            around.node_memory_bytes,
-        ))
+        .oom_score_adj(resources::oom_score_adj(pod, container, around.node_memory_bytes))
         .build()
         .map_err(spec_error)
 }

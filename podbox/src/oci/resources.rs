@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxCpuBuilder, LinuxMemoryBuilder, LinuxResources, LinuxResourcesBuilder};
 
-use crate::pod::{Pod, QosClass, Resources};
+use crate::pod::{Container, Pod, QosClass, Resources, Role};
 
 const PERIOD_US: u64 = 100_000;
 const MIN_QUOTA_US: u64 = 1_000;
@@ -39,16 +39,36 @@ pub(super) fn container_limits(resources: &Resources) -> LinuxResources {
     )
 }
 
-/// The limits of the cgroup around all containers: requests are summed, a limit is set only if every container
-/// has one.
+/// The limits of the cgroup around all containers: what they request together, and what they may have together,
+/// which is limited only if every container is.
+///
+/// Init containers come before the main ones, so only the largest counts, with the sidecars that run beside it.
+/// Source: `component-helpers/resource/helpers.go` (PodRequests, PodLimits).
 #[must_use]
 pub fn pod_limits(pod: &Pod) -> LinuxResources {
-    let each = || pod.containers.iter().map(|container| &container.resources);
-    let request =
-        each().map(|resources| resources.cpu_request_milli.or(resources.cpu_limit_milli).unwrap_or(0)).sum();
-    let cpu = each().map(|resources| resources.cpu_limit_milli).sum::<Option<u64>>();
-    let memory = each().map(|resources| resources.memory_limit_bytes).sum::<Option<u64>>();
-    limits(request, cpu, memory)
+    let request = |one: &Resources| Some(one.cpu_request_milli.or(one.cpu_limit_milli).unwrap_or(0));
+    limits(
+        together(pod, request).unwrap_or(0),
+        together(pod, |one| one.cpu_limit_milli),
+        together(pod, |one| one.memory_limit_bytes),
+    )
+}
+
+/// The most of a resource that the pod's containers can have at one time; `None` if one of them has no amount.
+fn together(pod: &Pod, amount: impl Fn(&Resources) -> Option<u64>) -> Option<u64> {
+    let (mut sidecars, mut beside, mut main) = (0_u64, 0, 0);
+    for container in &pod.containers {
+        let amount = amount(&container.resources)?;
+        match container.role {
+            Role::Init => beside = beside.max(sidecars + amount),
+            Role::Sidecar => {
+                sidecars += amount;
+                beside = beside.max(sidecars);
+            }
+            Role::Main => main += amount,
+        }
+    }
+    Some(beside.max(sidecars + main))
 }
 
 fn limits(request_milli: u64, limit_milli: Option<u64>, memory_bytes: Option<u64>) -> LinuxResources {
@@ -71,12 +91,17 @@ fn limits(request_milli: u64, limit_milli: Option<u64>, memory_bytes: Option<u64
     resources.build().unwrap_or_default()
 }
 
-/// `oom_score_adj`: the smaller, the later the kernel kills it.
-pub(super) fn oom_score_adj(
-    class: QosClass,
-    memory_request_bytes: Option<u64>,
-    node_memory_bytes: u64,
-) -> i32 {
+/// A container's `oom_score_adj`: the smaller, the later the kernel kills it. A sidecar never goes before the main
+/// containers that it serves.
+pub(super) fn oom_score_adj(pod: &Pod, container: &Container, node_memory_bytes: u64) -> i32 {
+    let of = |one: &Container| score_of(pod.qos, one.resources.memory_request_bytes, node_memory_bytes);
+    match container.role {
+        Role::Sidecar => pod.main_containers().map(of).fold(of(container), i32::min),
+        Role::Init | Role::Main => of(container),
+    }
+}
+
+fn score_of(class: QosClass, memory_request_bytes: Option<u64>, node_memory_bytes: u64) -> i32 {
     match class {
         QosClass::Guaranteed => -997,
         QosClass::BestEffort => 1000,
@@ -112,10 +137,61 @@ mod tests {
     #[test]
     fn oom_scores_follow_the_class_and_the_request() {
         let gib = 1 << 30;
-        assert_eq!(oom_score_adj(QosClass::Guaranteed, Some(1), gib), -997);
-        assert_eq!(oom_score_adj(QosClass::BestEffort, None, gib), 1000);
-        assert_eq!(oom_score_adj(QosClass::Burstable, None, gib), 999);
-        assert_eq!(oom_score_adj(QosClass::Burstable, Some(gib / 4), gib), 750);
-        assert_eq!(oom_score_adj(QosClass::Burstable, Some(gib), gib), 3);
+        assert_eq!(score_of(QosClass::Guaranteed, Some(1), gib), -997);
+        assert_eq!(score_of(QosClass::BestEffort, None, gib), 1000);
+        assert_eq!(score_of(QosClass::Burstable, None, gib), 999);
+        assert_eq!(score_of(QosClass::Burstable, Some(gib / 4), gib), 750);
+        assert_eq!(score_of(QosClass::Burstable, Some(gib), gib), 3);
+    }
+
+    /// The pod's shares (requests in thousandths times 1.024) and memory limit in MiB, of containers `(role, cpu,
+    /// MiB)`.
+    fn together_of(containers: &str) -> (Option<u64>, Option<i64>) {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n{}",
+            containers
+                .replace("CPU", "resources: {limits: {memory: MEM}, requests: {cpu")
+                .replace("MEM", "10Mi")
+        );
+        let source = crate::manifest::Source::new("p", text);
+        let loaded = crate::manifest::load(&[source], &crate::manifest::Options::default());
+        let limits = pod_limits(&loaded.unwrap_or_else(|why| panic!("{why}")).pods[0].pod);
+        let memory = limits.memory().as_ref().and_then(oci_spec::runtime::LinuxMemory::limit);
+        (limits.cpu().as_ref().and_then(oci_spec::runtime::LinuxCpu::shares), memory.map(|bytes| bytes >> 20))
+    }
+
+    #[test]
+    fn a_sidecar_is_killed_no_sooner_than_the_main_containers() {
+        let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:
+  initContainers:
+  - {name: s, image: i, restartPolicy: Always, resources: {requests: {memory: 64Mi}}}
+  containers:
+  - {name: a, image: i, resources: {requests: {memory: 256Mi}}}
+  - {name: b, image: i}";
+        let source = crate::manifest::Source::new("p", text);
+        let loaded = crate::manifest::load(&[source], &crate::manifest::Options::default()).unwrap();
+        let pod = &loaded.pods[0].pod;
+        let scores: Vec<i32> = pod.containers.iter().map(|one| oom_score_adj(pod, one, 1 << 30)).collect();
+        assert_eq!(scores, [750, 750, 999]);
+    }
+
+    #[test]
+    fn a_pod_requests_the_most_that_it_has_at_one_time() {
+        let sidecar = "{name: s, image: i, restartPolicy: Always, CPU: 250m}}}";
+        let main = "  containers: [{name: a, image: i, CPU: 250m}}}, {name: b, image: i, CPU: 250m}}}]";
+        for (init, shares, memory) in [
+            (String::new(), 512, 20),
+            ("{name: i, image: i, CPU: 250m}}}".to_owned(), 512, 20),
+            ("{name: i, image: i, CPU: 1000m}}}".to_owned(), 1024, 20),
+            // The sidecar stays beside the main containers, and beside the init containers after it.
+            (sidecar.to_owned(), 768, 30),
+            (format!("{sidecar}, {{name: i, image: i, CPU: 1000m}}}}}}"), 1280, 30),
+            (format!("{{name: i, image: i, CPU: 1000m}}}}}}, {sidecar}"), 1024, 30),
+        ] {
+            let spec = format!("  initContainers: [{init}]\n{main}");
+            assert_eq!(together_of(&spec), (Some(shares), Some(memory)), "{init}");
+        }
+        let without = "  initContainers: [{name: i, image: i}]\n".to_owned() + main;
+        assert_eq!(together_of(&without), (Some(512), None), "one without a limit lifts the pod's");
     }
 }

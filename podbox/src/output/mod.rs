@@ -4,8 +4,11 @@
 
 pub mod age;
 mod columns;
+pub mod describe;
 pub mod jsonpath;
+pub mod pods;
 pub mod selector;
+pub mod sort;
 pub mod table;
 mod yaml;
 

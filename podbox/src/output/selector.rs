@@ -29,7 +29,28 @@ pub enum SelectorError {
         /// `key` or `value`.
         role: &'static str,
     },
+    /// A field that pods are not selected by.
+    #[error("field label not supported: {field}; the supported ones are {}", POD_FIELDS.join(", "))]
+    Field {
+        /// The field.
+        field: String,
+    },
 }
+
+/// What an API server selects pods by (`pkg/registry/core/pod/strategy.go`, ToSelectableFields), sorted.
+const POD_FIELDS: [&str; 11] = [
+    "metadata.name",
+    "metadata.namespace",
+    "spec.hostNetwork",
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.schedulerName",
+    "spec.serviceAccountName",
+    "status.nominatedNodeName",
+    "status.phase",
+    "status.podIP",
+    "status.podIPs",
+];
 
 /// A label selector.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -203,8 +224,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// `[prefix/]name`: a DNS subdomain, and a name as a value has it.
-fn is_key(text: &str) -> bool {
+/// Whether a text is a qualified name, `[prefix/]name`: a DNS subdomain, and a name as a label's value has it.
+pub fn is_key(text: &str) -> bool {
     match text.split_once('/') {
         None => is_name(text),
         Some((prefix, name)) => {
@@ -229,8 +250,7 @@ pub struct FieldSelector(Vec<Condition>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Condition {
-    /// A JSON pointer (RFC 6901).
-    pointer: String,
+    field: &'static str,
     value: String,
     wanted: Wanted,
 }
@@ -259,11 +279,7 @@ impl FieldSelector {
     /// Whether this object is meant. A field that is not there counts as empty.
     pub fn matches(&self, object: &Value) -> bool {
         self.0.iter().all(|condition| {
-            let found = match object.pointer(&condition.pointer) {
-                None | Some(Value::Null) => String::new(),
-                Some(Value::String(text)) => text.clone(),
-                Some(other) => other.to_string(),
-            };
+            let found = field_text(object, condition.field);
             (found == condition.value) == (condition.wanted == Wanted::Equal)
         })
     }
@@ -282,9 +298,25 @@ impl Condition {
                 reason: "expected FIELD=VALUE or FIELD!=VALUE",
             });
         };
-        let pointer = format!("/{}", field.trim().replace('.', "/"));
+        let name = field.trim();
+        let field = POD_FIELDS.into_iter().find(|known| *known == name);
+        let field = field.ok_or_else(|| SelectorError::Field { field: name.to_owned() })?;
         let value = value.trim().replace("\\,", ",").replace("\\=", "=").replace("\\\\", "\\");
-        Ok(Self { pointer, value, wanted })
+        Ok(Self { field, value, wanted })
+    }
+}
+
+/// A field as a selector sees it: a flag that is not there is false, several addresses are joined by commas.
+fn field_text(object: &Value, field: &str) -> String {
+    let found = object.pointer(&format!("/{}", field.replace('.', "/")));
+    match found {
+        None | Some(Value::Null) if field == "spec.hostNetwork" => "false".to_owned(),
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(ips)) => {
+            ips.iter().filter_map(|ip| ip["ip"].as_str()).collect::<Vec<_>>().join(",")
+        }
+        Some(other) => other.to_string(),
     }
 }
 
@@ -364,5 +396,7 @@ mod tests {
         );
         assert!(!matches("metadata.name!=web") && matches("spec.nodeName=") && !matches("spec.nodeName=x"));
         assert!(FieldSelector::parse("metadata.name").unwrap_err().to_string().contains("FIELD=VALUE"));
+        let error = FieldSelector::parse("status.phas=Running").unwrap_err().to_string();
+        assert!(error.starts_with("field label not supported: status.phas;"), "{error}");
     }
 }

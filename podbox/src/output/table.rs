@@ -35,7 +35,36 @@ impl Table {
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
+
+    /// The text, its columns at least as wide as those of the tables that were printed with the same widths before: a
+    /// watch prints row after row, and they shall stand below each other.
+    pub fn aligned(&self, widths: &mut Widths) -> String {
+        let lines = || self.heads.iter().chain(&self.rows);
+        for line in lines() {
+            let missing = line.len().saturating_sub(widths.0.len());
+            widths.0.extend(std::iter::repeat_n(LEAST, missing));
+            for (width, cell) in widths.0.iter_mut().zip(line) {
+                *width = (*width).max(cell.chars().count() + GAP);
+            }
+        }
+        let mut text = String::new();
+        for line in lines() {
+            let last = line.len().saturating_sub(1);
+            for (at, (cell, width)) in line.iter().zip(&widths.0).enumerate() {
+                text.push_str(cell);
+                if at < last {
+                    text.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count())));
+                }
+            }
+            text.push('\n');
+        }
+        text
+    }
 }
+
+/// The widths of columns, remembered from one table to the next.
+#[derive(Clone, Debug, Default)]
+pub struct Widths(Vec<usize>);
 
 fn tidy(cell: String) -> String {
     match cell.split_once('\n') {
@@ -47,26 +76,7 @@ fn tidy(cell: String) -> String {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines = || self.heads.iter().chain(&self.rows);
-        let mut widths: Vec<usize> = Vec::new();
-        for line in lines() {
-            widths.resize(widths.len().max(line.len()), LEAST);
-            for (width, cell) in widths.iter_mut().zip(line) {
-                *width = (*width).max(cell.chars().count() + GAP);
-            }
-        }
-        for line in lines() {
-            let last = line.len().saturating_sub(1);
-            for (at, (cell, width)) in line.iter().zip(&widths).enumerate() {
-                if at < last {
-                    write!(f, "{cell:<width$}")?;
-                } else {
-                    f.write_str(cell)?;
-                }
-            }
-            f.write_str("\n")?;
-        }
-        Ok(())
+        f.write_str(&self.aligned(&mut Widths::default()))
     }
 }
 
@@ -100,6 +110,17 @@ mod tests {
         let mut table = Table::new(["A", "B"]);
         table.push(["", "first\nsecond"]);
         assert_eq!(table.to_string(), "A        B\n<none>   first...\n");
+    }
+
+    #[test]
+    fn a_later_table_stands_below_an_earlier_one() {
+        let mut widths = Widths::default();
+        let mut table = Table::new(["NAME", "STATUS"]);
+        table.push(["a-long-name", "Pending"]);
+        assert_eq!(table.aligned(&mut widths), "NAME          STATUS\na-long-name   Pending\n");
+        let mut later = Table::default();
+        later.push(["b", "Running"]);
+        assert_eq!(later.aligned(&mut widths), "b             Running\n");
     }
 
     #[test]

@@ -12,8 +12,10 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::{
     Container, ContainerSecurity, Dns, DnsPolicy, EnvValue, EnvVar, FieldPath, HostAlias, HostNamespaces,
     HostPathType, Pod, PodSecurity, Port, Protocol, PullPolicy, QosClass, Quantity, QuantityMap,
-    ResourceField, Resources, RestartPolicy, Volume, VolumeMount, VolumeSource,
+    ResourceField, Resources, Role, Volume, VolumeMount, VolumeSource,
 };
+
+mod life;
 
 /// The longest hostname that the kernel and Kubernetes agree on.
 const HOSTNAME_MAX: usize = 63;
@@ -35,16 +37,19 @@ pub(crate) fn convert(pod: &k8s::Pod, manifest_hash: String) -> Pod {
         manifest_hash,
         hostname,
         fqdn,
-        containers: spec.containers.iter().map(|one| container(one, spec)).collect(),
+        containers: (spec.init_containers.iter().flatten())
+            .map(|one| container(one, spec, life::init_role(one)))
+            .chain(spec.containers.iter().map(|one| container(one, spec, Role::Main)))
+            .collect(),
         volumes: spec.volumes.iter().flatten().filter_map(volume).collect(),
-        restart_policy: match spec.restart_policy.as_deref() {
-            Some("Never") => RestartPolicy::Never,
-            Some("OnFailure") => RestartPolicy::OnFailure,
-            _ => RestartPolicy::Always,
-        },
+        restart_policy: life::policy(spec.restart_policy.as_deref()),
         // A negative period means one second, as it does to the API server at deletion.
         termination_grace_seconds: u64::try_from(spec.termination_grace_period_seconds.unwrap_or(30))
             .unwrap_or(1),
+        active_deadline_seconds: spec.active_deadline_seconds.and_then(|seconds| u64::try_from(seconds).ok()),
+        readiness_gates: (spec.readiness_gates.iter().flatten())
+            .map(|gate| gate.condition_type.clone())
+            .collect(),
         host: HostNamespaces {
             network: spec.host_network == Some(true),
             pid: spec.host_pid == Some(true),
@@ -109,11 +114,14 @@ fn pod_security(spec: &k8s::PodSpec) -> PodSecurity {
     }
 }
 
-fn container(container: &k8s::Container, spec: &k8s::PodSpec) -> Container {
+fn container(container: &k8s::Container, spec: &k8s::PodSpec, role: Role) -> Container {
     let words = |list: &Option<Vec<String>>| list.clone().filter(|list| !list.is_empty());
     let probe = |probe: &Option<k8s::Probe>| probe.as_ref().and_then(|probe| probe_spec(probe, container));
     Container {
         name: container.name.clone(),
+        role,
+        restart_policy: life::policy(container.restart_policy.as_deref().or(spec.restart_policy.as_deref())),
+        restart_rules: container.restart_policy_rules.iter().flatten().map(life::rule).collect(),
         image: container.image.clone().unwrap_or_default(),
         pull_policy: match container.image_pull_policy.as_deref() {
             Some("Always") => PullPolicy::Always,
@@ -128,12 +136,14 @@ fn container(container: &k8s::Container, spec: &k8s::PodSpec) -> Container {
         resources: resources(container),
         mounts: container.volume_mounts.iter().flatten().map(mount).collect(),
         termination_message_path: container.termination_message_path.clone().unwrap_or_default(),
+        termination_message_policy: life::message_policy(container),
         stdin: container.stdin == Some(true),
         stdin_once: container.stdin_once == Some(true),
         tty: container.tty == Some(true),
         liveness: probe(&container.liveness_probe),
         readiness: probe(&container.readiness_probe),
         startup: probe(&container.startup_probe),
+        lifecycle: life::lifecycle(container),
         security: security(container, spec),
     }
 }
@@ -284,9 +294,12 @@ fn probe_spec(probe: &k8s::Probe, container: &k8s::Container) -> Option<probes::
             path: http.path.clone().unwrap_or_default(),
             headers: http.http_headers.iter().flatten().map(header).collect(),
         }
-    } else {
-        let tcp = probe.tcp_socket.as_ref()?;
+    } else if let Some(tcp) = &probe.tcp_socket {
         probes::Handler::TcpSocket { host: named(&tcp.host), port: resolve_port(&tcp.port, container)? }
+    } else {
+        let grpc = probe.grpc.as_ref()?;
+        let port = u16::try_from(grpc.port).ok()?;
+        probes::Handler::Grpc { port, service: grpc.service.clone().unwrap_or_default() }
     };
     Some(probes::Spec {
         handler,
@@ -323,7 +336,7 @@ fn qos(spec: &k8s::PodSpec) -> QosClass {
         map.into_iter().flatten().filter_map(kept).collect()
     };
     let (mut anything, mut guaranteed) = (false, true);
-    for container in &spec.containers {
+    for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
         let given = container.resources.as_ref();
         let requests = amounts(given.and_then(|resources| resources.requests.as_ref()));
         let limits = amounts(given.and_then(|resources| resources.limits.as_ref()));

@@ -163,3 +163,60 @@ fn the_pull_policy_follows_the_tag() {
         assert_eq!(pod.containers[0].pull_policy, want, "{image}");
     }
 }
+
+#[test]
+fn init_containers_and_sidecars_come_first_and_have_their_roles() {
+    let pod = pod(
+        "p",
+        "  restartPolicy: OnFailure
+  initContainers:
+  - {name: i, image: i}
+  - {name: s, image: i, restartPolicy: Always}
+  - {name: z, image: i, restartPolicy: Never}
+  containers:
+  - {name: c, image: i}
+  - {name: d, image: i, restartPolicy: Always}",
+    );
+    let roles: Vec<_> = pod.containers.iter().map(|one| (&*one.name, one.role, one.restart_policy)).collect();
+    assert_eq!(
+        roles,
+        [
+            ("i", Role::Init, RestartPolicy::OnFailure),
+            ("s", Role::Sidecar, RestartPolicy::Always),
+            ("z", Role::Init, RestartPolicy::Never),
+            ("c", Role::Main, RestartPolicy::OnFailure),
+            ("d", Role::Main, RestartPolicy::Always),
+        ]
+    );
+    assert_eq!(pod.main_containers().next().map(|one| &*one.name), Some("c"));
+}
+
+#[test]
+fn hooks_have_their_defaults_and_named_ports_are_resolved() {
+    let pod = pod(
+        "p",
+        "  os: {name: linux}
+  containers:
+  - name: c
+    image: i
+    ports: [{name: web, containerPort: 8080}]
+    lifecycle: {postStart: {httpGet: {port: web}}, preStop: {sleep: {seconds: 3}}, stopSignal: SIGINT}",
+    );
+    let call =
+        probes::Call { https: false, host: None, port: 8080, path: "/".to_owned(), headers: Vec::new() };
+    let lifecycle = &pod.containers[0].lifecycle;
+    assert_eq!(lifecycle.post_start, Some(Hook::HttpGet(call)));
+    assert_eq!(lifecycle.pre_stop, Some(Hook::Sleep(3)));
+    assert_eq!(lifecycle.stop_signal.as_deref(), Some("SIGINT"));
+}
+
+#[test]
+fn init_containers_count_for_the_qos_class() {
+    let limits = "resources: {limits: {cpu: 1, memory: 1Gi}}";
+    for (init, want) in [("", QosClass::Burstable), (limits, QosClass::Guaranteed)] {
+        let spec = format!(
+            "  initContainers: [{{name: i, image: i, {init}}}]\n  containers: [{{name: c, image: i, {limits}}}]"
+        );
+        assert_eq!(pod("p", &spec).qos, want);
+    }
+}

@@ -176,6 +176,11 @@ impl Errors {
         self.push(path, format!("Too long: {detail}"));
     }
 
+    /// `Too many: N: must have at most M items`
+    pub(crate) fn too_many(&mut self, path: &Path<'_>, count: usize, most: usize) {
+        self.push(path, format!("Too many: {count}: must have at most {most} items"));
+    }
+
     /// Says what would be right, for the mistake that was reported last.
     pub(crate) fn hint(&mut self, hint: impl Into<String>) {
         if let Some(last) = self.found.last_mut().filter(|_| !self.full) {

@@ -25,7 +25,7 @@ pub struct Pod {
     pub hostname: String,
     /// `HOST.SUBDOMAIN.NAMESPACE.svc.cluster.local` where `spec.subdomain` is set.
     pub fqdn: Option<String>,
-    /// `spec.containers`, in order; never empty.
+    /// `spec.initContainers` and then `spec.containers`, each in order; at least one of the latter.
     pub containers: Vec<Container>,
     /// `spec.volumes`.
     pub volumes: Vec<Volume>,
@@ -33,6 +33,10 @@ pub struct Pod {
     pub restart_policy: RestartPolicy,
     /// `spec.terminationGracePeriodSeconds`, in seconds.
     pub termination_grace_seconds: u64,
+    /// `spec.activeDeadlineSeconds`, in seconds from `status.startTime`.
+    pub active_deadline_seconds: Option<u64>,
+    /// `spec.readinessGates`: conditions that have to be `True` before the pod is ready.
+    pub readiness_gates: Vec<String>,
     /// Which namespaces of the host the pod uses instead of its own.
     pub host: HostNamespaces,
     /// `spec.shareProcessNamespace`.
@@ -47,6 +51,19 @@ pub struct Pod {
     pub qos: QosClass,
     /// `spec.serviceAccountName` (only visible through fieldRef).
     pub service_account: String,
+}
+
+impl Pod {
+    /// The containers of `spec.containers`: what the pod is there for.
+    pub fn main_containers(&self) -> impl Iterator<Item = &Container> {
+        self.containers.iter().filter(|container| container.role == Role::Main)
+    }
+
+    /// Whether there is anything in `spec.initContainers`.
+    #[must_use]
+    pub fn has_init_containers(&self) -> bool {
+        self.containers.iter().any(|container| container.role != Role::Main)
+    }
 }
 
 /// `spec.hostNetwork`, `spec.hostPID`, `spec.hostIPC`.
@@ -108,6 +125,70 @@ pub enum RestartPolicy {
     Never,
 }
 
+/// What a container is in its pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// One of `initContainers`: has to end well before the next one begins.
+    Init,
+    /// One of `initContainers` with restartPolicy Always: has to be started before the next one begins, and stays.
+    Sidecar,
+    /// One of `containers`.
+    Main,
+}
+
+/// One of a container's `restartPolicyRules`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartRule {
+    /// `exitCodes.operator: NotIn`: the rule is for all codes but these.
+    pub all_but: bool,
+    /// `exitCodes.values`.
+    pub codes: Vec<i32>,
+    /// `action`.
+    pub action: RestartAction,
+}
+
+/// What a restart rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestartAction {
+    /// Starts the container again.
+    Restart,
+    /// Starts the whole pod again, in its sandbox.
+    RestartAllContainers,
+}
+
+/// A handler of `lifecycle.postStart` or `lifecycle.preStop`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hook {
+    /// `exec.command`, no shell.
+    Exec(Vec<String>),
+    /// `httpGet`, named ports resolved.
+    HttpGet(probes::Call),
+    /// `tcpSocket`: the API takes it, and a kubelet cannot run it.
+    TcpSocket,
+    /// `sleep.seconds`.
+    Sleep(u64),
+}
+
+/// `lifecycle`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifecycle {
+    /// `postStart`: runs when the container has been started, which counts as running only then.
+    pub post_start: Option<Hook>,
+    /// `preStop`: runs before the container is told to end.
+    pub pre_stop: Option<Hook>,
+    /// `stopSignal`, as in `SIGUSR1`; `None` is the image's.
+    pub stop_signal: Option<String>,
+}
+
+/// Where a container's termination message comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MessagePolicy {
+    /// The file at `terminationMessagePath`.
+    File,
+    /// The end of the log, where the file is empty and the container failed.
+    FallbackToLogsOnError,
+}
+
 /// `status.qosClass`, see kubernetes.io "Quality of Service classes".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum QosClass {
@@ -135,6 +216,12 @@ pub struct PodSecurity {
 pub struct Container {
     /// Unique in the pod.
     pub name: String,
+    /// What it is in the pod.
+    pub role: Role,
+    /// Its own `restartPolicy`, or else the pod's.
+    pub restart_policy: RestartPolicy,
+    /// `restartPolicyRules`: the first that fits an exit code beats the policy.
+    pub restart_rules: Vec<RestartRule>,
     /// As written.
     pub image: String,
     /// `imagePullPolicy`.
@@ -155,6 +242,8 @@ pub struct Container {
     pub mounts: Vec<VolumeMount>,
     /// `terminationMessagePath`.
     pub termination_message_path: String,
+    /// `terminationMessagePolicy`.
+    pub termination_message_policy: MessagePolicy,
     /// `stdin`.
     pub stdin: bool,
     /// `stdinOnce`.
@@ -167,6 +256,8 @@ pub struct Container {
     pub readiness: Option<probes::Spec>,
     /// `startupProbe`, named ports resolved.
     pub startup: Option<probes::Spec>,
+    /// `lifecycle`.
+    pub lifecycle: Lifecycle,
     /// `securityContext` over the pod's.
     pub security: ContainerSecurity,
 }

@@ -114,7 +114,7 @@ impl Store {
     /// Every pod that has a name, as (namespace, name, uid), sorted.
     #[must_use]
     pub fn names(&self) -> Vec<(String, String, String)> {
-        let Ok(entries) = fs::read_dir(self.run.join("by-name")) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(self.names_dir()) else { return Vec::new() };
         let mut names: Vec<_> = entries
             .flatten()
             .filter_map(|entry| {
@@ -130,7 +130,7 @@ impl Store {
     /// The uids of all pod directories under the run directory, named or not.
     #[must_use]
     pub fn uids(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.run.join("pods")) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(self.pods_dir()) else { return Vec::new() };
         let mut uids: Vec<_> =
             entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
         uids.sort();
@@ -153,8 +153,14 @@ impl Store {
         self.run.join("by-name")
     }
 
+    /// The directory that is watched to learn that a pod's directory comes or goes.
+    #[must_use]
+    pub fn pods_dir(&self) -> PathBuf {
+        self.run.join("pods")
+    }
+
     fn name_link(&self, namespace: &str, name: &str) -> PathBuf {
-        self.run.join("by-name").join(format!("{namespace}_{name}"))
+        self.names_dir().join(format!("{namespace}_{name}"))
     }
 }
 

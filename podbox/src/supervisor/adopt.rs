@@ -24,6 +24,8 @@ pub(super) fn adopt(effects: &mut Effects, memory: &Memory) {
                 watch(effects, record, index, run.process);
                 adopt_probes(effects, memory, index, run);
             }
+            // Of their hooks the machine knows itself.
+            State::Starting(run) => watch(effects, record, index, run.process),
             State::Stopping { run, .. } => watch(effects, record, index, run.process),
             State::Waiting { .. } | State::Pulling | State::Pulled | State::Creating | State::Exited(_) => {}
         }

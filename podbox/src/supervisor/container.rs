@@ -27,9 +27,6 @@ use super::sandbox::lines;
 use super::stages::StageError;
 use super::world::{Message, World};
 
-/// What may be read of a termination message, as a kubelet reads it.
-const MESSAGE_LIMIT: usize = 4096;
-
 /// Everything an attempt is made from.
 pub(super) struct Order {
     pub(super) index: Index,
@@ -243,13 +240,4 @@ pub fn plan(
         },
         user: Some(made.user),
     })
-}
-
-/// The termination message, cut as a kubelet cuts it; `None` if the container wrote none.
-pub(super) fn termination_message(dir: &AttemptDir) -> Option<String> {
-    use std::io::Read;
-    let file = fs::File::open(dir.termination_message()).ok()?;
-    let mut bytes = Vec::new();
-    file.take(MESSAGE_LIMIT as u64).read_to_end(&mut bytes).ok()?;
-    (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -12,16 +12,37 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 
+use super::machine::{ConditionSet, Event, Memory, OWN_CONDITIONS, Truth};
 use super::world::{Message, World};
+use crate::pod::{Pod, Role};
 
 /// What can be asked of a supervisor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
     /// End the pod and leave nothing of it; answered when it is gone.
     Stop {
         /// Seconds; the pod's own if none.
         grace_seconds: Option<u64>,
+    },
+    /// End containers politely and start them again at once, whatever their policy; answered when that is under
+    /// way.
+    Restart {
+        /// The container; every main container if none.
+        container: Option<String>,
+        /// Seconds; the pod's own if none.
+        grace_seconds: Option<u64>,
+    },
+    /// Set a condition of the pod; answered when it is set.
+    SetCondition {
+        /// `type`.
+        kind: String,
+        /// Whether it holds.
+        status: Truth,
+        /// A word.
+        reason: Option<String>,
+        /// A sentence.
+        message: Option<String>,
     },
 }
 
@@ -40,11 +61,38 @@ pub(super) struct Ask {
 }
 
 impl Request {
-    /// The grace period as a duration.
-    #[must_use]
-    pub fn grace(self) -> Option<Duration> {
+    /// The event that the request is, or why it cannot be followed.
+    pub(super) fn event(&self, pod: &Pod, memory: &Memory) -> Result<Event, String> {
+        let ends = memory.finished.is_some() || memory.over.is_some() || memory.stop.is_some();
+        let unless_ending = |event| match ends {
+            false => Ok(event),
+            true => Err("the pod is over, or about to be".to_owned()),
+        };
+        let duration = |seconds: &Option<u64>| seconds.map(Duration::from_secs);
         match self {
-            Request::Stop { grace_seconds } => grace_seconds.map(Duration::from_secs),
+            Request::Stop { grace_seconds } => Ok(Event::Stop(duration(grace_seconds))),
+            Request::Restart { container: None, grace_seconds } => {
+                unless_ending(Event::Restart(None, duration(grace_seconds)))
+            }
+            Request::Restart { container: Some(name), grace_seconds } => {
+                let index = pod.containers.iter().position(|container| container.name == *name);
+                let index = index.ok_or_else(|| format!("there is no container {name}"))?;
+                if pod.containers[index].role == Role::Init {
+                    return Err(format!("container {name} is an init container: it runs once"));
+                }
+                unless_ending(Event::Restart(Some(index), duration(grace_seconds)))
+            }
+            Request::SetCondition { kind, .. } if OWN_CONDITIONS.contains(&kind.as_str()) => {
+                Err(format!("condition {kind} follows from the pod's state and cannot be set"))
+            }
+            Request::SetCondition { kind, status, reason, message } => {
+                unless_ending(Event::SetCondition(ConditionSet {
+                    kind: kind.clone(),
+                    status: *status,
+                    reason: reason.clone(),
+                    message: message.clone(),
+                }))
+            }
         }
     }
 }

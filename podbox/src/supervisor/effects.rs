@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::events::{Journal, Occurrence};
 use crate::oci;
+use crate::pod::Container;
 use crate::report;
 use crate::status;
 use crate::store::{remove, write_atomic};
@@ -24,14 +25,16 @@ use crate::volumes;
 
 use super::container::{self, Order};
 use super::exits::{self, Death};
+use super::hooks::{self, Hook};
 use super::machine::{
-    Action, Ending, Event, Exit, Index, Memory, Note, ProcessId, Record, Run, SandboxFacts, State, StopWith,
+    Action, Ending, Event, Exit, HookKind, Index, Memory, Note, ProcessId, Record, Run, SandboxFacts, State,
+    StopWith,
 };
 use super::output::Output;
 use super::probing::InContainer;
 use super::trace::{self, TraceLine};
 use super::world::{Message, World};
-use super::{images, sandbox};
+use super::{images, message, sandbox};
 
 /// How long the files of a finished attempt stay: nobody should wait for their removal before its successor runs.
 const FORGET_AFTER: Duration = Duration::from_millis(50);
@@ -43,6 +46,8 @@ pub(super) struct Live {
     go: Option<oneshot::Sender<()>>,
     pub(super) output: Option<Output>,
     workers: Option<probes::Workers>,
+    /// The hook that runs.
+    hook: Option<Hook>,
     /// Whether it is known that the program runs, or does not.
     pub(super) outcome_known: bool,
     /// A death that was told before the outcome.
@@ -97,11 +102,19 @@ impl Effects {
 
     /// Shows the world what is known, if it has changed. Readers only; a full disk must not stop the pod.
     pub(super) fn publish(&mut self, memory: &Memory) {
-        self.journal.append(&mem::take(&mut self.notes));
+        let notes = mem::take(&mut self.notes);
+        self.journal.append(&notes);
+        // A warning may be why `up` will not get what it waits for, though the status stays as it is.
+        let warned = notes.iter().any(|note| note.warning);
         let status = status::render(&self.world.pod, memory, &self.world.host_ips);
         let Ok(text) = serde_json::to_vec(&status) else { return };
-        if text != self.written_status && write_atomic(&self.world.dir.status(), &text).is_ok() {
+        let changed = text != self.written_status && write_atomic(&self.world.dir.status(), &text).is_ok();
+        if changed {
             self.written_status = text;
+            // As a kubelet does at every new status: who is not ready is asked now and not a period later.
+            self.live.iter().filter_map(|live| live.workers.as_ref()).for_each(probes::Workers::poke);
+        }
+        if changed || warned {
             ring();
         }
     }
@@ -114,6 +127,8 @@ impl Effects {
             Action::Create(index) => self.create(memory, index),
             Action::Go(index) => self.go(memory, index),
             Action::Signal(index, how) => self.signal(memory, index, how),
+            Action::RunHook(index, kind) => self.run_hook(memory, index, kind),
+            Action::AbandonHook(index) => self.live[index].hook = None,
             Action::StartProbes(index) => self.start_probes(memory, index),
             Action::StoppingProbes(index) => {
                 if let Some(workers) = &self.live[index].workers {
@@ -170,7 +185,7 @@ impl Effects {
         }
         let signal = match how {
             StopWith::Kill => Signal::SIGKILL as i32,
-            StopWith::Politely => stop_signal(record),
+            StopWith::Politely => stop_signal(&self.world.pod.containers[index], record),
         };
         let Some(process) = status::process(record) else { return };
         let sent = Process::open(process)
@@ -178,6 +193,11 @@ impl Effects {
         if let Err(error) = sent {
             eprintln!("supervisor: signal {signal} to container {}: {error}", record.name);
         }
+    }
+
+    fn run_hook(&mut self, memory: &Memory, index: Index, kind: HookKind) {
+        let facts = memory.sandbox.facts().cloned().unwrap_or_default();
+        self.live[index].hook = hooks::run(&self.world, &memory.containers[index], (index, kind), &facts);
     }
 
     fn start_probes(&mut self, memory: &Memory, index: Index) {
@@ -197,11 +217,8 @@ impl Effects {
     ) -> Option<probes::Workers> {
         let container = &self.world.pod.containers[index];
         let ip = *facts.ips.first()?;
-        let exec = InContainer {
-            world: Arc::clone(&self.world),
-            dir: self.world.dir.attempt(&record.name, record.attempt),
-            target: run.process,
-        };
+        let dir = self.world.dir.attempt(&record.name, record.attempt);
+        let exec = InContainer::new(Arc::clone(&self.world), dir, run.process);
         let (reports, mut told) = unbounded_channel();
         let world = Arc::clone(&self.world);
         tokio::spawn(async move {
@@ -229,6 +246,7 @@ impl Effects {
 
     fn forget(&mut self, index: Index, attempt: u32) {
         self.live[index].workers = None;
+        self.live[index].hook = None;
         let world = Arc::clone(&self.world);
         let name = world.pod.containers[index].name.clone();
         tokio::spawn(async move {
@@ -350,17 +368,20 @@ impl Effects {
     }
 }
 
-/// Tells the command that has started this pod, on the standard output that it gave, that the status has changed.
+/// Tells the command that has started this pod, on the standard output that it gave, that there is something new.
 /// It may have gone, or be so slow that the pipe is full: then it has been told often enough.
 fn ring() {
     let _ = nix::unistd::write(io::stdout(), b"\n");
 }
 
-/// SIGTERM, or what the image asks for: `SIGQUIT`, `QUIT` or a number.
-fn stop_signal(record: &Record) -> i32 {
-    let asked = record.image.as_ref().and_then(|image| image.stop_signal.as_deref());
+/// What the manifest asks for, or the image (`SIGQUIT`, `QUIT` or a number), or SIGTERM.
+fn stop_signal(container: &Container, record: &Record) -> i32 {
+    let of_image = record.image.as_ref().and_then(|image| image.stop_signal.as_deref());
+    let asked = container.lifecycle.stop_signal.as_deref().or(of_image);
     let Some(asked) = asked.filter(|asked| !asked.is_empty()) else { return Signal::SIGTERM as i32 };
-    let named = |name: &str| Signal::from_str(name).ok().map(|signal| signal as i32);
+    let named = |name: &str| {
+        Signal::from_str(name).ok().map(|signal| signal as i32).or_else(|| real_time_signal(name))
+    };
     asked
         .parse::<i32>()
         .ok()
@@ -370,14 +391,23 @@ fn stop_signal(record: &Record) -> i32 {
         .unwrap_or(Signal::SIGTERM as i32)
 }
 
+/// `SIGRTMIN+3` and `SIGRTMAX-2`, counted from the kernel's own ends as Kubernetes does.
+fn real_time_signal(name: &str) -> Option<i32> {
+    let offset = |rest: &str| if rest.is_empty() { Some(0) } else { rest.parse::<i32>().ok() };
+    let from_min = name.strip_prefix("SIGRTMIN").and_then(offset).map(|more| libc::SIGRTMIN() + more);
+    let from_max = || name.strip_prefix("SIGRTMAX").and_then(offset).map(|less| libc::SIGRTMAX() + less);
+    from_min.or_else(from_max)
+}
+
 fn ending(world: &World, index: Index, attempt: u32, death: Death) -> Ending {
-    let name = &world.pod.containers[index].name;
+    let container = &world.pod.containers[index];
+    let name = &container.name;
     let killed = death.exit == Exit::Signal(Signal::SIGKILL as i32) || death.exit == Exit::Code(137);
     let oom = killed && Cgroups::detect().at(&oci::container_path(&world.pod, name, attempt)).oom_kills() > 0;
     Ending {
         exit: death.exit,
         oom,
-        message: container::termination_message(&world.dir.attempt(name, attempt)),
+        message: message::read(world, container, attempt, death.exit),
         at: death.at,
     }
 }

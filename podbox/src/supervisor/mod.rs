@@ -9,8 +9,10 @@ mod container;
 pub mod control;
 mod effects;
 mod exits;
+mod hooks;
 mod images;
 pub mod machine;
+mod message;
 mod output;
 mod probing;
 mod readable;
@@ -182,10 +184,12 @@ async fn run(
     mut effects: Effects,
     mut letters: UnboundedReceiver<Message>,
 ) -> Result<End, SupervisorError> {
+    // Those who wait for the pod's end.
     let mut answers = Vec::new();
     loop {
         let first = next(&machine, &mut letters).await;
         let mut actions = Vec::new();
+        let mut taken = Vec::new();
         let mut message = Some(first);
         // What has come in together is answered by one write of the state.
         while let Some(current) = message {
@@ -197,10 +201,18 @@ async fn run(
                     effects.keep_trace(lines);
                     None
                 }
-                Message::Ask(ask) => {
-                    answers.push(ask.answer);
-                    Some(Event::Stop(ask.request.grace()))
-                }
+                Message::Ask(ask) => match ask.request.event(machine.pod(), machine.memory()) {
+                    Ok(event) => {
+                        let waits = matches!(event, Event::Stop(_));
+                        let list = if waits { &mut answers } else { &mut taken };
+                        list.push(ask.answer);
+                        Some(event)
+                    }
+                    Err(error) => {
+                        let _ = ask.answer.send(control::Answer { errors: vec![error] });
+                        None
+                    }
+                },
                 Message::Orphaned => {
                     effects.start_guardian();
                     return Ok(End::HandedOver);
@@ -218,9 +230,14 @@ async fn run(
             }
             effects.perform(machine.memory(), action);
         }
-        // What has come in meanwhile changes the status again; nobody needs to see it in between.
-        if letters.is_empty() {
+        // What has come in meanwhile changes the status again; nobody needs to see it in between, save those whose
+        // request is answered now.
+        if letters.is_empty() || !taken.is_empty() {
             effects.publish(machine.memory());
+        }
+        for answer in taken {
+            // Whoever asked may have gone.
+            let _ = answer.send(control::Answer::default());
         }
     }
 }

@@ -12,7 +12,7 @@ use runtime::plan::{CgroupPlan, Identity, NamespaceSet, SandboxPlan, Shm};
 use crate::clock::monotonic;
 use crate::etc_files;
 use crate::oci::{pod_limits, pod_path};
-use crate::pod::{Pod, Protocol};
+use crate::pod::{Pod, Protocol, Role};
 use crate::report;
 use crate::store::{PodDir, StoreError, write_atomic};
 use crate::volumes;
@@ -61,7 +61,9 @@ pub fn port_mappings(pod: &Pod) -> Vec<PortMapping> {
     if pod.host.network {
         return Vec::new();
     }
-    let ports = pod.containers.iter().flat_map(|container| &container.ports);
+    // Init containers come and go; only what stays is reached from outside, as by a kubelet.
+    let stay = pod.containers.iter().filter(|container| container.role != Role::Init);
+    let ports = stay.flat_map(|container| &container.ports);
     ports
         .filter_map(|port| {
             Some(PortMapping {

@@ -1,11 +1,12 @@
 //! Talking to stages from async code.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use runtime::launch::{Inbox, Launched, SelfExe, StageKind, launch, send_plan};
-use runtime::plan::{ExecPlan, Failure, FromStage};
+use runtime::plan::{ExecRun, Failure, FromStage};
 use serde::Serialize;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncWriteExt, Interest};
@@ -53,17 +54,11 @@ impl Conversation {
         self.socket.write_all(&line).await
     }
 
-    /// Starts an exec stage whose program writes to a pipe that is returned; it reads nothing.
-    pub(super) fn begin_exec(exe: &SelfExe, plan: &ExecPlan) -> io::Result<(Conversation, pipe::Receiver)> {
-        let Launched { pidfd, socket, .. } = launch(exe, StageKind::Exec)?;
+    /// Tells an exec stage that stays to run a program. It reads nothing; what it writes comes out of the pipe.
+    pub(super) fn order(&self, run: &ExecRun, nothing: &File) -> io::Result<pipe::Receiver> {
         let (output, theirs) = io::pipe()?;
-        let nothing = std::fs::File::open("/dev/null")?;
-        send_plan(&socket, plan, &[nothing.as_fd(), theirs.as_fd(), theirs.as_fd()])?;
-        socket.set_nonblocking(true)?;
-        let stage = Some(Reaping { fd: readable(&pidfd)? });
-        let conversation =
-            Conversation { socket: UnixStream::from_std(socket)?, inbox: Inbox::default(), stage };
-        Ok((conversation, pipe::Receiver::from_owned_fd(output.into())?))
+        send_plan(&self.socket, run, &[nothing.as_fd(), theirs.as_fd(), theirs.as_fd()])?;
+        pipe::Receiver::from_owned_fd(output.into())
     }
 
     /// The next answer; `None` at end of file.

@@ -116,7 +116,20 @@ fn converse(stream: &TcpStream, peer: SocketAddr, handler: &impl Handler) -> io:
     stream.set_read_timeout(Some(IDLE))?;
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
-    while let Some(head) = Head::read(&mut reader)? {
+    loop {
+        let head = match Head::read(&mut reader) {
+            Ok(Some(head)) => head,
+            Ok(None) => break,
+            // Such as a greeting in TLS: who sent it learns that this is the wrong place.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return send(
+                    stream,
+                    &Response::text(400, "bad request\n"),
+                    Framing { close: true, body: true },
+                );
+            }
+            Err(error) => return Err(error),
+        };
         match head.body() {
             Body::Length(length) => drop(io::copy(&mut (&mut reader).take(length), &mut io::sink())?),
             Body::Chunked => read_chunks(&mut reader, &mut io::sink())?,
@@ -435,6 +448,22 @@ mod tests {
         client.read_to_string(&mut text).unwrap();
         assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 2);
         assert!(text.ends_with(&format!("\r\n\r\npeer {own}\n")), "{text}");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn what_is_no_http_is_told_so_and_hung_up_on() {
+        let listener = listen(0).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = thread::spawn(move || {
+            let (stream, peer) = listener.accept().unwrap();
+            converse(&stream, shown(peer), &learner(Clock::Always)).unwrap();
+        });
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        client.write_all(b"\x16\x03\x01\x02\0\x01\xfc\n").unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert!(text.starts_with("HTTP/1.1 400 Bad Request"), "{text}");
         server.join().unwrap();
     }
 }

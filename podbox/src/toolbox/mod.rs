@@ -15,18 +15,22 @@ mod condition;
 mod failure;
 mod files;
 mod flags;
+mod health;
 mod http;
 mod http_client;
 mod http_server;
 mod interfaces;
+mod misbehave;
 mod processes;
 mod relay;
 mod resolve;
+mod serve_async;
 mod sh;
 mod signals;
 mod sleep;
 mod strain;
 mod text;
+mod tls;
 mod udp;
 mod whoami;
 
@@ -61,6 +65,7 @@ const TABLE: &[Applet] = &[
     Applet { name: "flood", run: strain::flood },
     Applet { name: "get", run: http_client::get },
     Applet { name: "goproxy", run: relay::goproxy },
+    Applet { name: "grpc-health", run: health::grpc_health },
     Applet { name: "head", run: files::head },
     Applet { name: "hostname", run: whoami::hostname },
     Applet { name: "http", run: http_server::http },
@@ -68,6 +73,7 @@ const TABLE: &[Applet] = &[
     Applet { name: "id", run: whoami::id },
     Applet { name: "kill", run: processes::kill },
     Applet { name: "ls", run: files::ls },
+    Applet { name: "misbehave", run: misbehave::misbehave },
     Applet { name: "mkdir", run: files::mkdir },
     Applet { name: "printenv", run: text::printenv },
     Applet { name: "printf", run: text::printf },
@@ -82,6 +88,7 @@ const TABLE: &[Applet] = &[
     Applet { name: "spin", run: strain::spin },
     Applet { name: "tcp-echo", run: relay::tcp_echo },
     Applet { name: "test", run: condition::test },
+    Applet { name: "tls", run: tls::tls },
     Applet { name: "touch", run: files::touch },
     Applet { name: "true", run: text::yes },
     Applet { name: "udp-echo", run: udp::udp_echo },

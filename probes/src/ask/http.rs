@@ -25,7 +25,7 @@ use hyper::{
     header::{TRANSFER_ENCODING, UPGRADE, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     MAX_ANSWER, USER_AGENT_VALUE,
@@ -39,46 +39,66 @@ use crate::Outcome;
 
 const MAX_REQUESTS: u32 = 10;
 
+/// How long a TLS handshake may take, whatever the probe's own time (Go's default transport).
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// More headers than this are no answer. Go counts bytes, a megabyte of them.
+const MAX_HEADERS: usize = 1000;
+
 /// Asks for a page.
 pub(super) async fn get(first: Url, headers: &[(String, String)], time: Duration) -> Outcome {
     let deadline = Instant::now() + time;
+    match reach(first, headers, deadline).await {
+        Ok(mut answer) => judge(&mut answer, deadline).await,
+        Err(text) => Outcome::Failure(text),
+    }
+}
+
+/// Asks for a page and does not look at it: that there was an answer is all.
+pub(super) async fn knock(first: Url, headers: &[(String, String)], deadline: Instant) -> Result<(), String> {
+    reach(first, headers, deadline).await.map(drop)
+}
+
+/// The head of the last page's answer.
+async fn reach(first: Url, headers: &[(String, String)], deadline: Instant) -> Result<Answer, String> {
     let mut url = first.clone();
     let mut headers = match own_headers(headers) {
         Ok(headers) => headers,
-        Err(text) => return Outcome::Failure(format!("Get \"{url}\": {text}")),
+        Err(text) => return Err(format!("Get \"{url}\": {text}")),
     };
-    for sent in 1.. {
-        let mut answer = match timeout_at(deadline, request(&url, &headers)).await {
+    let mut sent = 0;
+    loop {
+        sent += 1;
+        let answer = match timeout_at(deadline, request(&url, &headers)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(text)) => return Outcome::Failure(format!("Get \"{url}\": {text}")),
+            Ok(Err(text)) => return Err(format!("Get \"{url}\": {text}")),
             Err(_) => {
-                return Outcome::Failure(format!(
+                return Err(format!(
                     "Get \"{url}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
                 ));
             }
         };
         let Some(location) = redirection(&answer.response) else {
-            return judge(&mut answer, deadline).await;
+            return Ok(answer);
         };
         let next = match url.join(&location) {
             Ok(next) => next,
             Err(text) => {
-                return Outcome::Failure(format!(
+                return Err(format!(
                     "Get \"{url}\": failed to parse Location header {}: {text}",
                     words::quote(location.as_bytes())
                 ));
             }
         };
         if next.host != first.host {
-            return judge(&mut answer, deadline).await;
+            return Ok(answer);
         }
         if sent >= MAX_REQUESTS {
-            return Outcome::Failure(format!("Get \"{location}\": stopped after 10 redirects"));
+            return Err(format!("Get \"{location}\": stopped after 10 redirects"));
         }
         prepare(&mut headers, &url, &next, &location);
         url = next;
     }
-    Outcome::Success
 }
 
 /// The headers of the first request, defaults filled in.
@@ -95,6 +115,12 @@ fn own_headers(given: &[(String, String)]) -> Result<HeaderMap, String> {
     // These describe a body that a GET does not have; Go does not send them either.
     for name in [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER] {
         headers.remove(name);
+    }
+    // Of these only the first counts.
+    for name in [HOST, USER_AGENT] {
+        if let Some(first) = headers.get(&name).cloned() {
+            headers.insert(name, first);
+        }
     }
     default_header(&mut headers, USER_AGENT, USER_AGENT_VALUE);
     default_header(&mut headers, ACCEPT, "*/*");
@@ -153,9 +179,9 @@ fn redirection(response: &Response<Incoming>) -> Option<String> {
 async fn judge(answer: &mut Answer, deadline: Instant) -> Outcome {
     let body = match timeout_at(deadline, answer.body()).await {
         Ok(Ok(body)) => body,
-        Ok(Err(text)) => return Outcome::Error(text),
+        Ok(Err(text)) => return Outcome::Interrupted(text),
         Err(_) => {
-            return Outcome::Error(
+            return Outcome::Interrupted(
                 "context deadline exceeded (Client.Timeout or context cancellation while reading body)"
                     .to_owned(),
             );
@@ -231,6 +257,7 @@ async fn request(url: &Url, headers: &HeaderMap) -> Result<Answer, String> {
     let (wire, local, peer) = connect(url).await?;
     let (mut sender, connection) = http1::Builder::new()
         .title_case_headers(true)
+        .max_headers(MAX_HEADERS)
         .handshake(TokioIo::new(wire))
         .await
         .map_err(|error| error.to_string())?;
@@ -256,10 +283,11 @@ async fn connect(url: &Url) -> Result<(Wire, Option<SocketAddr>, SocketAddr), St
     if url.scheme != "https" {
         return Ok((wire, local, peer));
     }
-    match tls::wrap(wire, &url.host, peer.ip()).await {
-        Ok(wire) => Ok((wire, local, peer)),
-        Err(Refusal::Tls(text)) => Err(text),
-        Err(Refusal::Io(error)) => Err(words::broken(local, peer, &error)),
+    match timeout(HANDSHAKE, tls::wrap(wire, &url.host, peer.ip())).await {
+        Ok(Ok(wire)) => Ok((wire, local, peer)),
+        Ok(Err(Refusal::Tls(text))) => Err(text),
+        Ok(Err(Refusal::Io(error))) => Err(words::broken(local, peer, &error)),
+        Err(_) => Err("net/http: TLS handshake timeout".to_owned()),
     }
 }
 

@@ -199,6 +199,7 @@ async fn headers_of_the_manifest_win_and_empty_ones_are_left_out() {
     let server = Server::saying(status("200 OK")).await;
     let headers = [
         ("host", "shop.example"),
+        ("Host", "a.second.one"),
         ("x-twice", "1"),
         ("X-Twice", "2"),
         ("User-Agent", "me"),
@@ -212,7 +213,7 @@ async fn headers_of_the_manifest_win_and_empty_ones_are_left_out() {
     {
         assert!(request.contains(line), "{line:?} in {request:?}");
     }
-    for absent in ["Accept:", "Content-Length:", "127.0.0.1"] {
+    for absent in ["Accept:", "Content-Length:", "127.0.0.1", "a.second.one"] {
         assert!(!request.contains(absent), "{absent:?} in {request:?}");
     }
 }
@@ -267,10 +268,10 @@ async fn a_body_that_does_not_end_in_time_is_an_error_and_not_a_failure() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhal";
     let server = Server::start(|_| (answer.as_bytes().to_vec(), Then::Hang)).await;
     let text = "context deadline exceeded (Client.Timeout or context cancellation while reading body)";
-    assert_eq!(server.get_with("/", &[], SHORT).await, Outcome::Error(text.to_owned()));
+    assert_eq!(server.get_with("/", &[], SHORT).await, Outcome::Interrupted(text.to_owned()));
     assert_eq!(server.requests().len(), 3, "an error is tried three times");
     let server = Server::saying(answer).await;
-    assert_eq!(server.get("/").await, Outcome::Error("unexpected EOF".to_owned()));
+    assert_eq!(server.get("/").await, Outcome::Interrupted("unexpected EOF".to_owned()));
 }
 
 #[tokio::test]
@@ -285,6 +286,13 @@ async fn of_a_large_body_only_the_beginning_is_read() {
     let server = Server::start(move |_| (endless.clone(), Then::Hang)).await;
     let expected = format!("Probe terminated redirects, Response body: {}", "x".repeat(10 * 1024));
     assert_eq!(server.get("/").await, Outcome::Warning(expected));
+}
+
+#[tokio::test]
+async fn a_server_may_say_a_lot_before_the_body() {
+    let headers: String = (0..500).map(|n| format!("X-{n}: {n}\r\n")).collect();
+    let server = Server::saying(format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: 0\r\n\r\n")).await;
+    assert_eq!(server.get("/").await, Outcome::Success);
 }
 
 #[tokio::test]
@@ -487,6 +495,16 @@ async fn https_to_a_server_without_it() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_tls_handshake_has_ten_seconds_however_patient_the_probe_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let began = Instant::now();
+    let expected = format!("Get \"https://127.0.0.1:{port}/\": net/http: TLS handshake timeout");
+    assert_eq!(ask(&secure(port, LONG), HERE, &NoExec).await, failure(expected));
+    assert_eq!(began.elapsed().as_secs(), 10);
+}
+
 /// A command that ends as it is told.
 struct Ends(ExecResult);
 
@@ -527,6 +545,11 @@ fn events_read_as_a_kubelets() {
             Kind::Startup,
             Outcome::Error("x".into()),
             Some(("Unhealthy", "Startup probe errored and resulted in unknown state: x")),
+        ),
+        (
+            Kind::Liveness,
+            Outcome::Interrupted("x".into()),
+            Some(("Unhealthy", "Liveness probe errored and resulted in failure state: x")),
         ),
         (Kind::Liveness, Outcome::Success, None),
     ] {

@@ -17,12 +17,13 @@ fn spec(success_threshold: u32, failure_threshold: u32) -> Spec {
     }
 }
 
-/// `+` success, `w` warning, `-` failure, `e` error.
+/// `+` success, `w` warning, `-` failure, `e` error, `i` interrupted.
 fn outcome(letter: char) -> Outcome {
     match letter {
         '+' => Outcome::Success,
         'w' => Outcome::Warning(String::new()),
         '-' => Outcome::Failure(String::new()),
+        'i' => Outcome::Interrupted(String::new()),
         _ => Outcome::Error(String::new()),
     }
 }
@@ -50,7 +51,7 @@ fn thresholds() {
         ("a success in between starts the count anew", Liveness, 1, 3, "--+--+---", "........U"),
         ("one failure is enough if one is allowed", Liveness, 1, 1, "+-", ".U"),
         ("what has failed stays failed", Liveness, 1, 1, "-+-+-", "U...."),
-        ("an error neither counts nor interrupts", Liveness, 1, 3, "-e-e-", "....U"),
+        ("an error neither counts nor interrupts", Liveness, 1, 3, "-e-i-", "....U"),
         ("errors alone never end anything", Liveness, 1, 1, "eeeeee", "......"),
         ("a warning is a success", Liveness, 1, 2, "-w-w--", ".....U"),
         ("a container is unready until it is shown ready", Readiness, 1, 3, "---", "..."),
@@ -116,7 +117,7 @@ fn model(kind: Kind, good: usize, bad: usize, history: &str) -> String {
         Kind::Startup => None,
     };
     let believed_after = |letters: &str| {
-        let results: Vec<bool> = letters.chars().filter(|c| *c != 'e').map(|c| c != '-').collect();
+        let results: Vec<bool> = letters.chars().filter(|c| !"ei".contains(*c)).map(|c| c != '-').collect();
         let shown = |end: usize| {
             let last = results[end - 1];
             let needed = if last { good } else { bad };
@@ -149,7 +150,7 @@ proptest! {
         kind in prop_oneof![Just(Kind::Liveness), Just(Kind::Readiness), Just(Kind::Startup)],
         good in 1_u32..4,
         bad in 1_u32..5,
-        history in "[+we-]{0,40}",
+        history in "[+wei-]{0,40}",
     ) {
         let counted = verdicts(Threshold::new(kind, &spec(good, bad)), &history);
         prop_assert_eq!(counted, model(kind, good as usize, bad as usize, &history));
@@ -159,7 +160,7 @@ proptest! {
     fn verdicts_of_one_probe_alternate_and_only_readiness_has_more_than_one(
         good in 1_u32..4,
         bad in 1_u32..5,
-        history in "[+we-]{0,40}",
+        history in "[+wei-]{0,40}",
     ) {
         for kind in [Kind::Liveness, Kind::Readiness, Kind::Startup] {
             let told: String = verdicts(Threshold::new(kind, &spec(good, bad)), &history).replace('.', "");

@@ -15,6 +15,8 @@
 //!             init → caller    end of file            exec has worked: the socket is close-on-exec
 //!                              {"failed":{…}}         or it has not
 //! exec:       stage → caller   {"started":{…}}        and at the end {"exited":{…}}
+//!             caller → stage   {"args":[…]}           a stage that stays: as often as there is something to run,
+//!             stage → caller   {"exited":{…}}         or {"failed":{…}}, and then the next
 //! ```
 //!
 //! Run by hand, `podbox stage sandbox < plan.json` works too: a pipe or a file will do.

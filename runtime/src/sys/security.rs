@@ -64,12 +64,7 @@ fn prctl(option: libc::c_int, two: u64, three: u64) -> Result<i32> {
     check(unsafe { libc::prctl(option, two, three, 0_u64, 0_u64) }.into()).map(|value| value as i32)
 }
 
-/// Whether a capability is in the bounding set; `EINVAL` for one the kernel does not know.
-pub(crate) fn bounding_has(capability: u8) -> Result<bool> {
-    prctl(libc::PR_CAPBSET_READ, capability.into(), 0).map(|value| value == 1)
-}
-
-/// Takes a capability out of the bounding set, for good.
+/// Takes a capability out of the bounding set, for good; `EINVAL` for one the kernel does not know.
 pub(crate) fn bounding_drop(capability: u8) -> Result<()> {
     prctl(libc::PR_CAPBSET_DROP, capability.into(), 0).map(drop)
 }

@@ -6,40 +6,62 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as k8s;
 
-use super::{Errors, Path, env, names, one_of, probe, security, unique, volume};
+use super::{Errors, Path, env, life, names, one_of, probe, security, unique, volume};
 use crate::pod::quantity::InvalidQuantity;
 use crate::pod::{Quantity, QuantityMap};
 
 /// Checks all containers; `volumes` are the names of the pod's volumes.
 pub(super) fn check_all(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PodSpec, volumes: &BTreeSet<&str>) {
-    let path = path.field("containers");
-    if spec.containers.is_empty() {
-        return errors.required(&path, "");
-    }
-    let all: Vec<&str> = spec.containers.iter().map(|container| container.name.as_str()).collect();
+    let init = spec.init_containers.as_deref().unwrap_or(&[]);
+    let names = spec.containers.iter().chain(init).map(|container| container.name.as_str()).collect();
+    let around = Around { spec, volumes, names };
     let mut seen = BTreeSet::new();
     let mut host_ports = BTreeSet::new();
+    let containers = path.field("containers");
+    if spec.containers.is_empty() {
+        errors.required(&containers, "");
+    }
     for (index, container) in spec.containers.iter().enumerate() {
-        let path = path.index(index);
-        let name = path.field("name");
-        match container.name.as_str() {
-            "" => errors.required(&name, ""),
-            text => errors.invalid_all(&name, text, &names::label(text)),
-        }
-        unique(errors, &name, &container.name, &mut seen);
-        basics(errors, &path, container);
-        ports(errors, &path.field("ports"), container, spec);
+        let path = containers.index(index);
+        unique(errors, &path.field("name"), &container.name, &mut seen);
+        check(errors, &path, container, &around);
         host_port_conflicts(errors, &path.field("ports"), container, &mut host_ports);
-        env::check(errors, &path.field("env"), container.env.as_deref().unwrap_or(&[]), &all);
-        if let Some(resources) = &container.resources {
-            check_resources(errors, &path.field("resources"), resources);
-        }
-        let mounts = container.volume_mounts.as_deref().unwrap_or(&[]);
-        volume::check_mounts(errors, &path.field("volumeMounts"), mounts, volumes);
-        probe::check_all(errors, &path, container);
-        if let Some(context) = &container.security_context {
-            security::check_container(errors, &path.field("securityContext"), context);
-        }
+    }
+    let containers = path.field("initContainers");
+    for (index, container) in init.iter().enumerate() {
+        let path = containers.index(index);
+        unique(errors, &path.field("name"), &container.name, &mut seen);
+        check(errors, &path, container, &around);
+        life::check_init(errors, &path, container);
+        // They run one by one, so that only their own ports can be in each other's way.
+        host_port_conflicts(errors, &path.field("ports"), container, &mut BTreeSet::new());
+    }
+}
+
+/// What a container's fields may refer to.
+struct Around<'a> {
+    spec: &'a k8s::PodSpec,
+    volumes: &'a BTreeSet<&'a str>,
+    names: Vec<&'a str>,
+}
+
+fn check(errors: &mut Errors, path: &Path<'_>, container: &k8s::Container, around: &Around<'_>) {
+    match container.name.as_str() {
+        "" => errors.required(&path.field("name"), ""),
+        text => errors.invalid_all(&path.field("name"), text, &names::label(text)),
+    }
+    basics(errors, path, container);
+    ports(errors, &path.field("ports"), container, around.spec);
+    env::check(errors, &path.field("env"), container.env.as_deref().unwrap_or(&[]), &around.names);
+    if let Some(resources) = &container.resources {
+        check_resources(errors, &path.field("resources"), resources);
+    }
+    let mounts = container.volume_mounts.as_deref().unwrap_or(&[]);
+    volume::check_mounts(errors, &path.field("volumeMounts"), mounts, around.volumes);
+    probe::check_all(errors, path, container);
+    life::check(errors, path, container, around.spec);
+    if let Some(context) = &container.security_context {
+        security::check_container(errors, &path.field("securityContext"), context);
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod container;
 mod env;
+mod life;
 mod names;
 mod probe;
 mod security;
@@ -18,6 +19,8 @@ use k8s_openapi::api::core::v1 as k8s;
 use super::field::{Errors, FieldError, Path};
 
 const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+/// What `activeDeadlineSeconds` may be.
+const DEADLINES: std::ops::RangeInclusive<i64> = 1..=i32::MAX as i64;
 const ANNOTATIONS_MAX: usize = 256 * 1024;
 
 /// All that is wrong with a defaulted Pod that stands at `path`.
@@ -63,6 +66,16 @@ fn check_spec(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PodSpec) {
         spec.restart_policy.as_deref(),
         &["Always", "OnFailure", "Never"],
     );
+    if let Some(seconds) = spec.active_deadline_seconds.filter(|seconds| !DEADLINES.contains(seconds)) {
+        let detail = format!("must be between 1 and {}, inclusive", i32::MAX);
+        errors.invalid(&path.field("activeDeadlineSeconds"), seconds, &detail);
+    }
+    let gates = path.field("readinessGates");
+    for (index, gate) in spec.readiness_gates.iter().flatten().enumerate() {
+        let kind = gate.condition_type.as_str();
+        let path = gates.index(index);
+        errors.invalid_all(&path.field("conditionType"), kind, &names::qualified(kind));
+    }
     for (field, value) in [("hostname", &spec.hostname), ("subdomain", &spec.subdomain)] {
         if let Some(name) = value.as_deref().filter(|name| !name.is_empty()) {
             errors.invalid_all(&path.field(field), name, &names::label(name));

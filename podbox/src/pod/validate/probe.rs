@@ -74,16 +74,25 @@ fn handler(errors: &mut Errors, path: &Path<'_>, probe: &k8s::Probe, container: 
             port(errors, &path.field("port"), &tcp.port, container);
         }
     }
-    if probe.grpc.is_some() {
-        first(errors, &path.field("grpc"));
+    if let Some(grpc) = &probe.grpc {
+        let path = path.field("grpc");
+        // Its port is a number; the type of the field says so, and names do not get here.
+        if first(errors, &path) {
+            port(errors, &path.field("port"), &IntOrString::Int(grpc.port), container);
+        }
     }
     if !one {
         errors.required(path, "must specify a handler type");
-        errors.hint("give one of exec, httpGet, tcpSocket");
+        errors.hint("give one of exec, httpGet, tcpSocket, grpc");
     }
 }
 
-fn http_get(errors: &mut Errors, path: &Path<'_>, http: &k8s::HTTPGetAction, container: &k8s::Container) {
+pub(super) fn http_get(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    http: &k8s::HTTPGetAction,
+    container: &k8s::Container,
+) {
     if http.path.as_deref().unwrap_or("").is_empty() {
         errors.required(&path.field("path"), "");
     }
@@ -96,7 +105,7 @@ fn http_get(errors: &mut Errors, path: &Path<'_>, http: &k8s::HTTPGetAction, con
     }
 }
 
-fn port(errors: &mut Errors, path: &Path<'_>, port: &IntOrString, container: &k8s::Container) {
+pub(super) fn port(errors: &mut Errors, path: &Path<'_>, port: &IntOrString, container: &k8s::Container) {
     match port {
         IntOrString::Int(number) if !(1..=65535).contains(number) => errors.invalid(path, *number, PORT),
         IntOrString::Int(_) => {}

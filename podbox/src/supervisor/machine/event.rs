@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::memory::{Exit, ImageFacts, ProcessId, SandboxFacts};
+use super::memory::{Exit, ImageFacts, ProcessId, SandboxFacts, Truth};
 
 /// A container, by its place in the Pod.
 pub type Index = usize;
@@ -36,12 +36,19 @@ pub enum Event {
     StartFailed(Index, String),
     /// The attempt's first process ended.
     Exited(Index, Ending),
+    /// A hook has returned.
+    HookDone(Index, HookEnd),
     /// A probe has something to say.
     Probe(Index, probes::Report),
     /// Something that people should read, and that changes nothing.
     Told(Note),
     /// The pod is to end; `None` is its own grace period.
     Stop(Option<Duration>),
+    /// A container, or each main container if none is named, is to be ended and started again; the grace period is
+    /// the pod's own if none is given.
+    Restart(Option<Index>, Option<Duration>),
+    /// Somebody sets a condition, such as one that a readiness gate waits for.
+    SetCondition(ConditionSet),
     /// A deadline has come.
     Tick,
 }
@@ -69,6 +76,39 @@ pub struct Failure {
     pub message: String,
 }
 
+/// Which of a container's hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookKind {
+    /// `lifecycle.postStart`.
+    PostStart,
+    /// `lifecycle.preStop`.
+    PreStop,
+}
+
+/// How a hook ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookEnd {
+    /// Of which attempt it was.
+    pub attempt: u32,
+    /// Which one it was.
+    pub kind: HookKind,
+    /// What went wrong, if anything did.
+    pub outcome: Result<(), String>,
+}
+
+/// A condition as somebody wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConditionSet {
+    /// Its name.
+    pub kind: String,
+    /// Whether it holds.
+    pub status: Truth,
+    /// A word.
+    pub reason: Option<String>,
+    /// A sentence.
+    pub message: Option<String>,
+}
+
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ending {
@@ -93,6 +133,10 @@ pub enum Action {
     Create(Index),
     /// Let it run.
     Go(Index),
+    /// Run one of its hooks, and tell how it ended.
+    RunHook(Index, HookKind),
+    /// Nobody waits for its hook any more.
+    AbandonHook(Index),
     /// Tell it to end.
     Signal(Index, StopWith),
     /// Watch it.
@@ -112,7 +156,7 @@ pub enum Action {
 /// How to tell a container to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopWith {
-    /// SIGTERM, or the image's STOPSIGNAL.
+    /// Its stop signal, the image's STOPSIGNAL, or SIGTERM.
     Politely,
     /// SIGKILL.
     Kill,

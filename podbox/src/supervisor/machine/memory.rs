@@ -43,8 +43,14 @@ pub struct Memory {
     pub accepted: Timestamp,
     /// The shared namespaces and their network.
     pub sandbox: SandboxState,
-    /// One record per container, in the Pod's order.
+    /// One record per container, in the Pod's order: init containers and sidecars first.
     pub containers: Vec<Record>,
+    /// When `activeDeadlineSeconds` are over.
+    pub deadline: Option<Mono>,
+    /// All containers are being ended, to be started again no earlier than this.
+    pub restart_all: Option<Mono>,
+    /// The pod ends by itself.
+    pub over: Option<Over>,
     /// The pod is to end.
     pub stop: Option<Stop>,
     /// All is over; set once.
@@ -110,6 +116,10 @@ pub struct Record {
     pub image: Option<ImageFacts>,
     /// Some run of it has been started.
     pub ever_started: bool,
+    /// Of an init container: it has ended well; of a sidecar: it has been started. Those after it may begin.
+    pub passed: bool,
+    /// Somebody wants it to be started again when it has ended, whatever its policy says.
+    pub asked: bool,
 }
 
 /// Where a container stands.
@@ -131,17 +141,56 @@ pub enum State {
         /// Its first process.
         process: ProcessId,
     },
+    /// Its program runs, and its postStart hook too.
+    Starting(Run),
     /// It runs.
     Running(Run),
-    /// It has been told to end.
+    /// It is being ended.
     Stopping {
         /// The run that ends.
         run: Run,
-        /// When SIGKILL is sent; `None` once it has been.
-        kill_at: Option<Mono>,
+        /// How far that has come.
+        step: StopStep,
+        /// Why.
+        cause: Cause,
     },
     /// It ended.
     Exited(Terminated),
+}
+
+/// How far the ending of a container has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StopStep {
+    /// Its preStop hook runs.
+    PreStop {
+        /// When its grace period is over.
+        ends: Mono,
+    },
+    /// It waits for those that have to end before it.
+    Turn {
+        /// When its grace period is over.
+        ends: Mono,
+    },
+    /// It has been sent its stop signal.
+    Signalled {
+        /// When SIGKILL follows.
+        kill_at: Mono,
+    },
+    /// It has been sent SIGKILL.
+    Killed,
+}
+
+/// Why a container is being ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// The pod ends, or somebody asked for a restart.
+    Told,
+    /// Its liveness or startup probe has given up.
+    Unhealthy,
+    /// Its postStart hook has failed.
+    HookFailed,
+    /// A restart rule starts all containers again.
+    RestartAll,
 }
 
 /// A run of a container.
@@ -164,7 +213,7 @@ pub struct Terminated {
     pub attempt: u32,
     /// How.
     pub exit: Exit,
-    /// `Completed`, `Error`, `OOMKilled`, `StartError`, `ContainerStatusUnknown`.
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`, `ContainerStatusUnknown`, `RestartingAllContainers`.
     pub reason: String,
     /// The termination message.
     pub message: Option<String>,
@@ -203,6 +252,15 @@ pub struct Stop {
     pub grace: Duration,
 }
 
+/// Why a pod ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Over {
+    /// Its main containers have ended for good, or an init container has failed for good.
+    Completed,
+    /// It has been there for its `activeDeadlineSeconds`.
+    DeadlineExceeded,
+}
+
 /// The end of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finished {
@@ -212,13 +270,42 @@ pub enum Finished {
     Failed,
 }
 
+/// The status of a condition, as the API spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Truth {
+    /// It holds.
+    True,
+    /// It does not.
+    False,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Truth {
+    /// As the API spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Truth::True => "True",
+            Truth::False => "False",
+            Truth::Unknown => "Unknown",
+        }
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(holds: bool) -> Truth {
+        if holds { Truth::True } else { Truth::False }
+    }
+}
+
 /// One of `status.conditions`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
     /// Its name.
     pub kind: String,
-    /// `True` or `False`.
-    pub status: bool,
+    /// Whether it holds.
+    pub status: Truth,
     /// Since when.
     pub since: Timestamp,
     /// A word.

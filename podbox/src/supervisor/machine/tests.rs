@@ -3,17 +3,26 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use proptest::prelude::*;
+
+mod hooks;
+mod init;
+mod properties;
+mod restarts;
+mod table;
 
 use super::*;
 use crate::clock::Now;
 use crate::pod::{
-    Container, ContainerSecurity, Dns, HostNamespaces, PodSecurity, PullPolicy, QosClass, Resources,
+    Container, ContainerSecurity, Dns, Hook, HostNamespaces, Lifecycle, MessagePolicy, PodSecurity,
+    PullPolicy, QosClass, Resources, RestartAction, RestartRule, Role,
 };
 
 fn container(name: &str) -> Container {
     Container {
         name: name.to_owned(),
+        role: Role::Main,
+        restart_policy: RestartPolicy::Always,
+        restart_rules: Vec::new(),
         image: "podbox.local/toolbox".to_owned(),
         pull_policy: PullPolicy::IfNotPresent,
         command: None,
@@ -24,12 +33,14 @@ fn container(name: &str) -> Container {
         resources: Resources::default(),
         mounts: Vec::new(),
         termination_message_path: "/dev/termination-log".to_owned(),
+        termination_message_policy: MessagePolicy::File,
         stdin: false,
         stdin_once: false,
         tty: false,
         liveness: None,
         readiness: None,
         startup: None,
+        lifecycle: Lifecycle::default(),
         security: ContainerSecurity::default(),
     }
 }
@@ -44,10 +55,15 @@ fn pod(policy: RestartPolicy, names: &[&str]) -> Pod {
         manifest_hash: String::new(),
         hostname: "web".to_owned(),
         fqdn: None,
-        containers: names.iter().map(|name| container(name)).collect(),
+        containers: names
+            .iter()
+            .map(|name| Container { restart_policy: policy, ..container(name) })
+            .collect(),
         volumes: Vec::new(),
         restart_policy: policy,
         termination_grace_seconds: 30,
+        active_deadline_seconds: None,
+        readiness_gates: Vec::new(),
         host: HostNamespaces::default(),
         share_process_namespace: false,
         host_aliases: Vec::new(),
@@ -139,7 +155,7 @@ impl Bench {
     fn condition(&self, kind: &str) -> (bool, Option<&str>) {
         let conditions = &self.machine.memory().conditions;
         let found = conditions.iter().find(|condition| condition.kind == kind).unwrap();
-        (found.status, found.reason.as_deref())
+        (found.status == Truth::True, found.reason.as_deref())
     }
 }
 
@@ -327,7 +343,7 @@ fn a_pull_that_fails_is_tried_again_after_a_back_off() {
     bench.step(1, Event::ImageFailed(0, failure.clone()));
     assert_eq!(bench.notes(), ["Failed", "Failed"]);
     assert_eq!(bench.machine.deadline(), Some(at(2).mono), "the error is shown for a second");
-    assert_eq!(bench.step(2, Event::Tick).notes(), ["BackOff"]);
+    assert_eq!(bench.step(2, Event::Tick).notes(), ["BackOff", "Failed"]);
     let why = bench.machine.memory().containers[0].why.clone().unwrap();
     assert_eq!(why.reason, "ImagePullBackOff");
     assert_eq!(bench.machine.deadline(), Some(at(11).mono));
@@ -335,6 +351,20 @@ fn a_pull_that_fails_is_tried_again_after_a_back_off() {
     bench.step(12, Event::ImageFailed(0, failure));
     bench.step(13, Event::Tick);
     assert_eq!(bench.machine.deadline(), Some(at(32).mono));
+}
+
+#[test]
+fn an_image_that_may_not_be_pulled_is_told_as_such_until_it_is_there() {
+    for (reason, event) in [("ErrImageNeverPull", "ErrImageNeverPull"), ("InvalidImageName", "InspectFailed")]
+    {
+        let mut bench = Bench::new(pod(RestartPolicy::Always, &["c"]));
+        bench.step(0, Event::Begin);
+        let failure = Failure { reason: reason.to_owned(), message: "no".to_owned() };
+        assert_eq!(bench.step(1, Event::ImageFailed(0, failure)).notes(), [event, "Failed"]);
+        assert_eq!(bench.machine.deadline(), Some(at(11).mono));
+        assert!(bench.step(11, Event::Tick).has(&Action::FindImage(0)));
+        assert_eq!(bench.machine.memory().containers[0].why.as_ref().unwrap().reason, reason);
+    }
 }
 
 #[test]
@@ -374,70 +404,6 @@ fn durations_print_as_go_prints_them() {
     for (millis, text) in
         [(15, "15ms"), (1234, "1.234s"), (10_000, "10s"), (80_000, "1m20s"), (300_000, "5m0s")]
     {
-        assert_eq!(seconds(Duration::from_millis(millis)), text);
-    }
-}
-
-fn any_event(containers: usize) -> impl Strategy<Value = Event> {
-    let index = 0..containers;
-    let failure = || Failure { reason: "ErrImagePull".to_owned(), message: "m".to_owned() };
-    prop_oneof![
-        Just(Event::Begin),
-        Just(Event::Tick),
-        Just(Event::SandboxReady(SandboxFacts::default())),
-        Just(Event::SandboxFailed(failure())),
-        index.clone().prop_map(Event::Pulling),
-        index.clone().prop_map(|i| Event::ImageFound(i, image(), Arrival::Present)),
-        index.clone().prop_map(move |i| Event::ImageFailed(i, failure())),
-        (index.clone(), 1..99).prop_map(|(i, pid)| Event::Created(i, process(pid))),
-        index.clone().prop_map(move |i| Event::CreateFailed(i, failure())),
-        index.clone().prop_map(Event::Started),
-        index.clone().prop_map(|i| Event::StartFailed(i, "m".to_owned())),
-        (index.clone(), 0..3).prop_map(|(i, code)| Event::Exited(i, ended(Exit::Code(code), 1))),
-        (index.clone(), any::<bool>()).prop_map(|(i, good)| Event::Probe(
-            i,
-            probes::Report {
-                kind: probes::Kind::Liveness,
-                outcome: probes::Outcome::Failure("f".to_owned()),
-                verdict: (!good).then_some(probes::Verdict::Unhealthy),
-            }
-        )),
-        index.prop_map(Event::GateClosed),
-        (0_u64..5).prop_map(|seconds| Event::Stop(Some(Duration::from_secs(seconds)))),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn whatever_happens_no_action_is_for_a_container_that_has_ended(
-        policy in prop_oneof![
-            Just(RestartPolicy::Always), Just(RestartPolicy::OnFailure), Just(RestartPolicy::Never)
-        ],
-        events in prop::collection::vec((any_event(2), 0_u64..20), 1..60),
-    ) {
-        let mut machine = PodMachine::new(pod(policy, &["a", "b"]), BackoffSettings::default(), at(0));
-        let mut now = 0;
-        let mut finished = false;
-        for (event, pause) in events {
-            now += pause;
-            let stopped = machine.memory().stop.is_some();
-            for action in machine.step(at(now), event) {
-                prop_assert!(!finished || matches!(action, Action::TearDown | Action::Finish(_)));
-                let state = |index: &Index| &machine.memory().containers[*index].state;
-                match &action {
-                    Action::Signal(index, _) | Action::StartProbes(index) | Action::Go(index) => {
-                        let over =
-                            matches!(state(index), State::Waiting { .. } | State::Exited(_) | State::Pulling);
-                        prop_assert!(!over, "{:?} for an attempt that is over", action);
-                    }
-                    Action::Create(_) | Action::FindImage(_) | Action::MakeSandbox => prop_assert!(!stopped),
-                    _ => {}
-                }
-            }
-            finished = machine.memory().finished.is_some();
-            let text = serde_json::to_vec(machine.memory()).unwrap();
-            let back: Memory = serde_json::from_slice(&text).unwrap();
-            prop_assert_eq!(&back, machine.memory());
-        }
+        assert_eq!(notes::seconds(Duration::from_millis(millis)), text);
     }
 }

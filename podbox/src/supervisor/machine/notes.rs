@@ -1,0 +1,28 @@
+//! The words of events.
+
+use std::time::Duration;
+
+use super::event::{Action, Index, Note};
+
+pub(super) fn note(container: Option<Index>, reason: &str, message: String) -> Action {
+    Action::Note(Note { warning: false, reason: reason.to_owned(), message, container })
+}
+
+pub(super) fn warn(container: Option<Index>, reason: &str, message: String) -> Action {
+    Action::Note(Note { warning: true, reason: reason.to_owned(), message, container })
+}
+
+/// A duration as Go prints it, to the millisecond: `1m20s`, `1.234s`, `15ms`.
+pub(super) fn seconds(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis < 1000 {
+        return format!("{millis}ms");
+    }
+    let (minutes, rest) = (millis / 60_000, millis % 60_000);
+    let mut text = if minutes > 0 { format!("{minutes}m") } else { String::new() };
+    let fraction = format!("{:03}", rest % 1000);
+    let fraction = fraction.trim_end_matches('0');
+    let dot = if fraction.is_empty() { "" } else { "." };
+    text.push_str(&format!("{}{dot}{fraction}s", rest / 1000));
+    text
+}
