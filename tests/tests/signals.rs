@@ -64,7 +64,7 @@ fn a_restart_kills_process_1_without_a_handler_too_and_tells_signal_9() {
 const ORPHANS: &str = "for i in 1 2 3 4 5; do (sleep 0.2 &) ; done; exec sleep infinity";
 
 fn zombies(host: &Host, name: &str) -> usize {
-    let script = "cat /proc/[0-9]*/stat 2>/dev/null";
+    let script = "cat /proc/[0-9]*/stat 2>/dev/null; true";
     let stats = host.exec(name, &["sh", "-c", script]);
     stats.lines().filter(|line| line.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))).count()
 }
@@ -80,7 +80,7 @@ fn in_a_shared_process_namespace_orphans_are_reaped() {
 "
     );
     host.up(&pod("shared", &spec));
-    let count = |host: &Host| host.exec("shared", &["sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null"]);
+    let count = |host: &Host| host.exec("shared", &["sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null; true"]);
     wait_until("the orphans to have ended", PATIENCE, || count(&host).matches("sleep").count() == 1);
     assert_eq!(zombies(&host, "shared"), 0);
     assert!(count(&host).contains("podbox-reaper"), "{}", count(&host));
