@@ -109,8 +109,12 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
         return Ok(false);
     }
     if bridge::may_exist(config) {
-        // It is not complete from here on.
-        bridge::remember(config, &bridge::Bridge::unfinished(config))?;
+        // It is not complete from here on. On a full disk the old record has to make room for the new one.
+        let unfinished = bridge::Bridge::unfinished(config);
+        if bridge::remember(config, &unfinished).is_err() {
+            bridge::forget(config)?;
+            let _ = bridge::remember(config, &unfinished);
+        }
         nft::remove(config)?;
         let mut netlink = Netlink::open(NETLINK_ROUTE)
             .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;

@@ -1,9 +1,12 @@
 //! The host, as a kubelet would report it as a Node.
 
 use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
+use nix::sys::stat::{major, minor};
 use nix::sys::statvfs::statvfs;
-use std::path::Path;
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType};
 
 /// The host's name: `spec.nodeName`. Lower case, as a kubelet registers itself.
 #[must_use]
@@ -31,4 +34,50 @@ pub fn cpu_milli() -> u64 {
 #[must_use]
 pub fn storage_bytes(path: &Path) -> u64 {
     statvfs(path).map_or(0, |stat| stat.blocks() * stat.fragment_size())
+}
+
+/// Every device node below /dev, for a privileged container. What every container has of its own is left out: its
+/// terminals, shared memory and message queues, and the console.
+///
+/// Source: containerd's `pkg/oci`, `HostDevices`.
+#[must_use]
+pub fn devices() -> Vec<LinuxDevice> {
+    const OWN: [&str; 6] = ["pts", "shm", "fd", "mqueue", "console", "ptmx"];
+    let mut found = Vec::new();
+    let mut pending = vec![PathBuf::from("/dev")];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let hidden = entry.file_name().to_string_lossy().starts_with('.');
+            if hidden || OWN.iter().any(|name| entry.file_name() == *name) {
+                continue;
+            }
+            let Ok(meta) = entry.metadata() else { continue };
+            if meta.is_dir() {
+                pending.push(entry.path());
+            } else {
+                found.extend(device(entry.path(), &meta));
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path().cmp(b.path()));
+    found
+}
+
+fn device(path: PathBuf, meta: &fs::Metadata) -> Option<LinuxDevice> {
+    let kind = match meta.file_type() {
+        kind if kind.is_block_device() => LinuxDeviceType::B,
+        kind if kind.is_char_device() => LinuxDeviceType::C,
+        _ => return None,
+    };
+    let number = |part: u64| i64::try_from(part).unwrap_or_default();
+    LinuxDeviceBuilder::default()
+        .path(path)
+        .typ(kind)
+        .major(number(major(meta.rdev())))
+        .minor(number(minor(meta.rdev())))
+        .file_mode(meta.mode() & 0o7777)
+        .uid(meta.uid())
+        .gid(meta.gid())
+        .build()
+        .ok()
 }

@@ -16,6 +16,7 @@ pub mod sandbox;
 pub mod stage;
 pub mod terminal;
 
+mod devices;
 mod in_root;
 mod mounts;
 mod privileges;

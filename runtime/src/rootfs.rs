@@ -10,6 +10,7 @@
 
 mod copy;
 
+use crate::devices::Access;
 use crate::plan::Rootfs;
 use crate::recipe::{During, Fault};
 use crate::sys::mount::{FsContext, MountAttributes, move_mount, open_tree, set_attributes};
@@ -18,7 +19,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::DirBuilder;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -29,31 +30,36 @@ use std::path::{Path, PathBuf};
 const LONGEST_VALUE: usize = 255;
 
 /// The line of mount(8) that does the same.
-pub(crate) fn command(rootfs: &Rootfs) -> String {
+pub(crate) fn command(rootfs: &Rootfs, devices: Access) -> String {
+    let nodev = devices == Access::NoNodes;
     match rootfs {
         Rootfs::Overlay { lower, scratch } => {
             let lower: Vec<_> = lower.iter().map(|path| path.display().to_string()).collect();
             let (lower, at) = (lower.join(":"), scratch.display());
             let (upper, work) = (format!("upperdir={at}/upper"), format!("workdir={at}/work"));
-            format!("mount -t overlay -o nodev,lowerdir={lower},{upper},{work} overlay {at} && cd {at}")
+            let first = if nodev { "nodev," } else { "" };
+            format!("mount -t overlay -o {first}lowerdir={lower},{upper},{work} overlay {at} && cd {at}")
         }
-        Rootfs::Directory(path) => format!("mount --bind -o nodev {0} {0} && cd {0}", path.display()),
+        Rootfs::Directory(path) => {
+            let options = if nodev { " -o nodev" } else { "" };
+            format!("mount --bind{options} {0} {0} && cd {0}", path.display())
+        }
     }
 }
 
-/// Mounts the root, `nodev`, and gives a handle on it. Propagation from the host must have been stopped.
-pub(crate) fn build(rootfs: &Rootfs, notes: &mut Vec<String>) -> Result<OwnedFd, Fault> {
+/// Mounts the root and gives a handle on it. Propagation from the host must have been stopped.
+pub(crate) fn build(rootfs: &Rootfs, devices: Access, notes: &mut Vec<String>) -> Result<OwnedFd, Fault> {
     match rootfs {
-        Rootfs::Directory(path) => bind(path),
+        Rootfs::Directory(path) => bind(path, devices),
         Rootfs::Overlay { lower, .. } if lower.is_empty() => Err(Fault::new("there is no layer")),
         Rootfs::Overlay { lower, scratch } => {
-            let first = match overlay(lower, scratch) {
+            let first = match overlay(lower, scratch, devices) {
                 Err(refused) if may_go_otherwise(&refused) => refused,
                 other => return other,
             };
             notes.push(format!("the writable layer is in memory, on a tmpfs: {}", first.text));
             in_memory(scratch)?;
-            let second = match overlay(lower, scratch) {
+            let second = match overlay(lower, scratch, devices) {
                 Err(refused) if may_go_otherwise(&refused) => refused,
                 other => return other,
             };
@@ -63,7 +69,7 @@ pub(crate) fn build(rootfs: &Rootfs, notes: &mut Vec<String>) -> Result<OwnedFd,
             umount2(scratch, MntFlags::MNT_DETACH)?;
             let root = scratch.join("rootfs");
             copy::layers(lower, &root)?;
-            bind(&root)
+            bind(&root, devices)
         }
     }
 }
@@ -75,12 +81,12 @@ fn may_go_otherwise(fault: &Fault) -> bool {
     fault.errno.is_some_and(|errno| refusals.contains(&Errno::from_raw(errno)))
 }
 
-fn bind(path: &Path) -> Result<OwnedFd, Fault> {
+fn bind(path: &Path, devices: Access) -> Result<OwnedFd, Fault> {
     let name = c_string(path)?;
     let flags = libc::OPEN_TREE_CLONE | libc::AT_RECURSIVE as u32;
     let root = open_tree(AT_FDCWD, &name, flags).during(path.display())?;
     let attributes =
-        MountAttributes { set: libc::MOUNT_ATTR_NODEV, propagation: libc::MS_PRIVATE, ..Default::default() };
+        MountAttributes { set: devices.implied(), propagation: libc::MS_PRIVATE, ..Default::default() };
     set_attributes(root.as_fd(), attributes, libc::AT_RECURSIVE as u32)?;
     attach(root, path)
 }
@@ -112,7 +118,7 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), Fault> {
     }
 }
 
-fn overlay(lower: &[PathBuf], scratch: &Path) -> Result<OwnedFd, Fault> {
+fn overlay(lower: &[PathBuf], scratch: &Path, devices: Access) -> Result<OwnedFd, Fault> {
     let (upper, work) = (scratch.join("upper"), scratch.join("work"));
     // The upper directory's mode is the mode of the container's root.
     make_directory(&upper, 0o755)?;
@@ -120,41 +126,31 @@ fn overlay(lower: &[PathBuf], scratch: &Path) -> Result<OwnedFd, Fault> {
     // Without `volatile` the end of the container waits until its writable layer is on disk, and that layer
     // is thrown away next. In memory there is nothing to wait for.
     let volatile = !statfs(scratch).is_ok_and(|fs| fs.filesystem_type() == TMPFS_MAGIC);
-    let mut options = vec![];
-    if volatile {
-        options.push(c"volatile");
+    if !takes_layers_one_by_one() {
+        return old_overlay(lower, scratch, volatile, devices);
     }
-    match new_overlay(lower, &upper, &work, &options) {
-        Ok(Some(root)) => return attach(root, scratch),
-        Ok(None) => {}
-        Err(fault) if volatile && fault.errno == Some(Errno::EINVAL as i32) => {
-            // Before Linux 5.10 there is no `volatile`.
-            if let Ok(Some(root)) = new_overlay(lower, &upper, &work, &[]) {
-                return attach(root, scratch);
-            }
-            return Err(fault);
-        }
-        Err(fault) => return Err(fault),
-    }
-    old_overlay(lower, scratch)
+    let options: &[&CStr] = if volatile { &[c"volatile"] } else { &[] };
+    let context = new_overlay(lower, &upper, &work, options)?;
+    attach(context.mount(devices.implied())?, scratch)
 }
 
-/// The overlay by way of fsconfig, layer by layer (`lowerdir+`, Linux 6.8), so that their number and the
-/// length of their paths do not matter. `None` if the kernel does not know that key.
-fn new_overlay(
-    lower: &[PathBuf],
-    upper: &Path,
-    work: &Path,
-    flags: &[&std::ffi::CStr],
-) -> Result<Option<OwnedFd>, Fault> {
+/// Whether overlayfs knows `lowerdir+` (Linux 6.8). Asking it costs a line in the kernel's log for every container:
+/// before 6.5 it takes any key, and complains about it only when the file system is made.
+fn takes_layers_one_by_one() -> bool {
+    let Ok(name) = nix::sys::utsname::uname() else { return false };
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(8))
+}
+
+/// The overlay by way of fsconfig, layer by layer, so that their number and the length of their paths do not
+/// matter; to be mounted.
+fn new_overlay(lower: &[PathBuf], upper: &Path, work: &Path, flags: &[&CStr]) -> Result<FsContext, Fault> {
     let context = FsContext::open(c"overlay").during("overlay")?;
     // Held until the superblock is made: long paths are given as /proc/self/fd/N.
     let mut held = Vec::new();
-    for (index, path) in lower.iter().enumerate() {
-        match context.set(c"lowerdir+", &short(path, &mut held)?) {
-            Err(Errno::EINVAL) if index == 0 && path.is_dir() => return Ok(None),
-            other => other.during(path.display())?,
-        }
+    for path in lower {
+        context.set(c"lowerdir+", &short(path, &mut held)?).during(path.display())?;
     }
     context.set(c"upperdir", &short(upper, &mut held)?).map_err(|errno| told(&context, errno))?;
     context.set(c"workdir", &short(work, &mut held)?).map_err(|errno| told(&context, errno))?;
@@ -162,7 +158,7 @@ fn new_overlay(
         context.flag(flag)?;
     }
     context.create().map_err(|errno| told(&context, errno))?;
-    Ok(Some(context.mount(libc::MOUNT_ATTR_NODEV)?))
+    Ok(context)
 }
 
 /// The errno together with what the kernel has to say about it.
@@ -186,7 +182,7 @@ fn short(path: &Path, held: &mut Vec<OwnedFd>) -> Result<CString, Fault> {
 
 /// The overlay by way of mount(2). Its options are one string of less than a page, with colons and commas
 /// between them, so every directory is named by its descriptor: short, and free of both.
-fn old_overlay(lower: &[PathBuf], scratch: &Path) -> Result<OwnedFd, Fault> {
+fn old_overlay(lower: &[PathBuf], scratch: &Path, volatile: bool, devices: Access) -> Result<OwnedFd, Fault> {
     let mut held = Vec::with_capacity(lower.len() + 2);
     let mut name = |path: &Path| -> Result<String, Fault> {
         held.push(handle(path)?);
@@ -194,8 +190,10 @@ fn old_overlay(lower: &[PathBuf], scratch: &Path) -> Result<OwnedFd, Fault> {
     };
     let layers: Result<Vec<String>, Fault> = lower.iter().map(|path| name(path)).collect();
     let (upper, work) = (name(&scratch.join("upper"))?, name(&scratch.join("work"))?);
-    let options = format!("lowerdir={},upperdir={upper},workdir={work}", layers?.join(":"));
-    mount(Some("overlay"), scratch, Some("overlay"), MsFlags::MS_NODEV, Some(options.as_str()))?;
+    let volatile = if volatile { ",volatile" } else { "" };
+    let options = format!("lowerdir={},upperdir={upper},workdir={work}{volatile}", layers?.join(":"));
+    let flags = if devices == Access::NoNodes { MsFlags::MS_NODEV } else { MsFlags::empty() };
+    mount(Some("overlay"), scratch, Some("overlay"), flags, Some(options.as_str()))?;
     handle(scratch)
 }
 

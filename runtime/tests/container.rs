@@ -350,6 +350,46 @@ fn an_overlay_on_an_overlay_gets_its_writable_layer_in_memory_and_says_so() {
     assert!(notes.contains("the writable layer is in memory"), "{notes}");
 }
 
+/// A cgroup of its own with device rules.
+fn with_rules(name: &str, rules: serde_json::Value) -> serde_json::Value {
+    let path = format!("/podbox-test-{name}-{}/c-0", std::process::id());
+    json!({ "linux": { "cgroupsPath": path, "resources": { "devices": rules } } })
+}
+
+/// Makes nodes of its own and says which of them open: the null device, and the kernel's log for writing.
+const NODES: &str = "for where in / /tmp /dev /v; do
+    mknod $where/n c 1 3 && mknod $where/k c 1 11
+    for node in n k; do (: >$where/$node) 2>/dev/null && printf '%s ' $where/$node; done
+done; [ -c /dev/null ] && echo x >/dev/null && echo null";
+
+#[test]
+fn device_nodes_of_its_own_open_what_the_rules_allow() {
+    let world = World::new();
+    fs::create_dir(world.path("volume")).unwrap();
+    let volume = json!([{ "destination": "/v", "type": "bind", "source": world.path("volume"), "options": ["rbind"] },
+        { "destination": "/tmp", "type": "tmpfs", "source": "tmpfs" }]);
+    let deny = json!({ "allow": false, "access": "rwm" });
+    let log = json!({ "allow": true, "type": "c", "major": 1, "minor": 11, "access": "w" });
+    let all = "//n //k /tmp/n /tmp/k /dev/n /dev/k /v/n /v/k null\n";
+    for (name, rules, expected) in [
+        ("none", json!([]), "null\n"),
+        ("deny", json!([deny]), "//n /tmp/n /dev/n /v/n null\n"),
+        ("log", json!([deny, log]), all),
+        ("all", json!([{ "allow": true, "access": "rwm" }]), all),
+    ] {
+        let mut spec = with_rules(name, rules);
+        spec["+mounts"] = volume.clone();
+        let plan = world.plan(name, NODES, spec);
+        let (exit, output) = world.run(&plan);
+        let path = plan.spec.linux().as_ref().unwrap().cgroups_path().clone().unwrap();
+        runtime::cgroup::Cgroups::detect().at(&path).remove_with_parents().unwrap();
+        for node in ["n", "k"] {
+            fs::remove_file(world.path("volume").join(node)).unwrap();
+        }
+        assert_eq!((exit, output.as_str()), (Exit::Code(0), expected), "{name}");
+    }
+}
+
 #[test]
 fn a_plain_directory_can_be_the_root_and_keeps_what_is_written() {
     let world = World::new();

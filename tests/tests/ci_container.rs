@@ -23,7 +23,8 @@ impl Podman {
             .args(args)
     }
 
-    fn start(dir: PathBuf) -> Podman {
+    /// One whose container runs with these privileges, as `podman run` writes them.
+    fn start(dir: PathBuf, privileges: &[&str]) -> Podman {
         fs::create_dir_all(&dir).unwrap();
         // Debian's podman asks for limits that a host without CAP_SYS_RESOURCE cannot give.
         let conf = "[containers]\ndefault_ulimits = [\"nofile=4096:4096\", \"nproc=4096:4096\"]\n[engine]\nruntime = \"runc\"\nevents_logger = \"file\"\n";
@@ -41,20 +42,9 @@ impl Podman {
         fs::write(&tar, Layer::new().program("podbox", &binary).into_bytes()).unwrap();
         podman.cmd(&["import", tar.to_str().unwrap(), "localhost/podbox:ci"]).run().ok();
         let shared = format!("{}:/images:ro", podman.dir.join("images").display());
-        let run = podman.cmd(&[
-            "run",
-            "-d",
-            "--privileged",
-            "--network",
-            "none",
-            "-v",
-            &shared,
-            "localhost/podbox:ci",
-            "/podbox",
-            "toolbox",
-            "sleep",
-            "infinity",
-        ]);
+        let program = ["localhost/podbox:ci", "/podbox", "toolbox", "sleep", "infinity"];
+        let run =
+            podman.cmd(&["run", "-d", "--network", "none", "-v", &shared]).args(privileges).args(program);
         podman.container = run.run().ok().text().to_owned();
         podman
     }
@@ -102,7 +92,7 @@ fn in_a_privileged_container_that_holds_nothing_else_podbox_does_its_main_job() 
     Archive::new([Layer::toolbox(&["flood"])])
         .set("Cmd", json!(["flood", "--rate", "10", "--width", "12"]))
         .write(&images.join("talker.tar"), "local/talker:1");
-    let podman = Podman::start(host.dir().join("podman"));
+    let podman = Podman::start(host.dir().join("podman"), &["--privileged"]);
     podman.podbox(&["system", "check"]).ok();
     podman.podbox(&["image", "load", "/images/talker.tar"]).ok().says("local/talker:1");
     podman.podbox_with_input(&["up", "-d", "--wait", "ready", "-"], MANIFEST).ok().says("pod default/job up");
@@ -130,6 +120,44 @@ fn in_a_privileged_container_that_holds_nothing_else_podbox_does_its_main_job() 
         }
     });
     assert!(!mounts.contains("/run/podbox/pods"), "{mounts}");
+    assert_eq!(podman.podbox(&["toolbox", "ls", "/run/podbox/pods"]).text(), "");
+    drop(podman);
+    host.finish();
+}
+
+/// A podman whose container has less than all privileges.
+fn less_privileged(host: &Host, privileges: &[&str]) -> Podman {
+    let dir = host.dir().join("podman");
+    fs::create_dir_all(dir.join("images")).unwrap();
+    Podman::start(dir, privileges)
+}
+
+fn with_nothing_to_load() -> String {
+    MANIFEST.lines().filter(|line| !line.contains("local/talker")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn with_two_capabilities_alone_podbox_runs_pods_and_says_what_they_lack() {
+    let host = Host::new();
+    let podman = less_privileged(&host, &["--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN"]);
+    podman.podbox(&["system", "check"]).ok().says("limited  cgroups: ");
+    podman.podbox_with_input(&["up", "-d", "--wait", "ready", "-"], &with_nothing_to_load()).ok();
+    assert_eq!(podman.podbox(&["exec", "job", "--", "hostname"]).ok().text(), "job");
+    let events = podman.podbox(&["events", "job"]).ok();
+    events.says("cannot make cgroup").says("pods cannot reach beyond this host").says("on a tmpfs");
+    podman.podbox(&["down", "job"]).ok();
+    drop(podman);
+    host.finish();
+}
+
+#[test]
+fn with_no_privileges_at_all_the_error_says_what_to_do() {
+    let host = Host::new();
+    let podman = less_privileged(&host, &[]);
+    let failed = podman.podbox_with_input(&["up", "-d", "-"], &with_nothing_to_load()).code(3);
+    failed.complains("Operation not permitted").complains("hint: ").complains("--privileged");
+    podman.podbox(&["system", "check"]).code(3).says("missing  CAP_SYS_ADMIN").says("missing  CAP_NET_ADMIN");
+    podman.podbox(&["get", "pod", "job"]).code(2);
     assert_eq!(podman.podbox(&["toolbox", "ls", "/run/podbox/pods"]).text(), "");
     drop(podman);
     host.finish();

@@ -482,6 +482,39 @@ fn everything_of_a_pod_killed_at_random_moments_of_its_start_down_leaves_nothing
 }
 
 #[test]
+fn a_hundred_random_deaths_of_up_or_of_all_its_helpers_leave_nothing_that_the_next_command_does_not_mend() {
+    let host = Host::new();
+    let manifest = host.dir().join("busy.yaml");
+    fs::write(&manifest, busy("busy")).unwrap();
+    let manifest = manifest.to_str().unwrap();
+    host.podbox(["up", "-d", manifest]).ok();
+    host.down(&["busy", "--grace-period", "0"]);
+    let mut random = std::process::id();
+    for round in 0..100 {
+        // Marsaglia's xorshift: any moment of the first 20 ms, and one time in three everybody dies.
+        random ^= random << 13;
+        random ^= random >> 17;
+        random ^= random << 5;
+        let mut up = host.cmd(["up", "-d", manifest]).spawn();
+        thread::sleep(Duration::from_micros((random % 20_000).into()));
+        let _ = kill(Pid::from_raw(up.pid()), Signal::SIGKILL);
+        if random.is_multiple_of(3) {
+            for pid in ["guardian", "supervise"].map(|word| host.helpers(word)).concat() {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+        up.end(PATIENCE);
+        if round % 2 == 0 {
+            host.podbox(["up", "-d", manifest]).ok();
+            host.wait_pod("busy", "Running", |pod| pod.phase() == "Running");
+        }
+        host.podbox(["down", "--all", "--grace-period", "0"]).ok();
+        host.expect_nothing_left();
+    }
+    host.finish();
+}
+
+#[test]
 fn the_machine_restarts_up_all_starts_what_should_run() {
     let host = Host::new();
     host.up(&busy("busy"));

@@ -193,6 +193,7 @@ fn a_tcp_socket_hook_fails_when_it_runs() {
         "old",
         r"
   restartPolicy: Never
+  terminationGracePeriodSeconds: 2
   containers:
   - name: c
     image: podbox.local/toolbox

@@ -187,6 +187,51 @@ fn archives_layouts_and_directories_are_images_too() {
 }
 
 #[test]
+fn relative_paths_of_images_start_from_the_manifests_directory() {
+    let host = Host::new();
+    let app = host.dir().join("app");
+    let rootfs = app.join("rootfs");
+    fs::create_dir_all(rootfs.join("bin")).unwrap();
+    fs::copy(e2e::binary(), rootfs.join("bin/toolbox")).unwrap();
+    std::os::unix::fs::symlink("toolbox", rootfs.join("bin/echo")).unwrap();
+    let image = Archive::new([Layer::toolbox(&["echo"])]);
+    image.write(&app.join("image.tar"), "local/echo:1");
+    let complete = ["up", "-d", "--wait", "complete"];
+    for name in ["rootfs:rootfs", "rootfs:./rootfs", "docker-archive:../app/image.tar"] {
+        fs::write(app.join("pod.yaml"), look(name, "[echo, from here]")).unwrap();
+        host.cmd(complete).args([app.join("pod.yaml")]).run().ok();
+        assert_eq!(host.logs(&["look"]), "from here\n", "{name}");
+        // The object is what the user wrote; the status says what runs.
+        let view = host.pod("look");
+        assert_eq!(view.text("spec.containers.0.image"), name);
+        let real = view.text("status.containerStatuses.0.image");
+        assert!(real.contains(app.to_str().unwrap()), "{real}");
+        host.down(&["look"]);
+    }
+    // Standard input has no directory; there it is the one that podbox is started in.
+    let here = |directory: &std::path::Path| {
+        let cmd =
+            Cmd::new("env").args(["-C", directory.to_str().unwrap()]).args([e2e::binary()]).args(complete);
+        host.environment(cmd).args(["-"]).input(look("rootfs:rootfs", "[echo, from here]")).run()
+    };
+    here(&app).ok();
+    host.down(&["look"]);
+    let missing = host.dir().join("rootfs");
+    here(host.dir()).complains(missing.to_str().unwrap()).complains("not a directory");
+    fs::write(app.join("pod.yaml"), look("rootfs:rootfs", "[echo, never]")).unwrap();
+    let planned = host.podbox(["plan", app.join("pod.yaml").to_str().unwrap()]).ok();
+    planned.says(&format!("lowerdir={}", rootfs.display()));
+    for (name, file) in [("oci:none:v1", "none/index.json"), ("docker-archive:none.tar", "none.tar")] {
+        fs::write(app.join("pod.yaml"), look(name, "[echo, never]")).unwrap();
+        let failed = host.cmd(complete).args([app.join("pod.yaml")]).run();
+        assert!(!failed.good(), "{failed}");
+        failed.complains(app.join(file).to_str().unwrap()).complains("No such file or directory");
+    }
+    host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
 fn images_are_loaded_listed_tagged_imported_and_removed() {
     let host = Host::new();
     let image = Archive::new([Layer::toolbox(&["echo"])]).set("Cmd", json!(["echo", "loaded"]));

@@ -68,7 +68,11 @@ fn servers_that_break_off_or_lead_astray_are_told_apart() {
     host.wait_event("rude", "Unhealthy", &format!("->{ip}:8001: read: connection reset by peer"));
     readiness_fails(&host, "rude", &format!("Get \"http://{ip}:8002/x\": EOF"));
     readiness_fails(&host, "rude", "Get \"/round\": stopped after 10 redirects");
-    readiness_fails(&host, "rude", &format!("Get \"https://{ip}:8005/\": EOF"));
+    readiness_fails(
+        &host,
+        "rude",
+        &format!("Get \"https://{ip}:8005/\": http: server gave HTTP response to HTTPS client"),
+    );
     readiness_fails(&host, "rude", "HTTP probe failed with statuscode: 404");
     let warning = "Readiness probe warning: Probe terminated redirects, Response body: over there";
     host.wait_event("rude", "ProbeWarning", warning);

@@ -311,3 +311,14 @@ fn proxies_of_the_environment_are_not_asked() {
     host.wait_pod("direct", "Ready", |pod| pod.is("Ready"));
     host.finish();
 }
+
+#[test]
+fn the_example_of_every_kind_of_probe_becomes_ready() {
+    let host = Host::new();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/probes.yaml");
+    host.podbox(["up", "-d", "--wait", "ready", example]).ok();
+    host.podbox(["exec", "probes", "-c", "exec", "--", "rm", "/well"]).ok();
+    let view = host.wait_pod("probes", "one of them not ready", |pod| !pod.is("Ready"));
+    assert_eq!(view.condition("Ready")["message"], "containers with unready status: [exec]");
+    host.finish();
+}

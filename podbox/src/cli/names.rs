@@ -47,7 +47,8 @@ fn directory(path: &str) -> Result<Vec<Source>, Failure> {
 
 fn file(path: &str) -> Result<Source, Failure> {
     let text = fs::read(path).map_err(|error| unreadable(path, &error))?;
-    Ok(Source::new(path, text))
+    let directory = Path::new(path).parent().unwrap_or(Path::new(""));
+    Ok(Source::new(path, text).in_directory(directory))
 }
 
 fn unreadable(path: &str, error: &std::io::Error) -> Failure {

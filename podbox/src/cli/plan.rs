@@ -8,6 +8,7 @@ use netplugin::Request;
 use runtime::recipe;
 
 use crate::image::{Image, ImageConfig, Store as ImageStore};
+use crate::node;
 use crate::oci::Surroundings;
 use crate::pod::{Container, Pod, Role};
 use crate::store::PodDir;
@@ -82,7 +83,8 @@ fn container_steps(
     let image = image(session, container);
     let attempt = dir.attempt(&container.name, 0);
     let volumes = volumes::planned_sources(pod, container, dir);
-    let around = Surroundings { node_name: crate::node::name(), volumes, ..surroundings_of(dir) };
+    let host_devices = if container.security.privileged { node::devices() } else { Vec::new() };
+    let around = Surroundings { node_name: node::name(), volumes, host_devices, ..surroundings_of(dir) };
     let plan = container_plan(pod, container, &image, (0, &attempt), &around).map_err(|error| {
         Failure::pod(format!(
             "container {} of pod {}/{}: CreateContainerConfigError: {error}",

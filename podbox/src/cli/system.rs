@@ -116,7 +116,7 @@ fn findings(session: &Session) -> Vec<Finding> {
         },
         Finding {
             what: "cgroups",
-            problem: Cgroups::detect().is_empty().then(|| cgroups().to_owned()),
+            problem: cgroups_problem(),
             mend: "mount them writable; without them limits and OOMKilled are not to be had",
             optional: true,
         },
@@ -136,6 +136,16 @@ fn findings(session: &Session) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// What stands against cgroups for pods.
+fn cgroups_problem() -> Option<String> {
+    let found = Cgroups::detect();
+    if found.is_empty() {
+        Some(cgroups().to_owned())
+    } else {
+        found.check().err().map(|error| error.to_string())
+    }
 }
 
 /// Which kind of control groups the host has.

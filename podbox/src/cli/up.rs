@@ -369,7 +369,8 @@ fn too_late(found: &Found, args: &UpArgs) -> Failure {
         WaitFor::Complete => "complete",
     };
     let warnings = events::read(&found.dir.events());
-    let last = warnings.iter().rev().find(|event| event.warning).map(|event| format!(": {}", event.message));
+    let warning = warnings.iter().rev().find(|event| event.warning).map(|event| event.message.clone());
+    let last = full_disk(found).or(warning).map(|message| format!(": {message}"));
     let seconds = args.timeout.as_secs_f64();
     Failure::pod(format!(
         "pod {} is not {wanted} after {seconds} s{}",
@@ -381,13 +382,16 @@ fn too_late(found: &Found, args: &UpArgs) -> Failure {
 /// The guardian left although the pod is not over: whatever it or the supervisor said last.
 fn last_words(found: &Found) -> String {
     let log = fs::read_to_string(found.dir.supervisor_log()).unwrap_or_default();
-    // On a full disk they could not say anything; the same will happen to this.
-    let tried = write_atomic(&found.dir.run().join("try"), &[0; 4096]);
-    match (log.lines().last(), tried) {
-        (Some(line), _) => format!("start pod {}: {line}", found.name()),
-        (None, Err(error)) => format!("start pod {}: {}", found.name(), report::chain(&error)),
-        (None, Ok(())) => format!("start pod {}: its supervisor ended", found.name()),
-    }
+    let said = log.lines().last().map(str::to_owned).or_else(|| full_disk(found));
+    format!("start pod {}: {}", found.name(), said.as_deref().unwrap_or("its supervisor ended"))
+}
+
+/// On a full disk the guardian and the supervisor can say nothing. What they could not do fails here, too.
+fn full_disk(found: &Found) -> Option<String> {
+    let path = found.dir.run().join("try");
+    let tried = write_atomic(&path, &[0; 4096]).err().map(|error| report::chain(&error));
+    let _ = fs::remove_file(path);
+    tried
 }
 
 /// Whether the pod is as wished; an error if it never will be.
@@ -494,6 +498,9 @@ fn undo(session: &Session, started: &[Start]) {
             anstream::eprintln!("error: take pod {} down again: {}", found.name(), failure.message());
         }
     }
+    // Usually their supervisors do this, but those may be what has failed. If it cannot be done, the failure that led
+    // here says why.
+    let _ = netplugin::release_idle(&session.settings.network);
 }
 
 fn take_down(session: &Session, founds: &[&Found]) -> Result<(), Failure> {

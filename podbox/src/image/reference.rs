@@ -87,6 +87,24 @@ pub enum ReferenceError {
     NoWorkingDirectory,
 }
 
+/// How references begin that name a file or a directory.
+const PATH_SCHEMES: [&str; 3] = ["oci:", "docker-archive:", "rootfs:"];
+
+impl Reference {
+    /// `text` with a path that starts from `directory`, or from the working directory if that is relative too;
+    /// `None` if it names no path, or an absolute one.
+    pub fn rooted(text: &str, directory: &Path) -> Option<String> {
+        let (scheme, rest) =
+            PATH_SCHEMES.iter().find_map(|scheme| Some((scheme, text.strip_prefix(scheme)?)))?;
+        if rest.is_empty() || rest.starts_with([':', '/']) {
+            return None;
+        }
+        let rest = rest.strip_prefix("./").unwrap_or(rest);
+        let path = std::path::absolute(directory.join(rest)).ok()?;
+        Some(format!("{scheme}{}", path.to_str()?))
+    }
+}
+
 impl FromStr for Reference {
     type Err = ReferenceError;
 
@@ -312,6 +330,25 @@ mod tests {
         ] {
             assert_eq!(normal(given).as_deref(), Ok(expected), "{given}");
         }
+    }
+
+    #[test]
+    fn relative_paths_start_from_the_given_directory() {
+        let rooted = |text| Reference::rooted(text, Path::new("/srv/app"));
+        for (given, expected) in [
+            ("oci:image:v1", "oci:/srv/app/image:v1"),
+            ("oci:./image", "oci:/srv/app/image"),
+            ("docker-archive:../a.tar:x", "docker-archive:/srv/app/../a.tar:x"),
+            ("rootfs:root", "rootfs:/srv/app/root"),
+        ] {
+            assert_eq!(rooted(given).as_deref(), Some(expected));
+        }
+        for absolute in ["oci:/image", "rootfs:/", "nginx", "a/b:c", "oci:", "oci::v1"] {
+            assert_eq!(rooted(absolute), None, "{absolute}");
+        }
+        let here = std::env::current_dir().unwrap();
+        let relative = Reference::rooted("rootfs:root", Path::new("sub"));
+        assert_eq!(relative, Some(format!("rootfs:{}/sub/root", here.display())));
     }
 
     #[test]

@@ -14,12 +14,14 @@ mod defaults;
 mod diagnostic;
 mod fields;
 mod object;
+mod paths;
 mod scalar;
 mod suggest;
 mod tree;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as k8s;
@@ -38,12 +40,20 @@ pub struct Source {
     pub name: String,
     /// Its bytes: UTF-8, YAML or JSON, any number of documents.
     pub text: Vec<u8>,
+    /// What relative paths in it start from: the file's directory; `None` for the working directory.
+    pub directory: Option<PathBuf>,
 }
 
 impl Source {
     /// A source from text that is at hand.
     pub fn new(name: impl Into<String>, text: impl Into<Vec<u8>>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self { name: name.into(), text: text.into(), directory: None }
+    }
+
+    /// The same, of a file in `directory`.
+    #[must_use]
+    pub fn in_directory(self, directory: impl Into<PathBuf>) -> Self {
+        Self { directory: Some(directory.into()), ..self }
     }
 }
 
@@ -124,34 +134,36 @@ pub fn load(sources: &[Source], options: &Options) -> Result<Loaded, Diagnostics
 type Seen = BTreeMap<(String, String), String>;
 
 fn load_source(
-    source: &Source,
+    given: &Source,
     options: &Options,
     pods: &mut Vec<LoadedPod>,
     seen: &mut Seen,
 ) -> (Arc<SourceText>, Vec<Finding>) {
-    if source.text.len() > options.limits.bytes {
+    if given.text.len() > options.limits.bytes {
         let message = format!("the file is larger than {} bytes", options.limits.bytes);
-        let source = Arc::new(SourceText::new(&source.name, ""));
+        let source = Arc::new(SourceText::new(&given.name, ""));
         return (source, vec![error(Span::default(), String::new(), message)]);
     }
-    let text = match std::str::from_utf8(&source.text) {
+    let text = match std::str::from_utf8(&given.text) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(why) => {
-            let good = String::from_utf8_lossy(&source.text[..why.valid_up_to()]);
+            let good = String::from_utf8_lossy(&given.text[..why.valid_up_to()]);
             let at = u32::try_from(good.chars().count()).unwrap_or(u32::MAX);
             let message = "the text is not UTF-8 from here on".to_owned();
-            let source = Arc::new(SourceText::new(&source.name, &good));
+            let source = Arc::new(SourceText::new(&given.name, &good));
             return (source, vec![error(Span { start: at, end: at }, String::new(), message)]);
         }
     };
-    let source = Arc::new(SourceText::new(&source.name, text));
+    let source = Arc::new(SourceText::new(&given.name, text));
     let (tree, mistakes) = Tree::parse(&source.text, &options.limits);
     let mut findings: Vec<Finding> = mistakes.into_iter().map(from_mistake).collect();
     if tree.documents.is_empty() && findings.is_empty() {
         let nothing = "there is no object in this file".to_owned();
         return (source, vec![error(Span::default(), String::new(), nothing)]);
     }
-    let mut reader = Reader { tree: &tree, source: &source, options, pods, seen, findings: &mut findings };
+    let directory = given.directory.as_deref();
+    let mut reader =
+        Reader { tree: &tree, source: &source, directory, options, pods, seen, findings: &mut findings };
     for document in &tree.documents {
         reader.object(*document, &Path::ROOT);
     }
@@ -174,6 +186,7 @@ fn from_mistake(mistake: Mistake) -> Finding {
 struct Reader<'a, 't> {
     tree: &'t Tree<'t>,
     source: &'a SourceText,
+    directory: Option<&'a std::path::Path>,
     options: &'a Options,
     pods: &'a mut Vec<LoadedPod>,
     seen: &'a mut Seen,
@@ -281,9 +294,14 @@ impl Reader<'_, '_> {
 
     fn accept(&mut self, node: NodeId, typed: &k8s::Pod, found: &mut Vec<Finding>) {
         let span = self.tree.node(node).span;
-        match object::to_json(typed) {
-            Ok(object) => {
-                let pod = pod::convert(typed, object::hash(&object));
+        let mut rooted = typed.clone();
+        paths::make_absolute(&mut rooted, self.directory);
+        // The hash is of what runs: the same text in another directory may mean another image.
+        let both =
+            object::to_json(typed).and_then(|object| Ok((object::hash(&object::to_json(&rooted)?), object)));
+        match both {
+            Ok((hash, object)) => {
+                let pod = pod::convert(&rooted, hash);
                 let line = self.source.line_of(span.start);
                 self.pods.push(LoadedPod { pod, object, file: self.source.name.clone(), line });
             }

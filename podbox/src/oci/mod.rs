@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use oci_spec::runtime::{
-    Linux, LinuxBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, Process, ProcessBuilder,
-    RootBuilder, Spec, SpecBuilder, UserBuilder,
+    Linux, LinuxBuilder, LinuxDevice, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, Process,
+    ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 use runtime::plan::{GroupPolicy, UserSpec};
 
@@ -43,6 +43,8 @@ pub struct Surroundings {
     pub shm: PathBuf,
     /// hosts, hostname, resolv.conf.
     pub etc: PathBuf,
+    /// The device nodes of the host, for privileged containers.
+    pub host_devices: Vec<LinuxDevice>,
     /// The host's directory or file behind each volume mount of the container, in the order of its mounts.
     pub volumes: Vec<PathBuf>,
 }
@@ -194,9 +196,12 @@ fn linux_of(
 ) -> Result<Linux, oci_spec::OciSpecError> {
     let privileged = container.security.privileged;
     let list = |paths: &[&str]| paths.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
+    let mut resources = resources::container_limits(&container.resources);
+    resources.set_devices(Some(security::device_rules(&container.security)));
     LinuxBuilder::default()
         .namespaces(namespaces(pod, around)?)
-        .resources(resources::container_limits(&container.resources))
+        .resources(resources)
+        .devices(if privileged { around.host_devices.clone() } else { Vec::new() })
         .cgroups_path(container_path(pod, &container.name, attempt))
         .masked_paths(if privileged { Vec::new() } else { list(&security::MASKED) })
         .readonly_paths(if privileged { Vec::new() } else { list(&security::READONLY) })

@@ -2,13 +2,15 @@
 
 use std::collections::HashSet;
 
-use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, LinuxCapabilitiesBuilder};
+use oci_spec::runtime::{
+    Capabilities, Capability, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDeviceCgroup,
+    LinuxDeviceCgroupBuilder,
+};
 
 use crate::pod::ContainerSecurity;
 
-/// containerd's default set without MKNOD: podbox has no device filter, so a container that could make device
-/// nodes could reach the host's disks.
-const DEFAULT: [Capability; 13] = [
+/// containerd's default set. MKNOD is harmless: what a node opens is decided by [`device_rules`].
+const DEFAULT: [Capability; 14] = [
     Capability::Chown,
     Capability::DacOverride,
     Capability::Fsetid,
@@ -22,6 +24,7 @@ const DEFAULT: [Capability; 13] = [
     Capability::SysChroot,
     Capability::Kill,
     Capability::AuditWrite,
+    Capability::Mknod,
 ];
 
 const ALL: [Capability; 41] = [
@@ -108,6 +111,12 @@ pub(super) fn capabilities(security: &ContainerSecurity) -> LinuxCapabilities {
         .unwrap_or_default()
 }
 
+/// Privileged containers use every device; the others what the runtime gives to all.
+pub(super) fn device_rules(security: &ContainerSecurity) -> Vec<LinuxDeviceCgroup> {
+    let rule = LinuxDeviceCgroupBuilder::default().allow(security.privileged).access("rwm").build();
+    rule.into_iter().collect()
+}
+
 fn apply(names: &[String], mut change: impl FnMut(Capability)) {
     for name in names {
         if name == "ALL" {
@@ -136,10 +145,10 @@ mod tests {
     }
 
     #[test]
-    fn the_default_set_has_no_mknod() {
+    fn the_default_set_is_containerds() {
         let set = bounding(&[], &[]);
-        assert_eq!(set.len(), 13);
-        assert!(!set.contains(&Capability::Mknod));
+        assert_eq!(set.len(), 14);
+        assert!(set.contains(&Capability::Mknod) && !set.contains(&Capability::SysAdmin));
     }
 
     #[test]

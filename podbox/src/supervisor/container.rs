@@ -200,6 +200,7 @@ fn plan_for(
         node_memory_bytes: world.memory_bytes,
         node_storage_bytes: node::storage_bytes(world.dir.data()),
         volumes,
+        host_devices: if container.security.privileged { node::devices() } else { Vec::new() },
         ..surroundings_of(&world.dir)
     };
     let dir = world.dir.attempt(&container.name, attempt);

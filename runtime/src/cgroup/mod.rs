@@ -61,6 +61,19 @@ impl Cgroups {
         self.v1.is_empty() && self.v2.is_none()
     }
 
+    /// Whether cgroups can be made in every hierarchy.
+    ///
+    /// # Errors
+    /// The first refusal, with the hierarchy's place.
+    pub fn check(&self) -> io::Result<()> {
+        let refusal = |root: &PathBuf| {
+            let refused = nix::unistd::access(root, nix::unistd::AccessFlags::W_OK).err()?;
+            Some(io::Error::other(format!("{}: {}", root.display(), refused.desc())))
+        };
+        let mut roots = self.v2.iter().chain(self.v1.iter().map(|hierarchy| &hierarchy.root));
+        roots.find_map(refusal).map_or(Ok(()), Err)
+    }
+
     /// The cgroup at `path`, which need not exist.
     #[must_use]
     pub fn at(&self, path: &Path) -> Cgroup {

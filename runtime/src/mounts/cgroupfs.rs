@@ -23,7 +23,7 @@ pub(super) fn place(
 ) -> Result<(), Fault> {
     let views = cgroup.map(Cgroup::views).unwrap_or_default();
     if views.is_empty() {
-        return match make("cgroup2", None, options, 0) {
+        return match make("cgroup2", None, options, libc::MOUNT_ATTR_NODEV) {
             Ok(made) => move_onto(&made, target),
             Err(fault) => {
                 notes.push(format!("/sys/fs/cgroup is empty in the container: {}", fault.text));
@@ -39,7 +39,7 @@ pub(super) fn place(
         mkdirat(&top, name.as_c_str(), Mode::from_bits_truncate(0o755)).during(name.to_string_lossy())?;
         let copy = match &directory {
             Some(directory) => copy_of(directory, flags)?,
-            None => match make("cgroup", None, &just(&name, options), 0) {
+            None => match make("cgroup", None, &just(&name, options), libc::MOUNT_ATTR_NODEV) {
                 Ok(made) => made,
                 // Only shown for programs that look for it; it limits nothing here.
                 Err(_) => continue,

@@ -1,6 +1,7 @@
 //! `/dev`: the device nodes a container may use, and the links every program expects.
 
 use super::clone_of;
+use crate::devices::Access;
 use crate::in_root::{self, Kind};
 use crate::recipe::{During, Fault};
 use crate::sys::mount::{MountAttributes, move_mount, open_tree, set_attributes};
@@ -15,7 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// The nodes that every container gets (OCI runtime Spec, "Default Devices"): name, major, minor.
-pub(crate) const DEFAULT_DEVICES: [(&str, u64, u64); 6] =
+const DEFAULT_DEVICES: [(&str, u64, u64); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 /// The links that every container gets (the same chapter): target, name.
@@ -27,6 +28,12 @@ const LINKS: [(&str, &str); 5] = [
     ("pts/ptmx", "ptmx"),
 ];
 
+/// Where nodes are put, and how.
+struct Place<'n> {
+    access: Access,
+    notes: &'n mut Vec<String>,
+}
+
 /// One node to be made.
 struct Node<'a> {
     name: &'a OsStr,
@@ -36,15 +43,27 @@ struct Node<'a> {
     owner: (u32, u32),
 }
 
+/// The lines of mknod(1) that make the same nodes.
+pub(crate) fn nodes_command(devices: &[LinuxDevice]) -> String {
+    let usual = DEFAULT_DEVICES.map(|(name, major, minor)| format!("mknod ./dev/{name} c {major} {minor}"));
+    let own = devices.iter().map(|device| {
+        let (kind, major, minor) = (device.typ(), device.major(), device.minor());
+        format!("mknod .{} {} {major} {minor}", device.path().display(), kind.as_str())
+    });
+    usual.into_iter().chain(own).collect::<Vec<_>>().join("; ")
+}
+
 /// Puts the default nodes, the Spec's own and the links below `root`.
 ///
-/// A node is made in place, and then a mount of that one file, without `nodev`, is laid over it. So the
-/// directory can be `nodev`, and only what was put here opens a device.
+/// With [`Access::NoNodes`], a node is made in place, and then a mount of that one file, without `nodev`, is laid
+/// over it. So the directory can be `nodev`, and only what was put here opens a device.
 pub(crate) fn populate(
     root: BorrowedFd<'_>,
     devices: &[LinuxDevice],
+    access: Access,
     notes: &mut Vec<String>,
 ) -> Result<(), Fault> {
+    let mut place = Place { access, notes };
     let dev = in_root::make(root, Path::new("/dev"), Kind::Directory).during("/dev")?;
     for (name, major, minor) in DEFAULT_DEVICES {
         if devices.iter().any(|device| device.path().strip_prefix("/dev").is_ok_and(|own| own == name)) {
@@ -52,16 +71,13 @@ pub(crate) fn populate(
         }
         let number = makedev(major, minor);
         let node = Node { name: name.as_ref(), kind: SFlag::S_IFCHR, number, mode: 0o666, owner: (0, 0) };
-        put(&dev, &node, &Path::new("/dev").join(name), notes).during(format_args!("/dev/{name}"))?;
+        place.put(&dev, &node, &Path::new("/dev").join(name)).during(format_args!("/dev/{name}"))?;
     }
     for device in devices {
         let path = device.path();
         let parent = path.parent().unwrap_or(Path::new("/"));
-        let mut place = || {
-            let directory = in_root::make(root, parent, Kind::Directory)?;
-            put(&directory, &node_of(device)?, path, notes)
-        };
-        place().during(path.display())?;
+        let directory = in_root::make(root, parent, Kind::Directory).during(parent.display())?;
+        node_of(device).and_then(|node| place.put(&directory, &node, path)).during(path.display())?;
     }
     for (target, name) in LINKS {
         match symlinkat(target, &dev, name) {
@@ -88,30 +104,33 @@ fn node_of(device: &LinuxDevice) -> Result<Node<'_>, Fault> {
     })
 }
 
-fn put(directory: &OwnedFd, node: &Node<'_>, host: &Path, notes: &mut Vec<String>) -> Result<(), Fault> {
-    let (copy, attributes) = match make_node(directory, node) {
-        Ok(()) => {
-            let copy = open_tree_at(directory, node.name, libc::OPEN_TREE_CLONE)?;
-            (copy, MountAttributes { clear: libc::MOUNT_ATTR_NODEV, ..Default::default() })
-        }
-        // Inside another container nodes may not be made, but the ones that are there can be shown. The
-        // mount is read-only: writing to a device is no change of the file system, changing its mode is.
-        Err(Errno::EPERM) => {
-            const NOTE: &str = "device nodes may not be made here: the container uses the host's";
-            if !notes.iter().any(|note| note == NOTE) {
-                notes.push(NOTE.to_owned());
+impl Place<'_> {
+    fn put(&mut self, directory: &OwnedFd, node: &Node<'_>, host: &Path) -> Result<(), Fault> {
+        let (copy, attributes) = match make_node(directory, node) {
+            Ok(()) if self.access == Access::ByRule => return Ok(()),
+            Ok(()) => {
+                let copy = open_tree_at(directory, node.name, libc::OPEN_TREE_CLONE)?;
+                (copy, MountAttributes { clear: libc::MOUNT_ATTR_NODEV, ..Default::default() })
             }
-            let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            drop(openat(directory, node.name, flags, Mode::from_bits_truncate(0o666))?);
-            let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
-            let clear = libc::MOUNT_ATTR_NODEV;
-            (clone_of(host, 0)?, MountAttributes { set, clear, propagation: libc::MS_PRIVATE })
-        }
-        Err(errno) => return Err(errno.into()),
-    };
-    set_attributes(copy.as_fd(), attributes, 0)?;
-    let target = open_tree_at(directory, node.name, 0)?;
-    Ok(move_mount(copy.as_fd(), target.as_fd())?)
+            // Inside another container nodes may not be made, but the ones that are there can be shown. The
+            // mount is read-only: writing to a device is no change of the file system, changing its mode is.
+            Err(Errno::EPERM) => {
+                const NOTE: &str = "device nodes may not be made here: the container uses the host's";
+                if !self.notes.iter().any(|note| note == NOTE) {
+                    self.notes.push(NOTE.to_owned());
+                }
+                let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                drop(openat(directory, node.name, flags, Mode::from_bits_truncate(0o666))?);
+                let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+                let clear = libc::MOUNT_ATTR_NODEV;
+                (clone_of(host, 0)?, MountAttributes { set, clear, propagation: libc::MS_PRIVATE })
+            }
+            Err(errno) => return Err(errno.into()),
+        };
+        set_attributes(copy.as_fd(), attributes, 0)?;
+        let target = open_tree_at(directory, node.name, 0)?;
+        Ok(move_mount(copy.as_fd(), target.as_fd())?)
+    }
 }
 
 fn make_node(directory: &OwnedFd, node: &Node<'_>) -> nix::Result<()> {

@@ -4,21 +4,21 @@
 //! was opened inside the root. The host's mounts are still in sight at that time, so that a bind's source
 //! is the host's path, and so that a file system that may not be mounted can be bound instead.
 //!
-//! **Devices.** podbox writes no device rules: a rule set costs a cgroup on v1 and a BPF program on v2. It
-//! takes the other way to keep a container from the host's disks: every mount is `nodev`, so a node that a
-//! container makes for itself opens nothing, and the nodes it may use are bound one by one from a mount
-//! that it cannot reach. A mount with the option `dev` is exempt: that is for privileged containers. So are
-//! a bind of a single device node and the container's own devpts.
+//! **Devices.** Where the Spec's device rules are not in force ([`Access::NoNodes`]) every mount is `nodev`, so a
+//! node that a container makes for itself opens nothing, and the nodes it may use are bound one by one from a
+//! mount that it cannot reach. A mount with the option `dev` is exempt, and so are a bind of a single device
+//! node and the container's own devpts.
 
 mod cgroupfs;
 mod devices;
 mod options;
 mod protect;
 
-pub(crate) use devices::{DEFAULT_DEVICES, populate};
+pub(crate) use devices::{nodes_command, populate};
 pub(crate) use options::root_propagation;
 pub(crate) use protect::{mask, read_only};
 
+use crate::devices::Access;
 use crate::in_root::{self, Kind};
 use crate::recipe::{During, Fault};
 use crate::sys::mount::{FsContext, MountAttributes, move_mount, open_tree, set_attributes};
@@ -40,6 +40,8 @@ pub(crate) struct Place<'a> {
     pub(crate) root: BorrowedFd<'a>,
     /// The container's cgroup, for `type: cgroup`.
     pub(crate) cgroup: Option<&'a crate::cgroup::Cgroup>,
+    /// Whether its mounts may hold device nodes.
+    pub(crate) devices: Access,
 }
 
 /// Whether a mount is a bind mount.
@@ -92,7 +94,7 @@ pub(crate) fn place(
                 "sysfs" => sysfs(&target, &options, notes),
                 "devpts" => devpts(&target, &options, notes),
                 kind => {
-                    let made = make(kind, mount.source().as_deref(), &options, 0)?;
+                    let made = make(kind, mount.source().as_deref(), &options, at.devices.implied())?;
                     move_onto(&made, &target)
                 }
             }
@@ -143,8 +145,8 @@ fn bind(at: Place<'_>, destination: &Path, source: OwnedFd, options: &Options) -
     let target = target(at.root, destination, kind)?;
     let device = file_type == SFlag::S_IFCHR || file_type == SFlag::S_IFBLK;
     let mut all = options.recursive;
-    if !device && options.own.clear & libc::MOUNT_ATTR_NODEV == 0 && all.clear & libc::MOUNT_ATTR_NODEV == 0 {
-        all.set |= libc::MOUNT_ATTR_NODEV;
+    if !device {
+        all.set |= at.devices.implied() & !options.own.clear & !all.clear;
     }
     let mut own = options.own;
     // Private unless asked otherwise: what the container mounts is nobody else's business.
@@ -164,8 +166,8 @@ fn change(mount: &OwnedFd, attributes: MountAttributes, flags: u32) -> Result<()
     set_attributes(mount.as_fd(), attributes, flags).during("set the mount's attributes")
 }
 
-/// Makes a file system of a type, detached. `cleared` are attributes that it must not get.
-fn make(kind: &str, source: Option<&Path>, options: &Options, cleared: u64) -> Result<OwnedFd, Fault> {
+/// Makes a file system of a type, detached. `implied` are attributes that it gets unless its options say no.
+fn make(kind: &str, source: Option<&Path>, options: &Options, implied: u64) -> Result<OwnedFd, Fault> {
     let name = CString::new(kind).map_err(|_| Fault::new("zero byte in a file system type"))?;
     let context = FsContext::open(&name).during(format_args!("file system {kind}"))?;
     let configured = configure(&context, source, options);
@@ -173,9 +175,7 @@ fn make(kind: &str, source: Option<&Path>, options: &Options, cleared: u64) -> R
         let complaint = context.complaint().map(|text| format!(" ({text})")).unwrap_or_default();
         return Err(Fault { text: format!("{}{complaint}", fault.text), ..fault });
     }
-    let exempt = cleared | options.own.clear;
-    let attributes = (options.own.set | libc::MOUNT_ATTR_NODEV & !exempt) & !cleared;
-    let made = context.mount(attributes)?;
+    let made = context.mount(options.own.set | implied & !options.own.clear)?;
     if let Some((kind, _)) = options.propagation {
         change(&made, MountAttributes { propagation: kind, ..Default::default() }, 0)?;
     }
@@ -208,7 +208,7 @@ fn tmpfs(mode: &CStr, attributes: u64) -> Result<OwnedFd, Fault> {
 /// sysfs belongs to a network namespace and may be mounted only by its owner. Inside another container it
 /// may not be mounted at all, and then the one that is there is shown, read-only.
 fn sysfs(target: &OwnedFd, options: &Options, notes: &mut Vec<String>) -> Result<(), Fault> {
-    let refused = match make("sysfs", None, options, 0) {
+    let refused = match make("sysfs", None, options, libc::MOUNT_ATTR_NODEV) {
         Ok(made) => return move_onto(&made, target),
         Err(fault) => fault,
     };
@@ -225,12 +225,13 @@ fn sysfs(target: &OwnedFd, options: &Options, notes: &mut Vec<String>) -> Result
 
 /// Every container has pseudo terminals of its own. Group 5 (`tty`) may be unknown to a user namespace.
 fn devpts(target: &OwnedFd, options: &Options, notes: &mut Vec<String>) -> Result<(), Fault> {
-    let made = match make("devpts", None, options, libc::MOUNT_ATTR_NODEV) {
+    let mut options = options.clone();
+    options.own.set &= !libc::MOUNT_ATTR_NODEV;
+    let made = match make("devpts", None, &options, 0) {
         Err(fault) if fault.errno == Some(Errno::EINVAL as i32) => {
-            let mut without = options.clone();
-            without.data.retain(|(key, _)| key.as_c_str() != c"gid");
+            options.data.retain(|(key, _)| key.as_c_str() != c"gid");
             notes.push("pseudo terminals do not belong to group tty: it is not mapped".to_owned());
-            make("devpts", None, &without, libc::MOUNT_ATTR_NODEV)?
+            make("devpts", None, &options, 0)?
         }
         other => other?,
     };

@@ -1,8 +1,11 @@
 //! Image layers as one plain directory: the last resort where overlays cannot be mounted.
 //!
-//! The layers are applied from the lowest up, as an overlay would show them: a character device 0:0 takes a
-//! name away, a directory with `trusted.overlay.opaque=y` replaces what is below it, everything else adds or
-//! replaces. Owners, modes, times, hard links and file capabilities are kept.
+//! The layers are applied from the lowest up, as an overlay would show them (the kernel's overlayfs.rst,
+//! "whiteouts and opaque directories"): a whiteout takes a name away, a directory with
+//! `trusted.overlay.opaque=y` replaces what is below it, everything else adds or replaces. A whiteout is a
+//! character device 0:0, or an empty file with the attribute `trusted.overlay.whiteout`. Owners, modes, times,
+//! hard links and extended attributes are kept, save for overlayfs' own and those of security modules, which
+//! are the host's.
 
 use crate::recipe::{During, Fault};
 use crate::sys::xattr;
@@ -10,6 +13,7 @@ use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat};
 use nix::sys::time::TimeSpec;
 use std::collections::HashMap;
+use std::ffi::{CStr, CString};
 use std::fs::{self, DirBuilder, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
@@ -41,7 +45,7 @@ fn apply(from: &Path, to: &Path, meta: &Metadata, links: &mut HashMap<u64, PathB
     if let Some(there) = there.filter(|_| !keeps) {
         if there.is_dir() { fs::remove_dir_all(to)? } else { fs::remove_file(to)? }
     }
-    if kind.is_char_device() && meta.rdev() == 0 {
+    if is_whiteout(from, meta) {
         return Ok(());
     }
     if !kind.is_dir() && meta.nlink() > 1 {
@@ -66,58 +70,71 @@ fn apply(from: &Path, to: &Path, meta: &Metadata, links: &mut HashMap<u64, PathB
     finish(from, to, meta)
 }
 
-/// Owner before mode, because a change of owner clears set-user-ID; times last, because all else sets them.
+/// Owner before mode and attributes, because a change of owner clears set-user-ID and file capabilities; times
+/// last, because all else sets them.
 fn finish(from: &Path, to: &Path, meta: &Metadata) -> io::Result<()> {
     lchown(to, Some(meta.uid()), Some(meta.gid()))?;
     if !meta.is_symlink() {
         fs::set_permissions(to, Permissions::from_mode(meta.mode() & 0o7777))?;
-        if let Some(capability) = xattr::get(from, c"security.capability") {
-            xattr::set(to, c"security.capability", &capability)?;
-        }
     }
+    attributes(from, to)?;
     let access = TimeSpec::new(meta.atime(), meta.atime_nsec());
     let change = TimeSpec::new(meta.mtime(), meta.mtime_nsec());
     Ok(utimensat(AT_FDCWD, to, &access, &change, UtimensatFlags::NoFollowSymlink)?)
 }
 
+/// Gives `to` the attributes of `from` and no others: of a directory in several layers, the topmost's count.
+fn attributes(from: &Path, to: &Path) -> io::Result<()> {
+    let wanted = images_own(from)?;
+    for old in images_own(to)? {
+        if !wanted.contains(&old) {
+            xattr::remove(to, &old)?;
+        }
+    }
+    for name in wanted {
+        let Some(value) = xattr::get(from, &name) else { continue };
+        match xattr::set(to, &name, &value) {
+            // A program without its capabilities would fail later, and strangely; the rest can be missed where
+            // the file system does not have it, as in the store.
+            Err(error) if name.as_c_str() != CAPABILITY && is_refusal(&error) => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+const CAPABILITY: &CStr = c"security.capability";
+
+/// The attributes that an image can bring; none where the file system has none.
+fn images_own(path: &Path) -> io::Result<Vec<CString>> {
+    let mut names = match xattr::list(path) {
+        Err(error) if is_refusal(&error) => Vec::new(),
+        other => other?,
+    };
+    names.retain(|name| {
+        let bytes = name.as_bytes();
+        name.as_c_str() == CAPABILITY
+            || bytes.starts_with(b"user.")
+            || bytes.starts_with(b"system.posix_acl_")
+            || bytes.starts_with(b"trusted.") && !bytes.starts_with(b"trusted.overlay.")
+    });
+    Ok(names)
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
+}
+
+fn is_whiteout(path: &Path, meta: &Metadata) -> bool {
+    let kind = meta.file_type();
+    kind.is_char_device() && meta.rdev() == 0
+        || kind.is_file() && meta.len() == 0 && xattr::get(path, c"trusted.overlay.whiteout").is_some()
+}
+
+/// Only `y` hides what is below. `x` says that there are whiteouts by attribute in it.
 fn is_opaque(directory: &Path) -> bool {
     xattr::get(directory, c"trusted.overlay.opaque").is_some_and(|value| value == b"y")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn layers_become_what_an_overlay_would_show() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name);
-        for name in ["low/gone", "low/kept", "low/opaque", "high/kept", "high/opaque"] {
-            fs::create_dir_all(path(name)).unwrap();
-        }
-        for name in
-            ["low/gone/x", "low/kept/a", "low/kept/b", "low/opaque/old", "high/opaque/new", "low/file"]
-        {
-            fs::write(path(name), name).unwrap();
-        }
-        fs::write(path("high/kept/b"), "replaced").unwrap();
-        fs::hard_link(path("high/kept/b"), path("high/kept/c")).unwrap();
-        symlink("a", path("high/kept/link")).unwrap();
-        fs::set_permissions(path("high/kept"), Permissions::from_mode(0o1777)).unwrap();
-        mknod(&path("high/gone"), SFlag::S_IFCHR, Mode::empty(), 0).unwrap();
-        mknod(&path("high/file"), SFlag::S_IFCHR, Mode::empty(), 0).unwrap();
-        if xattr::set(&path("high/opaque"), c"trusted.overlay.opaque", b"y").is_err() {
-            return;
-        }
-        layers(&[path("high"), path("low")], &path("root")).unwrap();
-        let read = |name: &str| fs::read_to_string(path("root").join(name)).ok();
-        assert_eq!(read("kept/a").as_deref(), Some("low/kept/a"));
-        assert_eq!(read("kept/b").as_deref(), Some("replaced"));
-        assert_eq!(fs::metadata(path("root/kept/c")).unwrap().nlink(), 2);
-        assert_eq!(fs::read_link(path("root/kept/link")).unwrap(), Path::new("a"));
-        assert_eq!(fs::metadata(path("root/kept")).unwrap().mode() & 0o7777, 0o1777);
-        assert!(!path("root/gone").exists() && !path("root/file").exists());
-        assert_eq!(read("opaque/old"), None);
-        assert_eq!(read("opaque/new").as_deref(), Some("high/opaque/new"));
-    }
-}
+mod tests;

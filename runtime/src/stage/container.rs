@@ -8,6 +8,7 @@
 use super::init::{self, Init};
 use super::{Channel, console};
 use crate::cgroup::{BornIn, Cgroup, Cgroups};
+use crate::devices::{self, Access, UsualProgram};
 use crate::plan::{ContainerPlan, Exit, Failure, Timed};
 use crate::process::reap;
 use crate::recipe::{Described, During, Fault, Step, run as run_steps, step};
@@ -25,14 +26,16 @@ use std::time::Instant;
 #[derive(Debug, Default)]
 pub(crate) struct Outside {
     cgroup: Option<Cgroup>,
+    devices: Access,
+    usual_filter: Option<UsualProgram>,
     notes: Vec<String>,
     relay: Option<(Pid, Option<UnixStream>)>,
 }
 
 /// The whole stage.
 pub(super) fn run(channel: &mut Channel) -> Result<(), Failure> {
+    let mut outside = Outside { usual_filter: Some(UsualProgram::load()), ..Outside::default() };
     let plan: ContainerPlan = channel.plan()?;
-    let mut outside = Outside::default();
     let mut trace = Vec::new();
     let result = run_steps(outside_steps(&plan), &mut outside, &mut trace)
         .and_then(|()| start(&plan, channel, &mut outside, trace));
@@ -67,6 +70,18 @@ fn outside_steps(plan: &ContainerPlan) -> Vec<Step<'_, Outside>> {
         steps.push(step("make the container's cgroup", command, move |s: &mut Outside| {
             let limits = linux.and_then(|linux| linux.resources().clone()).unwrap_or_default();
             s.cgroup = Some(Cgroups::detect().create(path, &limits, &mut s.notes));
+            Ok(())
+        }));
+    }
+    let rules = devices::rules(plan);
+    if !rules.is_empty() {
+        steps.push(step("filter access to devices", devices::command(rules), move |s: &mut Outside| {
+            let usual = s.usual_filter.take().unwrap_or_else(UsualProgram::load);
+            s.devices = devices::apply(rules, usual, s.cgroup.as_ref()).unwrap_or_else(|fault| {
+                let text = fault.text;
+                s.notes.push(format!("devices are not filtered ({text}): nodes of its own open nothing"));
+                Access::NoNodes
+            });
             Ok(())
         }));
     }
@@ -178,7 +193,7 @@ fn start(
             let notes = std::mem::take(&mut outside.notes);
             let relay = outside.relay.take().and_then(|(_, socket)| socket);
             let mut state = Init::new(plan, outside.cgroup.take(), born);
-            state.take_over(relay, notes);
+            state.take_over(relay, outside.devices, notes);
             init::run(state, channel, theirs, init::Story { began, trace })
         }
         Side::Parent(pid) => {

@@ -16,6 +16,7 @@ use super::user::{
     Entered, enter_again, enter_first, look_up, open_terminal, own_streams, set_streams, set_terminal,
 };
 use crate::cgroup::{BornIn, Cgroup};
+use crate::devices::Access;
 use crate::in_root::{self, Kind};
 use crate::launch::send;
 use crate::mounts::{self, Place};
@@ -46,6 +47,7 @@ pub(crate) struct Init<'p> {
     plan: &'p ContainerPlan,
     cgroup: Option<Cgroup>,
     born: BornIn,
+    devices: Access,
     /// One a mount of the Spec; `None` for those that are no bind mounts.
     sources: Vec<Option<OwnedFd>>,
     root: Option<OwnedFd>,
@@ -74,6 +76,7 @@ impl<'p> Init<'p> {
             plan,
             cgroup,
             born,
+            devices: Access::NoNodes,
             sources: Vec::new(),
             root: None,
             terminal: None,
@@ -88,8 +91,8 @@ impl<'p> Init<'p> {
     }
 
     /// What the stage hands on.
-    pub(super) fn take_over(&mut self, relay: Option<UnixStream>, notes: Vec<String>) {
-        (self.relay, self.notes) = (relay, notes);
+    pub(super) fn take_over(&mut self, relay: Option<UnixStream>, devices: Access, notes: Vec<String>) {
+        (self.relay, self.devices, self.notes) = (relay, devices, notes);
     }
 
     fn root(&self) -> Result<BorrowedFd<'_>, Fault> {
@@ -165,9 +168,9 @@ pub(crate) fn inside(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
         let none: Option<&str> = None;
         Ok(mount_at(none, "/", none, MsFlags::MS_SLAVE | MsFlags::MS_REC, none)?)
     }));
-    let command = rootfs::command(&plan.rootfs);
+    let command = rootfs::command(&plan.rootfs, Access::aimed_at(plan));
     steps.push(step("build the root file system", command, |s: &mut Init<'_>| {
-        s.root = Some(rootfs::build(&s.plan.rootfs, &mut s.notes)?);
+        s.root = Some(rootfs::build(&s.plan.rootfs, s.devices, &mut s.notes)?);
         Ok(())
     }));
     for (index, mount) in mounts.iter().enumerate() {
@@ -204,12 +207,10 @@ fn brings_own_dev(plan: &ContainerPlan) -> bool {
 fn finish_root(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
     let mut steps = Vec::new();
     if !brings_own_dev(plan) {
-        let nodes = mounts::DEFAULT_DEVICES
-            .map(|(name, major, minor)| format!("mknod ./dev/{name} c {major} {minor}"));
-        steps.push(step("make the device nodes", nodes.join("; "), |s: &mut Init<'_>| {
-            let devices = linux(s.plan).and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
+        let own = linux(plan).and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
+        steps.push(step("make the device nodes", mounts::nodes_command(own), |s: &mut Init<'_>| {
             let root = s.root.as_ref().ok_or_else(|| Fault::new("there is no root yet"))?;
-            mounts::populate(root.as_fd(), devices, &mut s.notes)
+            mounts::populate(root.as_fd(), own, s.devices, &mut s.notes)
         }));
     }
     if has_terminal(plan) {
@@ -355,7 +356,7 @@ fn open_streams(state: &mut Init<'_>) -> Result<(), Fault> {
 
 fn place_mount(state: &mut Init<'_>, index: usize) -> Result<(), Fault> {
     let root = state.root.as_ref().ok_or_else(|| Fault::new("there is no root yet"))?;
-    let place = Place { root: root.as_fd(), cgroup: state.cgroup.as_ref() };
+    let place = Place { root: root.as_fd(), cgroup: state.cgroup.as_ref(), devices: state.devices };
     let source = state.sources.get_mut(index).and_then(Option::take);
     let mount = &state.plan.spec.mounts().as_deref().unwrap_or_default()[index];
     mounts::place(place, mount, source, &mut state.notes)

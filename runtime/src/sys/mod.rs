@@ -5,6 +5,7 @@
 //! where it is needed and does not pass through here.
 #![allow(unsafe_code, reason = "the one module that may; every block carries its reason")]
 
+pub(crate) mod bpf;
 pub(crate) mod guard;
 pub(crate) mod mount;
 pub(crate) mod security;

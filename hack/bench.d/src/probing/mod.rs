@@ -24,7 +24,7 @@ pub(crate) use scale::Scale;
 const PROBED: u32 = 20;
 const POD: PodNumber = 300;
 const SETTLE: Duration = Duration::from_secs(2);
-const IN_PLACE: usize = 200;
+const IN_PLACE: u32 = 200;
 const HEALTH_CHECKS: u32 = 10;
 
 /// All that is known of probes.
@@ -97,7 +97,7 @@ pub(crate) fn measure(site: &Site, podman: Option<&mut Podman>, window: Duration
         podbox.down_quietly(POD)?;
     }
     let walls = walls.unwrap_or_default();
-    let (in_place_ms, in_place_cpu_ms) = in_place(site)?;
+    let in_place_cpu_ms = in_place_cpu(site)?;
     let podman = podman.map(|podman| health_checks(podman, &account)).transpose()?;
     say("a thousand containers with three probes each");
     let scale = scale::measure(window)?;
@@ -105,7 +105,7 @@ pub(crate) fn measure(site: &Site, podman: Option<&mut Podman>, window: Duration
         kinds,
         exec_ms: walls.staying,
         exec_alone_ms: walls.alone,
-        in_place_ms,
+        in_place_ms: walls.in_place,
         in_place_cpu_ms,
         podman,
         scale,
@@ -139,20 +139,24 @@ fn manifest(name: &str, handler: &str, server: &str) -> String {
     text
 }
 
-/// Clone, exec and wait of `true`: how long, and processor time each.
-fn in_place(site: &Site) -> Outcome<(Series, f64)> {
-    let program = site.path("rootfs/bin/true");
-    let mut took = Series::default();
+/// Clone, exec and wait of `true`: how long it took.
+fn in_place(site: &Site) -> Outcome<Duration> {
+    let began = Instant::now();
+    let status = Command::new(site.path("rootfs/bin/true")).env_clear().status();
+    let took = began.elapsed();
+    match status.map_err(cannot("run true"))? {
+        status if status.success() => Ok(took),
+        status => Err(Failure(format!("true failed: {status}"))),
+    }
+}
+
+/// The same: processor time each.
+fn in_place_cpu(site: &Site) -> Outcome<f64> {
     let before = processor_time()?;
     for _ in 0..IN_PLACE {
-        let began = Instant::now();
-        let status = Command::new(&program).env_clear().status().map_err(cannot("run true"))?;
-        took.push(began.elapsed());
-        if !status.success() {
-            return Err(Failure(format!("true failed: {status}")));
-        }
+        in_place(site)?;
     }
-    Ok((took, millis(processor_time()? - before) / IN_PLACE as f64))
+    Ok(millis(processor_time()?.saturating_sub(before)) / f64::from(IN_PLACE))
 }
 
 /// Of this process and of those that it has waited for.

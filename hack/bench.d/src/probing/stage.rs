@@ -26,6 +26,8 @@ pub(crate) struct Walls {
     pub(crate) staying: Series,
     /// With a stage of its own, from its start to its end.
     pub(crate) alone: Series,
+    /// With no container.
+    pub(crate) in_place: Series,
 }
 
 /// Asks the pod's first probed container, whose files are in `dir`.
@@ -36,22 +38,23 @@ pub(crate) fn walls(site: &Site, dir: &Path) -> Outcome<Walls> {
     let mut walls = Walls::default();
     plan.stay = Stay::UntilHangUp;
     let mut stage = begin(&exe, &plan).map_err(cannot("start a stage"))?;
-    for _ in 0..ROUNDS {
+    plan.stay = Stay::Once;
+    // In turns, so that the host's noise meets all alike.
+    for round in 0..ROUNDS {
+        walls.in_place.push(super::in_place(site)?);
         let began = Instant::now();
         let run = ExecRun { args: vec![COMMAND.to_owned()] };
         ask(&mut stage, &run).map_err(cannot("ask a stage"))?;
         walls.staying.push(began.elapsed());
+        if round.is_multiple_of(4) {
+            let began = Instant::now();
+            alone(&exe, &plan).map_err(cannot("ask a stage"))?;
+            walls.alone.push(began.elapsed());
+        }
     }
-    let (launched, inbox) = stage;
-    drop(inbox);
+    let (launched, _) = stage;
     launched.socket.shutdown(std::net::Shutdown::Both).map_err(cannot("hang up"))?;
     launched.reap().map_err(cannot("reap a stage"))?;
-    plan.stay = Stay::Once;
-    for _ in 0..ROUNDS / 4 {
-        let began = Instant::now();
-        alone(&exe, &plan).map_err(cannot("ask a stage"))?;
-        walls.alone.push(began.elapsed());
-    }
     Ok(walls)
 }
 

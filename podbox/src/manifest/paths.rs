@@ -1,0 +1,22 @@
+//! Relative paths of images, made absolute where it is still known what they are relative to.
+//!
+//! `oci:`, `docker-archive:` and `rootfs:` name files. The supervisor that opens them works in another
+//! directory than the user, and in a later boot than the manifest was read.
+
+use std::path::Path;
+
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::image::Reference;
+
+/// Rewrites every container's image that is a relative path, to start from `directory`, or from the working
+/// directory if there is none.
+pub(super) fn make_absolute(pod: &mut Pod, directory: Option<&Path>) {
+    let Some(spec) = &mut pod.spec else { return };
+    let all = spec.init_containers.iter_mut().flatten().chain(&mut spec.containers);
+    for image in all.filter_map(|container| container.image.as_mut()) {
+        if let Some(absolute) = Reference::rooted(image, directory.unwrap_or(Path::new(""))) {
+            *image = absolute;
+        }
+    }
+}
