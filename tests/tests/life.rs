@@ -269,6 +269,43 @@ fn a_rule_starts_the_whole_pod_again_in_its_sandbox() {
 }
 
 #[test]
+fn a_sidecars_probes_restart_it_and_count_for_the_pods_readiness() {
+    let host = Host::new();
+    host.up_ready(&pod(
+        "app",
+        r"
+  restartPolicy: Never
+  initContainers:
+  - name: server
+    image: podbox.local/toolbox
+    restartPolicy: Always
+    command: [http, --port, '8080']
+    startupProbe: {tcpSocket: {port: 8080}, periodSeconds: 1, failureThreshold: 60}
+    readinessProbe: {httpGet: {path: /readyz, port: 8080}, periodSeconds: 1, failureThreshold: 1}
+    livenessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1, failureThreshold: 1}
+  containers:
+  - {name: main, image: podbox.local/toolbox, command: [sleep, infinity]}
+",
+    ));
+    let url = format!("{}:8080", host.pod("app").ip());
+    let order = |path: &str| {
+        let url = format!("{url}{path}");
+        e2e::wait_good("an order", || host.podbox(["toolbox", "get", &url]));
+    };
+    order("/fail/readyz");
+    let view = host.wait_pod("app", "not ready", |pod| !pod.is("Ready"));
+    assert_eq!(view.condition("Ready")["message"], "containers with unready status: [server]");
+    order("/fail/healthz");
+    let view = host.wait_pod("app", "a restarted sidecar", |pod| {
+        pod.at("status.initContainerStatuses.0.restartCount") == &json!(1) && pod.is("Ready")
+    });
+    assert_eq!((view.phase(), view.restarts()), ("Running", 0), "the main container goes on");
+    host.wait_event("app", "Killing", "Container server failed liveness probe, will be restarted");
+    host.down(&["app", "--grace-period", "1"]);
+    host.finish();
+}
+
+#[test]
 fn a_pod_that_is_older_than_its_deadline_fails() {
     let host = Host::new();
     host.up(&pod(
@@ -426,5 +463,41 @@ fn supervisor_killed_during_an_init_container_which_goes_on_and_is_not_run_twice
     assert_eq!(diary.lines(), ["one", "two", "main"]);
     assert_eq!(host.pod("app").at("status.initContainerStatuses.0.restartCount"), &json!(0));
     host.down(&["app", "--grace-period", "1"]);
+    host.finish();
+}
+
+#[test]
+fn supervisor_killed_while_all_containers_are_restarted_which_happens_once() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    host.up_ready(&diary.manifest(
+        "gang",
+        r"
+  restartPolicy: Never
+  initContainers:
+  - {name: init, image: podbox.local/toolbox, command: [sh, -c, 'echo init >> /out/log'], OUT}
+  containers:
+  - name: leader
+    image: podbox.local/toolbox
+    restartPolicy: Never
+    restartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: In, values: [42]}}]
+    command: [sh, -c, 'echo leader >> /out/log; until test -e /out/again; do sleep 0.05; done; rm /out/again; exit 42']
+    OUT
+  - {name: other, image: podbox.local/toolbox, command: [sh, -c, 'echo other >> /out/log; sleep infinity'], OUT}
+",
+    ));
+    wait_until("the first round", PATIENCE, || diary.lines().len() == 3);
+    let mut old = host.next_supervisor("gang", None);
+    diary.touch("again");
+    for _ in 0..3 {
+        host.kill(old);
+        old = host.next_supervisor("gang", Some(old));
+    }
+    let view = host.wait_pod("gang", "the second round", |pod| pod.restarts() == 1 && pod.is("Ready"));
+    wait_until("all six", PATIENCE, || diary.lines().len() == 6);
+    assert_eq!(diary.lines()[3], "init");
+    assert_eq!(view.container("other")["restartCount"], 1);
+    assert_eq!(view.at("status.initContainerStatuses.0.restartCount"), &json!(1));
+    host.down(&["gang", "--grace-period", "1"]);
     host.finish();
 }

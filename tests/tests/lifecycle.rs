@@ -336,6 +336,7 @@ fn an_images_stop_signal_is_used() {
     ));
     let events = host.cmd(["events", "stopper", "-w"]).spawn();
     let watch = host.cmd(["get", "pod", "stopper", "-w", "-o", "json"]).spawn();
+    watch.wait_to_say("Running");
     host.down(&["stopper"]);
     // 130 is 128 + SIGINT: what the toolbox's sleep ends with.
     wait_until("the exit code in the watch", PATIENCE, || watch.said().contains("130"));

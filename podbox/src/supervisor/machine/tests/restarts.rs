@@ -135,3 +135,32 @@ fn a_rule_restarts_all_containers_from_the_first_init_container_on() {
     bench.run(7, 1);
     assert!(bench.has(&Action::FindImage(2)) && bench.has(&Action::FindImage(3)));
 }
+
+#[test]
+fn a_new_supervisor_goes_on_restarting_all_and_kills_again_what_may_never_have_been_killed() {
+    let mut pod = staged(RestartPolicy::Never, &["a", "b"]);
+    pod.containers[0].restart_rules = vec![rule(false, &[42], RestartAction::RestartAllContainers)];
+    let mut bench = Bench::new(pod);
+    bench.step(0, Event::Begin);
+    bench.sandbox(0).run(0, 0).run(0, 1).step(5, Event::Exited(0, ended(Exit::Code(42), 5)));
+    let (pod, memory) = (bench.machine.pod().clone(), bench.machine.memory().clone());
+    bench.machine = PodMachine::resume(pod, BackoffSettings::default(), memory, at(6));
+    assert_eq!(bench.step(6, Event::Begin).actions, [Action::Signal(1, StopWith::Kill)]);
+    bench.step(7, Event::Exited(1, ended(Exit::Signal(9), 7)));
+    assert!(bench.has(&Action::FindImage(0)) && bench.has(&Action::FindImage(1)));
+}
+
+#[test]
+fn a_container_that_slips_through_its_gate_while_all_are_restarted_is_killed() {
+    let mut pod = staged(RestartPolicy::Never, &["a", "b"]);
+    pod.containers[0].restart_rules = vec![rule(false, &[42], RestartAction::RestartAllContainers)];
+    let mut bench = Bench::new(pod);
+    bench.step(0, Event::Begin);
+    bench.sandbox(0).run(0, 0).step(0, Event::ImageFound(1, image(), Arrival::Present));
+    bench.step(0, Event::Created(1, process(9))).step(5, Event::Exited(0, ended(Exit::Code(42), 5)));
+    assert!(bench.has(&Action::Signal(1, StopWith::Kill)));
+    bench.step(5, Event::Started(1));
+    assert!(bench.has(&Action::Signal(1, StopWith::Kill)) && !bench.has(&Action::StartProbes(1)));
+    bench.step(6, Event::Exited(1, ended(Exit::Signal(9), 6)));
+    assert!(bench.has(&Action::FindImage(1)));
+}
