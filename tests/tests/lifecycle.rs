@@ -53,6 +53,26 @@ fn down_takes_manifests_names_and_all() {
 }
 
 #[test]
+fn up_waits_for_a_pod_that_somebody_else_has_just_started() {
+    let host = Host::new();
+    let manifest = pod(
+        "slow",
+        r#"
+  containers:
+  - name: c
+    image: podbox.local/toolbox
+    command: [sh, -c, 'sleep 2; touch /ready; sleep 1000']
+    readinessProbe: {exec: {command: [ls, /ready]}, periodSeconds: 1}
+"#,
+    );
+    host.up_none(&manifest);
+    host.up_ready(&manifest).says("pod default/slow unchanged");
+    assert!(host.pod("slow").is("Ready"));
+    host.down(&["slow", "--grace-period", "0"]);
+    host.finish();
+}
+
+#[test]
 fn the_same_manifest_again_is_unchanged_another_one_needs_replace() {
     let host = Host::new();
     host.up(&pod("web", TWO));

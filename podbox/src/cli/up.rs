@@ -334,12 +334,19 @@ enum Waited {
 }
 
 fn wait_all(args: &UpArgs, watch: &Watch, started: &[Start], deadline: Instant) -> Result<Waited, Failure> {
-    for start in started {
-        let Start::Fresh(found, guardian, bell) = start else { continue };
-        if args.wait == WaitFor::None {
-            continue;
-        }
-        watch.listen(bell.try_clone().map_err(|error| Failure::host(&error))?);
+    for start in started.iter().filter(|_| args.wait != WaitFor::None) {
+        let found = start.found();
+        let guardian = match start {
+            Start::Fresh(_, guardian, bell) => {
+                watch.listen(bell.try_clone().map_err(|error| Failure::host(&error))?);
+                Some(guardian.as_fd())
+            }
+            // Somebody else has started it, and hears its bell.
+            Start::Unchanged(found) => {
+                watch.add(found.dir.run());
+                None
+            }
+        };
         loop {
             let mut until = deadline;
             if reached(found, args.wait)? {
@@ -348,7 +355,7 @@ fn wait_all(args: &UpArgs, watch: &Watch, started: &[Start], deadline: Instant) 
                     Some(left) => until = until.min(Instant::now() + left),
                 }
             }
-            match watch.wait(Some(guardian.as_fd()), Some(until))? {
+            match watch.wait(guardian, Some(until))? {
                 Woken::Changed | Woken::Unheard => {}
                 Woken::Ready if reached(found, args.wait)? => break,
                 Woken::Ready => return Err(Failure::cannot(last_words(found))),
