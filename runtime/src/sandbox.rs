@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The namespaces that can be pinned: the file's name, and the flag that makes a new one.
@@ -53,7 +54,7 @@ pub fn remove(plan: &SandboxPlan, reaper: Option<Identity>) -> Vec<Leftover> {
         });
         note(&format_args!("reaper {}", identity.pid), killed);
     }
-    if let Some(alias) = &plan.netns_alias {
+    if let Some(alias) = plan.netns_alias.as_ref().filter(|alias| !is_anothers(alias, &plan.pin_dir)) {
         note(&alias.display(), unpin(alias));
     }
     // One detach of the directory takes all pins in it along.
@@ -81,6 +82,16 @@ pub fn remove(plan: &SandboxPlan, reaper: Option<Identity>) -> Vec<Leftover> {
 #[must_use]
 pub fn pin(plan: &SandboxPlan, kind: &str) -> PathBuf {
     plan.pin_dir.join(kind)
+}
+
+/// Whether a namespace is pinned at `alias` that is not the one pinned in `pins`. A sandbox's own alias is made after
+/// its pins and removed before them.
+fn is_anothers(alias: &Path, pins: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    let (here, around) = (identity(alias), alias.parent().and_then(identity));
+    // What lies on its directory's own file system is a plain file: nothing is pinned there.
+    let pinned = here.is_some() && here.map(|(dev, _)| dev) != around.map(|(dev, _)| dev);
+    pinned && here != identity(&pins.join("net"))
 }
 
 fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {

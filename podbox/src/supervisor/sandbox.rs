@@ -50,9 +50,29 @@ pub fn plan(pod: &Pod, dir: &PodDir) -> SandboxPlan {
 /// Where `ip netns` finds the pod: `NAMESPACE_NAME`, with a piece of the uid where another podbox of this host
 /// has a pod of that name.
 fn netns_alias(pod: &Pod) -> PathBuf {
+    let [plain, marked] = netns_aliases(pod);
+    if marked.exists() || plain.exists() { marked } else { plain }
+}
+
+fn netns_aliases(pod: &Pod) -> [PathBuf; 2] {
     let plain = Path::new("/run/netns").join(format!("{}_{}", pod.namespace, pod.name));
     let marked = plain.with_file_name(format!("{}_{}.{}", pod.namespace, pod.name, &pod.uid[..8]));
-    if marked.exists() || plain.exists() { marked } else { plain }
+    [plain, marked]
+}
+
+/// Takes an alias, which is written down before: a podbox that starts a pod of the same name at the same time gets
+/// the other one.
+fn claim_alias(pod: &Pod, dir: &PodDir) -> Result<PathBuf, StoreError> {
+    let [plain, marked] = netns_aliases(pod);
+    write_alias(dir, &plain)?;
+    crate::store::make_parent(&plain)?;
+    match fs::File::create_new(&plain) {
+        Ok(_) => return Ok(plain),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(source) => return Err(StoreError { action: "create", path: plain, source }),
+    }
+    write_alias(dir, &marked)?;
+    Ok(marked)
 }
 
 /// The host ports that lead to the pod.
@@ -98,8 +118,10 @@ async fn try_make(world: &World) -> Result<SandboxFacts, Failure> {
         reason: "FailedCreatePodSandBox".to_owned(),
         message: format!("Failed to create pod sandbox: {message}"),
     };
-    let plan = plan(&world.pod, &world.dir);
-    write_alias(&world.dir, plan.netns_alias.as_deref()).map_err(|error| failed(report::chain(&error)))?;
+    let mut plan = plan(&world.pod, &world.dir);
+    if let Some(alias) = &mut plan.netns_alias {
+        *alias = claim_alias(&world.pod, &world.dir).map_err(|error| failed(report::chain(&error)))?;
+    }
     let mut stage = Conversation::start(&world.exe, StageKind::Sandbox)
         .map_err(|error| failed(format!("start the sandbox stage: {error}")))?;
     let given = stage.give(&plan).await;
@@ -183,11 +205,8 @@ fn write_etc(world: &World, ips: &[IpAddr]) -> Result<(), StoreError> {
 }
 
 /// The alias depends on what else was on the host when it was chosen, so it is written down.
-fn write_alias(dir: &PodDir, alias: Option<&Path>) -> Result<(), StoreError> {
-    match alias {
-        Some(alias) => write_atomic(&alias_file(dir), alias.as_os_str().as_encoded_bytes()),
-        None => Ok(()),
-    }
+fn write_alias(dir: &PodDir, alias: &Path) -> Result<(), StoreError> {
+    write_atomic(&alias_file(dir), alias.as_os_str().as_encoded_bytes())
 }
 
 fn alias_file(dir: &PodDir) -> PathBuf {
