@@ -54,7 +54,7 @@ pub(crate) fn overwrite_command_line(line: &[u8]) {
     let mut address = || fields.next()?.trim().parse::<usize>().ok();
     let (Some(start), Some(end)) = (address(), address()) else { return };
     let room = end.saturating_sub(start);
-    if line.len() >= room {
+    if line.len() > room {
         return;
     }
     // SAFETY: the kernel put this process's arguments there, writable and for its whole life; std copies arguments
