@@ -307,7 +307,6 @@ pub(super) fn start_guardian(dir: &PodDir, bell: Stdio) -> Result<runtime::proce
         .arg(dir.run())
         // Room for its supervisor's command line, which is a letter longer.
         .arg("")
-        .current_dir("/")
         .env_clear()
         .envs(kept_environment())
         .stdin(Stdio::null())
