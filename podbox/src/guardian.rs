@@ -10,6 +10,8 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -52,7 +54,7 @@ fn guard(pod_dir: &Path) -> io::Result<()> {
 
     let lock =
         File::options().create(true).truncate(false).write(true).open(pod_dir.join("guardian.lock"))?;
-    if !take(&lock) {
+    if !was_handed(&lock) && !take(&lock) {
         return Ok(());
     }
     let exits = pod_dir.join("exits");
@@ -79,6 +81,14 @@ fn guard(pod_dir: &Path) -> io::Result<()> {
             wait_for_signal(&child_died, wait)?;
         }
     }
+}
+
+/// Whether standard input is this lock, held since before the pod's name was taken. It stays open, and the lock held,
+/// as long as this process lives.
+fn was_handed(lock: &File) -> bool {
+    let identity = |file: &File| file.metadata().map(|data| (data.dev(), data.ino()));
+    let input = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+    matches!((input.and_then(|input| identity(&input)), identity(lock)), (Ok(input), Ok(lock)) if input == lock)
 }
 
 /// Takes the lock; false if another guardian has it. Somebody who only looks whether it is held holds it for a
