@@ -259,6 +259,8 @@ fn host_interface(config: &NetworkConfig, request: &Request<'_>) -> String {
 }
 
 const LEASE: &str = "lease addresses";
+/// See [`links::create_veth`].
+const QUEUES: &str = "numtxqueues 1 numrxqueues 1";
 
 /// The steps that find out whether the pod can be here at all.
 fn first_steps(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAddr]) -> Vec<Step> {
@@ -360,7 +362,8 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
         Step {
             name: "lay a cable into the pod",
             command: format!(
-                "ip link add {host} address {} mtu {mtu} type veth peer name {ifname} address {} mtu {mtu} netns {netns}",
+                "ip link add {host} address {} mtu {mtu} {QUEUES} type veth \
+                 peer name {ifname} address {} mtu {mtu} {QUEUES} netns {netns}",
                 plan.host_mac,
                 plan.pod_mac,
                 mtu = plan.mtu,

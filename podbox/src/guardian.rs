@@ -12,26 +12,31 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::setsid;
-use runtime::guard::{self, Death};
+use nix::unistd::{dup2_stdin, setsid};
+use runtime::guard::{self, Death, Forked};
+
+use crate::supervisor;
 
 /// How long a supervisor must live for its next death to count as a first one.
 const STEADY: Duration = Duration::from_secs(60);
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LAST_DELAY: Duration = Duration::from_secs(10);
 
-/// `podbox guardian POD_DIR`.
+/// `podbox guardian POD_DIR ''`.
 #[must_use]
 pub fn main(pod_dir: &Path) -> ExitCode {
     match guard(pod_dir) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Next::Leave) => ExitCode::SUCCESS,
+        Ok(Next::Supervise) => {
+            guard::show_command_line(&["podbox".as_ref(), "supervise".as_ref(), pod_dir.as_os_str()]);
+            supervisor::main(pod_dir)
+        }
         Err(error) => {
             eprintln!("guardian: {}: {error}", pod_dir.display());
             ExitCode::FAILURE
@@ -39,7 +44,15 @@ pub fn main(pod_dir: &Path) -> ExitCode {
     }
 }
 
-fn guard(pod_dir: &Path) -> io::Result<()> {
+/// What a process does when its part as a guardian is over.
+enum Next {
+    /// The pod needs no guardian any more.
+    Leave,
+    /// It is the guardian's child. Everything that it has of the guardian, the lock before all, has been closed.
+    Supervise,
+}
+
+fn guard(pod_dir: &Path) -> io::Result<Next> {
     // Fails only for a process-group leader, which is then in a group of its own already.
     let _ = setsid();
     guard::become_subreaper()?;
@@ -52,15 +65,16 @@ fn guard(pod_dir: &Path) -> io::Result<()> {
         guard::ignore(terminal_noise)?;
     }
 
-    let lock =
-        File::options().create(true).truncate(false).write(true).open(pod_dir.join("guardian.lock"))?;
-    if !was_handed(&lock) && !take(&lock) {
-        return Ok(());
-    }
+    // Held until this process ends, or goes on as the supervisor.
+    let Some(_place) = place(pod_dir)? else { return Ok(Next::Leave) };
     let exits = pod_dir.join("exits");
-    let mut supervisor = Supervisor::new(pod_dir);
+    let mut supervisor = Supervisor::new();
     loop {
-        let wait = supervisor.start_if_due();
+        let wait = match supervisor.start_if_due() {
+            Turn::Runs => None,
+            Turn::Waits(time) => Some(time),
+            Turn::Child => return Ok(Next::Supervise),
+        };
         while let Some(death) = guard::next_death()? {
             if !supervisor.is(death.pid) {
                 record(&exits, &death);
@@ -68,11 +82,11 @@ fn guard(pod_dir: &Path) -> io::Result<()> {
             guard::reap(death.pid)?;
             if supervisor.is(death.pid) {
                 if death.word == "exited" && death.number == 0 {
-                    return Ok(());
+                    return Ok(Next::Leave);
                 }
                 if !pod_dir.exists() {
                     // Somebody has removed the pod altogether: there is nothing left to guard.
-                    return Ok(());
+                    return Ok(Next::Leave);
                 }
                 supervisor.died();
             }
@@ -83,12 +97,19 @@ fn guard(pod_dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether standard input is this lock, held since before the pod's name was taken. It stays open, and the lock held,
-/// as long as this process lives.
-fn was_handed(lock: &File) -> bool {
+/// The lock. An `up` that has held it since before the pod's name was taken hands it down as standard input; else it is
+/// taken here, and `None` if another guardian has it.
+fn place(pod_dir: &Path) -> io::Result<Option<File>> {
+    let lock =
+        File::options().create(true).truncate(false).write(true).open(pod_dir.join("guardian.lock"))?;
+    let handed = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    // Whoever inherits standard input must not inherit the lock.
+    dup2_stdin(File::open("/dev/null")?)?;
     let identity = |file: &File| file.metadata().map(|data| (data.dev(), data.ino()));
-    let input = io::stdin().as_fd().try_clone_to_owned().map(File::from);
-    matches!((input.and_then(|input| identity(&input)), identity(lock)), (Ok(input), Ok(lock)) if input == lock)
+    if identity(&handed)? == identity(&lock)? {
+        return Ok(Some(handed));
+    }
+    Ok(take(&lock).then_some(lock))
 }
 
 /// Takes the lock; false if another guardian has it. Somebody who only looks whether it is held holds it for a
@@ -104,54 +125,53 @@ fn take(lock: &File) -> bool {
 
 /// The supervisor, and when to start the next one.
 struct Supervisor {
-    pod_dir: PathBuf,
     process: Option<i32>,
     started: Instant,
     delay: Duration,
     due: Instant,
 }
 
+/// How it stands with the supervisor.
+enum Turn {
+    /// It runs.
+    Runs,
+    /// It is not time to start it yet.
+    Waits(Duration),
+    /// This process is it.
+    Child,
+}
+
 impl Supervisor {
-    fn new(pod_dir: &Path) -> Supervisor {
+    fn new() -> Supervisor {
         let now = Instant::now();
-        Supervisor {
-            pod_dir: pod_dir.to_path_buf(),
-            process: None,
-            started: now,
-            delay: Duration::ZERO,
-            due: now,
-        }
+        Supervisor { process: None, started: now, delay: Duration::ZERO, due: now }
     }
 
     fn is(&self, pid: i32) -> bool {
         self.process == Some(pid)
     }
 
-    /// Starts the supervisor if its time has come; otherwise tells how long that takes.
-    fn start_if_due(&mut self) -> Option<Duration> {
+    /// Starts the supervisor if its time has come. It is a copy of this process, which has one thread and little in
+    /// its memory: starting the program anew would cost half a millisecond more.
+    fn start_if_due(&mut self) -> Turn {
         if self.process.is_some() {
-            return None;
+            return Turn::Runs;
         }
         let now = Instant::now();
         if now < self.due {
-            return Some(self.due - now);
+            return Turn::Waits(self.due - now);
         }
-        let spawned = Command::new("/proc/self/exe")
-            .arg0("podbox")
-            .arg("supervise")
-            .arg(&self.pod_dir)
-            .stdin(Stdio::null())
-            .spawn();
-        match spawned {
-            Ok(child) => {
-                self.process = Some(child.id().cast_signed());
+        match guard::fork() {
+            Ok(Forked::Child) => Turn::Child,
+            Ok(Forked::Parent(pid)) => {
+                self.process = Some(pid);
                 self.started = now;
-                None
+                Turn::Runs
             }
             Err(error) => {
                 eprintln!("guardian: start the supervisor: {error}");
                 self.died();
-                Some(self.delay)
+                Turn::Waits(self.delay)
             }
         }
     }

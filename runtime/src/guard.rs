@@ -2,7 +2,9 @@
 
 use crate::sys::guard as sys;
 use nix::sys::signal::{SigSet, Signal};
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 /// How a child ended. It is still a zombie: its /proc entry is there until [`reap`].
@@ -42,6 +44,31 @@ pub fn next_death() -> io::Result<Option<Death>> {
 /// What waitpid(2) says.
 pub fn reap(pid: i32) -> io::Result<()> {
     Ok(sys::reap(pid)?)
+}
+
+/// Which of two processes goes on after [`fork`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forked {
+    /// The one that forked; the other's pid.
+    Parent(i32),
+    /// The other.
+    Child,
+}
+
+/// Copies this process, which must have one thread. For a program that would only start itself anew: the C library's
+/// start alone takes half a millisecond where a hypervisor answers CPUID.
+///
+/// # Errors
+/// `EUSERS` with more than one thread, else what fork(2) says.
+pub fn fork() -> io::Result<Forked> {
+    Ok(sys::fork()?.map_or(Forked::Child, Forked::Parent))
+}
+
+/// Shows these words as this process's command line (`ps`, /proc/PID/cmdline) instead of those it was started with. It
+/// keeps them if the new ones need more room: whoever means to call this starts with an empty argument at the end.
+pub fn show_command_line(words: &[&OsStr]) {
+    let line: Vec<u8> = words.iter().flat_map(|word| word.as_bytes().iter().copied().chain([0])).collect();
+    sys::overwrite_command_line(&line);
 }
 
 /// Ignores a signal.

@@ -40,6 +40,7 @@ pub(crate) fn await_sleeper(marker: &str, first: Pid, since: Instant) -> Outcome
         let latest = last_pid().unwrap_or(seen);
         if latest < seen {
             // The numbers have started again from the bottom.
+            candidates.extend(seen + 1..=pid_max());
             seen = 0;
         }
         candidates.extend(seen + 1..=latest);
@@ -51,6 +52,12 @@ pub(crate) fn await_sleeper(marker: &str, first: Pid, since: Instant) -> Outcome
         std::thread::sleep(Duration::from_micros(100));
     }
     Err(Failure(format!("nothing took the place of the killed process sleep {marker}")))
+}
+
+/// The largest process id; the kernel's own default where it does not tell.
+fn pid_max() -> Pid {
+    let text = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap_or_default();
+    text.trim().parse().unwrap_or(32768)
 }
 
 /// The process id given out last (the last field of /proc/loadavg, proc(5)).

@@ -309,6 +309,8 @@ pub(super) fn start_guardian(
         .arg0("podbox")
         .arg("guardian")
         .arg(dir.run())
+        // Room for its supervisor's command line, which is a letter longer.
+        .arg("")
         .current_dir("/")
         .env_clear()
         .envs(kept_environment())

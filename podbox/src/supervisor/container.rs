@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::sys::stat::Mode;
+use runtime::launch::StageKind;
 use runtime::plan::{ContainerPlan, FromStage, Rootfs, Stdio};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
@@ -116,7 +117,7 @@ async fn try_run(world: &World, order: Order) -> Result<(), Failure> {
         .map_err(|error| create_error(report::chain(&error)))?;
     let mut stage = world
         .warm
-        .take(&world.exe)
+        .take(&world.exe, StageKind::Container)
         .map_err(|error| create_error(format!("start the container stage: {error}")))?;
     let given = stage.give(&plan).await;
     given.map_err(|error| create_error(format!("give the container stage its plan: {error}")))?;

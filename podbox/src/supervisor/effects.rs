@@ -329,6 +329,8 @@ impl Effects {
         command
             .arg("guardian")
             .arg(self.world.dir.run())
+            // Room for its supervisor's command line, which is a letter longer.
+            .arg("")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr);

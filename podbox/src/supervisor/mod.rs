@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use runtime::launch::StageKind;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::clock::Now;
@@ -103,7 +104,9 @@ async fn supervise(run_dir: &Path) -> Result<End, SupervisorError> {
     };
     let memory = memory.transpose().map_err(during("read the pod's state"))?;
     let (mailbox, letters) = unbounded_channel();
-    let world = World::new(pod.clone(), dir, context.settings, mailbox).map_err(during("look around"))?;
+    let first = memory.is_none().then_some(StageKind::Sandbox);
+    let world =
+        World::new(pod.clone(), dir, context.settings, mailbox, first).map_err(during("look around"))?;
     exits_and_control(&world)?;
     let now = Now::read();
     let backoff = world.settings.backoff;

@@ -18,7 +18,6 @@ use crate::store::{PodDir, StoreError, write_atomic};
 use crate::volumes;
 
 use super::machine::{Event, Failure, Note, SandboxFacts};
-use super::stages::Conversation;
 use super::trace::TraceLine;
 use super::world::{Message, World};
 
@@ -122,12 +121,14 @@ async fn try_make(world: &World) -> Result<SandboxFacts, Failure> {
     if let Some(alias) = &mut plan.netns_alias {
         *alias = claim_alias(&world.pod, &world.dir).map_err(|error| failed(report::chain(&error)))?;
     }
-    let mut stage = Conversation::start(&world.exe, StageKind::Sandbox)
+    let mut stage = world
+        .warm
+        .take(&world.exe, StageKind::Sandbox)
         .map_err(|error| failed(format!("start the sandbox stage: {error}")))?;
     let given = stage.give(&plan).await;
     given.map_err(|error| failed(format!("give the sandbox stage its plan: {error}")))?;
-    // The stage works on the other processor meanwhile.
-    world.warm.fill(&world.exe, world.pod.containers.len().min(WARM_STAGES));
+    // The stage works on the other processor meanwhile, where more than one other would be in its way.
+    world.warm.add(&world.exe, StageKind::Container);
     let volumes = volumes::prepare(&world.pod, &world.dir);
     let ready = stage.ready().await;
     // It has said all; its end is nobody's concern.
@@ -141,6 +142,8 @@ async fn try_make(world: &World) -> Result<SandboxFacts, Failure> {
     for note in ready.notes {
         tell(world, "SandboxDegraded", note);
     }
+    let others = world.pod.containers.len().clamp(1, WARM_STAGES) - 1;
+    (0..others).for_each(|_| world.warm.add(&world.exe, StageKind::Container));
     let ips = if world.pod.host.network { world.host_ips.clone() } else { attach(world).map_err(failed)? };
     write_etc(world, &ips).map_err(|error| failed(report::chain(&error)))?;
     Ok(SandboxFacts { ips, reaper: ready.process })

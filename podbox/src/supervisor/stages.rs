@@ -109,21 +109,24 @@ impl Reaping {
     }
 }
 
-/// Container stages that were started before their plans were known, while the supervisor had to wait anyway.
+/// Stages that were started before their plans were known, while the supervisor had to wait anyway.
 #[derive(Default)]
-pub(super) struct Warm(Mutex<Vec<Conversation>>);
+pub(super) struct Warm(Mutex<Vec<(StageKind, Conversation)>>);
 
 impl Warm {
-    /// Starts `count` of them. One that cannot be started is started, and missed, when it is needed.
-    pub(super) fn fill(&self, exe: &SelfExe, count: usize) {
-        let started = (0..count).map_while(|_| Conversation::start(exe, StageKind::Container).ok());
-        self.stages().extend(started);
+    /// Starts a stage. One that cannot be started is started, and missed, when it is needed.
+    pub(super) fn add(&self, exe: &SelfExe, kind: StageKind) {
+        self.stages().extend(Conversation::start(exe, kind).ok().map(|stage| (kind, stage)));
     }
 
     /// One that waits, or a new one.
-    pub(super) fn take(&self, exe: &SelfExe) -> io::Result<Conversation> {
-        let waiting = self.stages().pop();
-        waiting.map_or_else(|| Conversation::start(exe, StageKind::Container), Ok)
+    pub(super) fn take(&self, exe: &SelfExe, kind: StageKind) -> io::Result<Conversation> {
+        let waiting = {
+            let mut stages = self.stages();
+            let found = stages.iter().position(|(known, _)| *known == kind);
+            found.map(|index| stages.swap_remove(index).1)
+        };
+        waiting.map_or_else(|| Conversation::start(exe, kind), Ok)
     }
 
     /// Lets go of those that nobody has needed: they leave when they are hung up on.
@@ -131,7 +134,7 @@ impl Warm {
         self.stages().clear();
     }
 
-    fn stages(&self) -> MutexGuard<'_, Vec<Conversation>> {
+    fn stages(&self) -> MutexGuard<'_, Vec<(StageKind, Conversation)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

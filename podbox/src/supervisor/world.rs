@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use runtime::launch::SelfExe;
+use runtime::launch::{SelfExe, StageKind};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::Settings;
@@ -50,20 +50,24 @@ pub(super) struct World {
 }
 
 impl World {
+    /// `first` is the stage that will be needed first: it starts while this process looks around.
     pub(super) fn new(
         pod: Pod,
         dir: PodDir,
         settings: Settings,
         mailbox: UnboundedSender<Message>,
+        first: Option<StageKind>,
     ) -> std::io::Result<Arc<World>> {
+        let (exe, warm) = (SelfExe::open()?, Warm::default());
+        first.into_iter().for_each(|kind| warm.add(&exe, kind));
         let images = ImageStore::open(&settings.store.images()).map_err(std::io::Error::other)?;
         Ok(Arc::new(World {
-            exe: SelfExe::open()?,
+            exe,
             images,
             node_name: node::name(),
             host_ips: netplugin::host_addresses(&settings.network),
             memory_bytes: node::memory_bytes(),
-            warm: Warm::default(),
+            warm,
             pod,
             dir,
             settings,

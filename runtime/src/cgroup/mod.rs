@@ -377,11 +377,15 @@ fn remove_tree(directory: &Path) -> io::Result<()> {
         if error.raw_os_error() != Some(Errno::EBUSY as i32) || waited_enough {
             return Err(error);
         }
-        for child in children(directory) {
-            remove_tree(&child)?;
+        let below = children(directory);
+        for child in &below {
+            remove_tree(child)?;
         }
-        std::thread::sleep(pause);
-        pause *= 2;
+        // With those gone there may be nothing left to wait for; otherwise somebody in it has not quite died yet.
+        if below.is_empty() {
+            std::thread::sleep(pause);
+            pause *= 2;
+        }
     }
 }
 

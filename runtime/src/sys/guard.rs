@@ -25,6 +25,45 @@ pub(crate) fn peek_death() -> Result<Option<(i32, i32, i32)>> {
     Ok((pid != 0).then_some((pid, info.si_code, status)))
 }
 
+/// Copies this process; the child's pid, or `None` in the child.
+///
+/// fork(3) and not a bare clone(2): the child goes on for long, makes threads of its own, and needs what the C
+/// library notes of its thread to be right.
+///
+/// # Errors
+/// `EUSERS` if there is more than one thread, else what fork(2) says.
+pub(crate) fn fork() -> Result<Option<i32>> {
+    if super::task::threads() != 1 {
+        return Err(Errno::EUSERS);
+    }
+    // SAFETY: the only thread is ours, so no lock of the allocator or of std can be held by a thread that the
+    // child lacks, and the child may do whatever this process may.
+    match check(unsafe { libc::fork() }.into())? {
+        0 => Ok(None),
+        pid => Ok(Some(pid as i32)),
+    }
+}
+
+/// Writes `line` over the command line that the kernel shows of this process, if there is room for it.
+///
+/// The place is told by fields 48 and 49 of /proc/self/stat (proc_pid_stat(5)).
+pub(crate) fn overwrite_command_line(line: &[u8]) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The second field is the name, in parentheses, and may hold blanks.
+    let mut fields = stat.rsplit(')').next().unwrap_or_default().split(' ').skip(46);
+    let mut address = || fields.next()?.trim().parse::<usize>().ok();
+    let (Some(start), Some(end)) = (address(), address()) else { return };
+    let room = end.saturating_sub(start);
+    if line.len() > room {
+        return;
+    }
+    // SAFETY: the kernel put this process's arguments there, writable and for its whole life; std copies arguments
+    // when it is asked for them, so nothing borrows them, and the only thread is the one that writes.
+    let arguments = unsafe { std::slice::from_raw_parts_mut(start as *mut u8, room) };
+    arguments[..line.len()].copy_from_slice(line);
+    arguments[line.len()..].fill(0);
+}
+
 /// Reaps a dead child.
 pub(crate) fn reap(pid: i32) -> Result<()> {
     // SAFETY: a null status pointer asks for none.

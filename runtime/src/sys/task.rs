@@ -49,7 +49,7 @@ pub(crate) fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> 
 
 /// How many threads this process has. The kernel counts them in the link count of the directory of
 /// threads, which spares a directory walk.
-fn threads() -> u64 {
+pub(crate) fn threads() -> u64 {
     std::fs::metadata("/proc/self/task").map_or(1, |task| task.nlink().saturating_sub(2).max(1))
 }
 
