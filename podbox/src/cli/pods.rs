@@ -26,7 +26,7 @@ use super::{Failure, Session, names};
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pod and its files.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) pod: Pod,
     pub(super) dir: PodDir,

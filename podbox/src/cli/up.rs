@@ -225,30 +225,28 @@ fn take_down(session: &Session, founds: &[&Found]) -> Result<ExitCode, Failure> 
     let mut watch = Watch::new()?;
     watch.catch_interrupts()?;
     let (ended, end) = io::pipe().map_err(|error| Failure::host(&error))?;
-    std::thread::scope(|scope| {
-        let end = Arc::new(end);
-        let stops: Vec<_> = founds
-            .iter()
-            .map(|found| (found, Arc::clone(&end)))
-            .map(|(found, end)| {
-                scope.spawn(move || {
-                    let failure = found.stop(session, None).err();
-                    // The pipe hangs up with the last of them.
-                    drop(end);
-                    failure
-                })
+    let end = Arc::new(end);
+    let stops: Vec<_> = founds
+        .iter()
+        .map(|&found| {
+            let (session, found, end) = (session.clone(), found.clone(), Arc::clone(&end));
+            std::thread::spawn(move || {
+                let failure = found.stop(&session, None).err();
+                // The pipe hangs up with the last of them.
+                drop(end);
+                failure
             })
-            .collect();
-        drop(end);
-        if watch.wait(Some(ended.as_fd()), None)? != Woken::Ready {
-            if !session.quiet {
-                anstream::eprintln!("left; the pods go on ending in the background");
-            }
-            std::process::exit(130);
+        })
+        .collect();
+    drop(end);
+    if watch.wait(Some(ended.as_fd()), None)? != Woken::Ready {
+        if !session.quiet {
+            anstream::eprintln!("left; the pods go on ending in the background");
         }
-        let failures = stops.into_iter().map(|stop| {
-            stop.join().unwrap_or_else(|_| Some(Failure::cannot("the thread that ends a pod panicked")))
-        });
-        Failure::all(failures.flatten())
-    })
+        return Ok(ExitCode::from(130));
+    }
+    let failures = stops.into_iter().map(|stop| {
+        stop.join().unwrap_or_else(|_| Some(Failure::cannot("the thread that ends a pod panicked")))
+    });
+    Failure::all(failures.flatten())
 }

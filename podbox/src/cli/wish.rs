@@ -254,6 +254,7 @@ mod tests {
             "condition=",
             "condition=Ready=Yes",
             "phase=Runing",
+            "phase=Unknown",
             "jsonpath={.status.phase}=",
             "jsonpath={.status",
             "delete=now",

@@ -27,7 +27,7 @@ pub(super) fn start(session: &Session, args: &UpArgs, mut loaded: LoadedPod) -> 
     let (pod, dir) = (loaded.pod.clone(), store.pod(&loaded.pod.uid));
     let started = claim(session, args, &loaded).and_then(|claim| match claim {
         Claim::Mine(place) => guard(session, loaded, place),
-        Claim::Unchanged(found) => Ok(Start::Unchanged(found)),
+        Claim::Unchanged(found) => Ok(Start::Unchanged(*found)),
     });
     if !matches!(started, Ok(Start::Fresh(..))) {
         for path in [dir.run(), dir.data()] {
@@ -43,7 +43,7 @@ enum Claim {
     /// It is taken for the new pod, whose guardian's lock this is.
     Mine(File),
     /// This pod has it, and is what was wished for.
-    Unchanged(Found),
+    Unchanged(Box<Found>),
 }
 
 fn claim(session: &Session, args: &UpArgs, loaded: &LoadedPod) -> Result<Claim, Failure> {
@@ -67,7 +67,7 @@ fn claim(session: &Session, args: &UpArgs, loaded: &LoadedPod) -> Result<Claim, 
         match pods::read(store, &holder) {
             Some(found) => {
                 if let Some(unchanged) = settle(session, args, found, loaded)? {
-                    return Ok(Claim::Unchanged(unchanged));
+                    return Ok(Claim::Unchanged(Box::new(unchanged)));
                 }
             }
             None if is_locked(&dir.guardian_lock()) => {
