@@ -10,13 +10,15 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::setsid;
+use nix::unistd::{dup2_stdin, setsid};
 use runtime::guard::{self, Death, Forked};
 
 use crate::supervisor;
@@ -65,11 +67,8 @@ fn guard(pod_dir: &Path) -> io::Result<Next> {
         guard::ignore(terminal_noise)?;
     }
 
-    let lock =
-        File::options().create(true).truncate(false).write(true).open(pod_dir.join("guardian.lock"))?;
-    if !take(&lock) {
-        return Ok(Next::Leave);
-    }
+    // Held until this process ends, or goes on as the supervisor.
+    let Some(_place) = place(pod_dir)? else { return Ok(Next::Leave) };
     let exits = pod_dir.join("exits");
     let mut supervisor = Supervisor::new();
     loop {
@@ -98,6 +97,21 @@ fn guard(pod_dir: &Path) -> io::Result<Next> {
             wait_for_signal(&child_died, wait)?;
         }
     }
+}
+
+/// The lock. An `up` that has held it since before the pod's name was taken hands it down as standard input; else it is
+/// taken here, and `None` if another guardian has it.
+fn place(pod_dir: &Path) -> io::Result<Option<File>> {
+    let lock =
+        File::options().create(true).truncate(false).write(true).open(pod_dir.join("guardian.lock"))?;
+    let handed = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    // Whoever inherits standard input must not inherit the lock.
+    dup2_stdin(File::open("/dev/null")?)?;
+    let identity = |file: &File| file.metadata().map(|data| (data.dev(), data.ino()));
+    if identity(&handed)? == identity(&lock)? {
+        return Ok(Some(handed));
+    }
+    Ok(take(&lock).then_some(lock))
 }
 
 /// Takes the lock; false if another guardian has it. Somebody who only looks whether it is held holds it for a

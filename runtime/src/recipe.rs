@@ -57,6 +57,12 @@ pub(crate) fn step<'p, C>(
     Step { name: name.into(), command: command.into(), act: Box::new(act) }
 }
 
+/// A word as a shell takes it: in quotes where it needs them.
+pub(crate) fn quoted(word: &str) -> Cow<'_, str> {
+    // Only a NUL cannot be quoted, and no argument of a program can hold one.
+    shlex::try_quote(word).unwrap_or(Cow::Borrowed(word))
+}
+
 fn describe<C>(steps: &[Step<'_, C>]) -> Vec<Described> {
     let one = |step: &Step<'_, C>| Described { name: step.name.to_string(), command: step.command.clone() };
     steps.iter().map(one).collect()

@@ -1,5 +1,6 @@
 //! The command line as people who know kubectl and docker use it: choosing pods, watching, waiting, restarting.
 
+use std::fs;
 use std::time::Duration;
 
 use e2e::{Background, Cmd, Host, PATIENCE, pod, wait_for, wait_until};
@@ -23,9 +24,9 @@ fn labelled(name: &str, labels: &str, spec: &str) -> String {
 
 /// How often the process's threads have gone to sleep by themselves.
 fn sleeps(pid: i32) -> u64 {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let count = |task: std::fs::DirEntry| {
-        let status = std::fs::read_to_string(task.path().join("status")).ok()?;
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let count = |task: fs::DirEntry| {
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
         line.trim().parse::<u64>().ok()
     };
@@ -210,7 +211,7 @@ fn wait_understands_all_that_kubectl_does_and_phases() {
     wait(&["pods", "--all"]).ok().says("pod/web").says("pod/other");
     wait(&["-l", "app=web", "-A"]).ok().says("pod/web").says("pod/other");
     let manifest = host.dir().join("web.yaml");
-    std::fs::write(&manifest, labelled("web", "app: web", TWO)).unwrap();
+    fs::write(&manifest, labelled("web", "app: web", TWO)).unwrap();
     wait(&[manifest.to_str().unwrap()]).ok().says("pod/web condition met");
     wait(&["-f", manifest.to_str().unwrap()]).ok().says("pod/web condition met");
     let late = host.podbox(["wait", "web", "other", "--for=condition=Ready=False", "--timeout=0"]).code(1);
@@ -491,7 +492,7 @@ fn a_condition_is_set_from_the_command_line_and_opens_a_readiness_gate() {
     host.podbox(["wait", "web", "--for=condition=example.com/open=Unknown"]).ok();
     host.podbox(["wait", "web", "--for=condition=Ready=False"]).ok();
     host.podbox(["condition", "web"]).ok().says("example.com/open").says("ReadinessGatesNotReady");
-    host.podbox(["condition", "web", "Ready=True"]).code(1).complains("cannot be set");
+    host.podbox(["condition", "web", "Ready=True"]).code(2).complains("cannot be set");
     host.podbox(["condition", "web", "open=Yes"]).code(2).complains("True, False or Unknown");
     host.podbox(["condition", "web", "open"]).code(2).complains("want TYPE=True");
     host.podbox(["condition", "nope", "open=True"]).code(2).complains("not found");
@@ -587,5 +588,63 @@ fn the_shell_completes_commands_flags_and_live_pods() {
     assert_eq!(complete("podbox logs web -c ''"), ["a", "b", "main"]);
     assert_eq!(complete("podbox get pods -n t"), ["team"]);
     assert!(complete("podbox wait --f").contains(&"--for".to_owned()));
+    host.finish();
+}
+
+#[test]
+fn files_and_directories_of_a_pods_name_do_not_hide_the_pod() {
+    let host = Host::new();
+    host.up(&pod("kk", IDLE));
+    fs::create_dir_all(host.dir().join("kk")).unwrap();
+    fs::create_dir_all(host.dir().join("pod")).unwrap();
+    fs::write(host.dir().join("pod/kk"), "no manifest").unwrap();
+    let here = |words: &str| {
+        let line = format!("cd {} && {} {words}", host.dir().display(), e2e::binary().display());
+        host.environment(Cmd::new("sh")).args(["-c", &line]).run()
+    };
+    for command in ["get", "describe", "events", "wait", "restart --grace-period 0"] {
+        here(&format!("{command} kk")).ok();
+        here(&format!("{command} pod/kk")).ok();
+    }
+    here("down ./kk").code(2).complains("holds no .yaml");
+    fs::write(host.dir().join("kk/pod"), pod("kk", IDLE)).unwrap();
+    here("get kk/pod").ok().says("kk");
+    here("down --grace-period 0 kk").ok().says("pod default/kk down");
+    host.finish();
+}
+
+#[test]
+fn the_commands_that_plan_prints_can_be_typed() {
+    let host = Host::new();
+    let spec = "  containers:\n  - {name: c, image: podbox.local/toolbox, command: [sh, -c, 'while true; do sleep 1; done']}";
+    let output = host.cmd(["plan", "-"]).input(pod("web", spec)).run().ok();
+    assert!(output.stdout.contains("exec sh -c 'while true; do sleep 1; done'"), "{output}");
+    assert!(output.stdout.contains("setpriv --reuid 0 --regid 0 --clear-groups"), "{output}");
+    assert!(output.stdout.contains("grep -e 0 -e 0 /etc/passwd /etc/group"), "{output}");
+    host.finish();
+}
+
+#[test]
+fn a_command_of_exec_ends_with_its_client_when_that_is_interrupted_or_killed() {
+    let host = Host::new();
+    host.up(&pod("web", IDLE));
+    // What a terminal does at Ctrl-C: the whole process group gets the signal.
+    for (target, signal) in [("-$pid", "INT"), ("$pid", "KILL")] {
+        let podbox = e2e::binary();
+        let line = format!(
+            "set -m; {} exec web -- sh -c 'while true; do echo tick; sleep 0.05; done' > ticks & pid=$!; \
+             until grep -q tick ticks; do sleep 0.05; done; kill -{signal} {target}; wait $pid; true",
+            podbox.display()
+        );
+        let line = format!("cd {}; {line}", host.dir().display());
+        host.environment(Cmd::new("bash")).args(["-c", &line]).limit(PATIENCE).run().ok();
+        wait_until("the command's end", PATIENCE, || {
+            !host.exec("web", &["sh", "-c", "ps || true"]).contains("tick")
+        });
+        let size = || fs::metadata(host.dir().join("ticks")).unwrap().len();
+        let before = size();
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(size(), before, "nothing is written after SIG{signal}");
+    }
     host.finish();
 }

@@ -290,3 +290,38 @@ fn an_invalid_image_name_is_told_before_anything_is_pulled() {
     host.expect_nothing_left();
     host.finish();
 }
+
+#[test]
+fn mistakes_and_their_summary_stand_on_lines_of_their_own() {
+    let host = Host::new();
+    for args in [["up", "-d", "-"].as_slice(), &["validate", "-"]] {
+        let output = host.cmd(args).input(pod("web", "  containers: 7")).run().code(2);
+        assert!(output.stderr.contains("\nerror: 1 mistake"), "{output}");
+        assert!(output.stderr.ends_with("nothing was changed\n"), "{output}");
+    }
+    host.finish();
+}
+
+#[test]
+fn a_file_that_is_no_archive_is_called_so_and_not_quoted() {
+    let host = Host::new();
+    let secret = host.dir().join("secret");
+    fs::write(&secret, "root:very-secret:0:0:".repeat(60)).unwrap();
+    let image = format!("docker-archive:{}", secret.display());
+    let spec = SLEEP.replace("podbox.local/toolbox", &image);
+    let output = host.try_up(&pod("web", &spec), &[]).code(1).complains("it is no image archive");
+    assert!(!output.stderr.contains("very-secret"), "{output}");
+    host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
+fn good_pods_that_go_with_a_bad_one_are_told() {
+    let host = Host::new();
+    let bad = SLEEP.replace("[sleep, infinity]", "[no-such-program]");
+    let manifest = format!("{}\n---\n{}", pod("good", SLEEP), pod("bad", &bad));
+    let output = host.try_up(&manifest, &[]).code(127).complains("pod default/good taken down again");
+    assert!(output.stderr.contains("container c of pod default/bad: StartError"), "{output}");
+    host.expect_nothing_left();
+    host.finish();
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Host, PATIENCE, pod, wait_for, wait_until};
+use e2e::{Background, Host, PATIENCE, pod, wait_for, wait_until};
 use nix::sys::signal::Signal;
 
 const TWO: &str = r"
@@ -403,5 +403,104 @@ fn several_pods_of_one_name_live_in_namespaces_of_their_own() {
     host.down(&["red/web", "--grace-period", "0"]);
     host.podbox(["get", "pod", "web", "-n", "blue"]).ok();
     host.down(&["web", "-n", "blue", "--grace-period", "0"]);
+    host.finish();
+}
+
+#[test]
+fn a_pod_that_ran_and_failed_is_kept_and_up_says_which_container_did_and_how() {
+    let host = Host::new();
+    let manifest = pod(
+        "f7",
+        r"
+  restartPolicy: Never
+  containers:
+  - name: main
+    image: podbox.local/toolbox
+    command: [sh, -c, 'echo it went wrong; echo because > /dev/termination-log; exit 7']
+",
+    );
+    host.try_up(&manifest, &["--wait", "complete"])
+        .code(1)
+        .complains("pod default/f7 failed: container main ended with exit code 7: Error: because")
+        .complains("podbox logs default/f7 -c main");
+    assert_eq!(host.logs(&["f7"]), "it went wrong\n");
+    assert_eq!(host.pod("f7").phase(), "Failed");
+    host.down(&["f7"]);
+    host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
+fn several_ups_of_one_manifest_at_once_are_one_up_and_the_rest_find_it_unchanged() {
+    let host = Host::new();
+    let file = host.dir().join("same.yaml");
+    let spec = "  containers:\n  - {name: c, image: podbox.local/toolbox, command: [sleep, infinity]}\n  terminationGracePeriodSeconds: 0";
+    std::fs::write(&file, pod("same", spec)).unwrap();
+    for _ in 0..15 {
+        let mut ups: Vec<_> =
+            (0..3).map(|_| host.cmd(["up", "-d", file.to_str().unwrap()]).spawn()).collect();
+        for up in &mut ups {
+            assert_eq!(up.end(PATIENCE), 0, "{}", up.said());
+        }
+        wait_until("all to have said what they did", PATIENCE, || {
+            let said: Vec<String> = ups.iter().map(Background::said).collect();
+            let count = |text: &str| said.iter().filter(|said| *said == text).count();
+            count("pod default/same up\n") == 1 && count("pod default/same unchanged\n") == 2
+        });
+        host.down(&["same", "--grace-period", "0"]);
+        host.expect_nothing_left();
+    }
+    host.finish();
+}
+
+fn stubborn(name: &str, grace: &str) -> String {
+    pod(name, &STUBBORN.replace("GRACE", grace))
+}
+
+#[test]
+fn the_end_of_a_pod_that_is_replaced_does_not_count_against_the_new_ones_time() {
+    let host = Host::new();
+    host.up(&stubborn("old", "3"));
+    wait_until("the trap", PATIENCE, || host.logs(&["old"]).contains("ready"));
+    let new = stubborn("old", "3").replace("echo ready", "echo new");
+    host.try_up(&new, &["--replace", "--timeout", "3s"]).ok();
+    wait_until("the new one", PATIENCE, || host.logs(&["old"]).contains("new"));
+    host.down(&["old", "--grace-period", "0"]);
+    host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
+fn a_second_interrupt_leaves_the_pods_to_end_in_the_background() {
+    let host = Host::new();
+    let mut up = host.cmd(["up", "-"]).input(stubborn("web", "5")).spawn();
+    up.close_input();
+    up.wait_to_say("ready");
+    up.signal(Signal::SIGINT);
+    up.wait_to_say("Ctrl-C again does not wait");
+    host.wait_pod("web", "deletionTimestamp", |pod| !pod.text("metadata.deletionTimestamp").is_empty());
+    up.signal(Signal::SIGINT);
+    assert_eq!(up.end(PATIENCE), 130, "{}", up.said());
+    up.wait_to_say("the pods go on ending in the background");
+    host.podbox(["get", "pod", "web"]).ok();
+    wait_until("the pod's end", PATIENCE, || !host.podbox(["get", "pod", "web"]).good());
+    host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
+fn down_on_a_terminal_says_what_it_waits_for_when_it_lasts() {
+    let host = Host::new();
+    for (quiet, told) in [("", true), ("-q", false)] {
+        host.up(&stubborn("web", "3"));
+        wait_until("the trap", PATIENCE, || host.logs(&["web"]).contains("ready"));
+        let line = format!("{} {quiet} down web", e2e::binary().display());
+        let output =
+            host.environment(e2e::Cmd::new("script")).args(["-qfec", line.as_str(), "/dev/null"]).run().ok();
+        let text = "pod default/web: waiting for container c to end, SIGKILL in 2 s";
+        assert_eq!(output.stdout.contains(text), told, "{output}");
+    }
+    host.up(&stubborn("web", "3"));
+    host.down(&["web"]).quiet();
     host.finish();
 }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::output::table::Table;
 use crate::supervisor::control::Request;
-use crate::supervisor::machine::Truth;
+use crate::supervisor::machine::{OWN_CONDITIONS, Truth};
 
 use super::pods::{self, Found};
 use super::{Failure, Session, completion, names, out};
@@ -64,8 +64,11 @@ fn setting(text: &str) -> Result<(String, Truth), Failure> {
         "unknown" => Truth::Unknown,
         _ => return Err(wrong("a condition is True, False or Unknown")),
     };
+    if OWN_CONDITIONS.contains(&kind) {
+        return Err(wrong("it follows from the pod's state and cannot be set"));
+    }
     if !crate::output::selector::is_key(kind) {
-        return Err(wrong("the type is no qualified name, such as Ready or example.com/ready"));
+        return Err(wrong("the type is no qualified name, such as example.com/ready"));
     }
     Ok((kind.to_owned(), status))
 }
@@ -88,7 +91,7 @@ mod tests {
     fn a_setting_is_a_type_and_one_of_three_words() {
         assert_eq!(setting("example.com/gate=true").unwrap(), ("example.com/gate".to_owned(), Truth::True));
         assert_eq!(setting("gate=Unknown").unwrap().1, Truth::Unknown);
-        for text in ["gate", "gate=yes", "=True", "a b=True", "a/b/c=False"] {
+        for text in ["gate", "gate=yes", "=True", "a b=True", "a/b/c=False", "Ready=True"] {
             assert!(setting(text).is_err(), "{text}");
         }
     }

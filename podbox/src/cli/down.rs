@@ -1,10 +1,16 @@
 //! `podbox down`: stop pods and remove all that is left of them.
 
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use clap::Args;
+use jiff::Timestamp;
 
 use crate::output::selector::Selector;
+use crate::store::is_locked;
+use crate::supervisor::machine::{Memory, State};
 
 use super::pods::{self, Found};
 use super::{Failure, Session, completion, names, out};
@@ -40,8 +46,12 @@ pub(super) fn run(session: &Session, args: &DownArgs) -> Result<ExitCode, Failur
     names::require_root("stop a pod")?;
     let (found, missing) = collect(session, args)?;
     let mut failures = Vec::new();
+    let (over, ended) = mpsc::channel();
     // All of them get their request before the first is waited for.
     std::thread::scope(|scope| {
+        if !session.quiet && io::stderr().is_terminal() {
+            scope.spawn(|| tell_if_it_lasts(&found, ended));
+        }
         let stops: Vec<_> = match found.as_slice() {
             [] => Vec::new(),
             [only] => {
@@ -56,12 +66,39 @@ pub(super) fn run(session: &Session, args: &DownArgs) -> Result<ExitCode, Failur
             let result = stop.join().unwrap_or_else(|_| Err(Failure::cannot("its thread panicked")));
             report(session, pod, result, &mut failures);
         }
+        drop(over);
     });
     if args.all {
         failures.extend(sweep(session));
     }
     failures.extend(missing);
     Failure::all(failures)
+}
+
+/// Says what is waited for, unless all is over before anybody wonders.
+fn tell_if_it_lasts(pods: &[Found], ended: mpsc::Receiver<()>) {
+    if ended.recv_timeout(Duration::from_secs(1)) != Err(RecvTimeoutError::Timeout) {
+        return;
+    }
+    for pod in pods {
+        if let Some(text) = pod.memory().and_then(|memory| waited_for(&memory, Timestamp::now())) {
+            anstream::eprintln!("pod {}: {text}", pod.name());
+        }
+    }
+}
+
+/// Which containers of a pod that is being ended still run, and for how long they may.
+fn waited_for(memory: &Memory, now: Timestamp) -> Option<String> {
+    let stop = memory.stop.as_ref()?;
+    let runs =
+        |state: &State| matches!(state, State::Starting(_) | State::Running(_) | State::Stopping { .. });
+    let names: Vec<&str> =
+        memory.containers.iter().filter(|one| runs(&one.state)).map(|one| one.name.as_str()).collect();
+    let passed = Duration::try_from(now.duration_since(stop.at.wall)).unwrap_or_default();
+    let left = stop.grace.saturating_sub(passed).as_secs_f64().ceil();
+    let plural = if names.len() == 1 { "" } else { "s" };
+    let names = (!names.is_empty()).then(|| names.join(", "))?;
+    Some(format!("waiting for container{plural} {names} to end, SIGKILL in {left} s"))
 }
 
 fn report(session: &Session, pod: &Found, result: Result<(), Failure>, failures: &mut Vec<Failure>) {
@@ -117,10 +154,13 @@ fn sweep(session: &Session) -> Vec<Failure> {
     let (named, empty): (Vec<_>, Vec<_>) =
         store.names().into_iter().partition(|(_, _, uid)| pods::read(store, uid).is_some());
     let unnamed = |uid: &String| !named.iter().any(|(_, _, known)| known == uid);
+    // A directory whose lock is held belongs to an `up` that is about to take a name, or to write its pod down.
+    let free = |uid: &String| !is_locked(&store.pod(uid).guardian_lock());
     for uid in store.uids().into_iter().chain(store.stored_uids()).filter(unnamed) {
         match pods::read(store, &uid) {
             Some(pod) if pod.care() != pods::Care::Guarded => failures.extend(pod.remove(session).err()),
             Some(_) => {}
+            None if !free(&uid) => {}
             None => {
                 let dir = store.pod(&uid);
                 for path in [dir.run(), dir.data()] {
@@ -129,7 +169,7 @@ fn sweep(session: &Session) -> Vec<Failure> {
             }
         }
     }
-    for (namespace, name, uid) in empty {
+    for (namespace, name, uid) in empty.into_iter().filter(|(_, _, uid)| free(uid)) {
         store.release(&namespace, &name, &uid);
     }
     failures

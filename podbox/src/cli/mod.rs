@@ -105,7 +105,7 @@ enum Command {
 }
 
 /// What every command is given.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Session {
     settings: Settings,
     quiet: bool,

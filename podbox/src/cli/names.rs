@@ -63,12 +63,12 @@ pub(super) fn load(paths: &[String]) -> Result<Loaded, Failure> {
     match manifest::load(&sources, &Options::default()) {
         Ok(loaded) => {
             if !loaded.warnings.0.is_empty() {
-                anstream::eprint!("{}", loaded.warnings.render(color));
+                anstream::eprintln!("{}", loaded.warnings.render(color));
             }
             Ok(loaded)
         }
         Err(mistakes) => {
-            anstream::eprint!("{}", mistakes.render(color));
+            anstream::eprintln!("{}", mistakes.render(color));
             let count = mistakes.0.iter().filter(|mistake| mistake.severity == Severity::Error).count();
             let plural = if count == 1 { "" } else { "s" };
             Err(Failure::wrong(format!("{count} mistake{plural} in the manifest; nothing was changed")))
@@ -127,7 +127,8 @@ pub(super) fn pod_name<'a>(text: &'a str, namespace: &'a str) -> (&'a str, &'a s
     text.split_once('/').unwrap_or((namespace, text))
 }
 
-/// Whether an argument means a manifest rather than a pod.
+/// Whether an argument means a manifest rather than a pod. A plain word never does: what happens to lie in the
+/// working directory must not hide a pod of that name.
 pub(super) fn is_file(text: &str) -> bool {
     text == "-"
         || [".yaml", ".yml", ".json"].iter().any(|ending| text.ends_with(ending))
@@ -136,7 +137,12 @@ pub(super) fn is_file(text: &str) -> bool {
         || text.starts_with("http://")
         || text.starts_with("https://")
         || Path::new(text).is_absolute()
-        || Path::new(text).exists()
+        || (text.contains('/') && !names_a_kind(text) && Path::new(text).exists())
+}
+
+/// Whether a word is of the form `pod/web`.
+fn names_a_kind(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(kind, _)| is_kind(kind))
 }
 
 /// Ends with a failure unless this process is root.

@@ -23,10 +23,10 @@ use super::watch::Watch;
 use super::{Failure, Session, names};
 
 /// How long a supervisor may take to be there after its guardian was started.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pod and its files.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) pod: Pod,
     pub(super) dir: PodDir,
@@ -178,7 +178,7 @@ impl Found {
             "warning: guardian and supervisor of pod {} were gone; taking it up again",
             self.name()
         );
-        start_guardian(&self.dir, Stdio::null())?;
+        start_guardian(&self.dir, Stdio::null(), Stdio::null())?;
         let started = Instant::now();
         while self.care() == Care::Abandoned && started.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(2));
@@ -292,9 +292,13 @@ impl Found {
     }
 }
 
-/// Starts a guardian for the pod of that directory; it detaches itself. `bell` is written to whenever the pod's status
-/// has changed.
-pub(super) fn start_guardian(dir: &PodDir, bell: Stdio) -> Result<runtime::process::Process, Failure> {
+/// Starts a guardian for the pod of that directory; it detaches itself. `place` is its lock, held already, or nothing:
+/// then it has to take it. `bell` is written to whenever the pod's status has changed.
+pub(super) fn start_guardian(
+    dir: &PodDir,
+    place: Stdio,
+    bell: Stdio,
+) -> Result<runtime::process::Process, Failure> {
     let log = fs::OpenOptions::new().create(true).append(true).open(dir.supervisor_log());
     let log = log.map_err(|source| {
         let error = StoreError { action: "open", path: dir.supervisor_log(), source };
@@ -309,7 +313,7 @@ pub(super) fn start_guardian(dir: &PodDir, bell: Stdio) -> Result<runtime::proce
         .arg("")
         .env_clear()
         .envs(kept_environment())
-        .stdin(Stdio::null())
+        .stdin(place)
         .stdout(bell)
         .stderr(log)
         .spawn()

@@ -84,11 +84,28 @@ fn until_running(pod: &Restarting, deadline: Instant) -> Result<(), Failure> {
             return Err(Failure::pod(format!("pod {pod_name} went away")));
         }
         if watch.wait(None, Some(deadline))? == Woken::TimedOut {
-            let state = status(&object, name)["state"].to_string();
+            let state = in_words(&status(&object, name)["state"]);
             return Err(Failure::pod(format!(
                 "container {name} of pod {pod_name} does not run again yet: {state}"
             )));
         }
+    }
+}
+
+/// What a container does instead of running again.
+fn in_words(state: &Value) -> String {
+    let detail = |state: &Value| {
+        let texts = ["reason", "message"].map(|key| state[key].as_str().unwrap_or_default());
+        texts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ")
+    };
+    if let Some(waiting) = state.get("waiting") {
+        format!("it waits: {}", detail(waiting))
+    } else if let Some(ended) = state.get("terminated") {
+        format!("it ended with exit code {}: {}", ended["exitCode"], detail(ended))
+    } else if state.get("running").is_some() {
+        "its run from before has not ended".to_owned()
+    } else {
+        "nothing is known of it yet".to_owned()
     }
 }
 
@@ -100,4 +117,25 @@ fn runs_again(object: &Value, name: &str, before: &Value) -> bool {
 /// `containerID`, which every run has of its own.
 fn run_id(object: &Value, name: &str) -> Value {
     status(object, name)["containerID"].clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_container_does_instead_of_running_is_said_in_words() {
+        for (state, words) in [
+            (
+                json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}),
+                "it waits: CrashLoopBackOff: back-off 10s",
+            ),
+            (json!({"running": {"startedAt": "…"}}), "its run from before has not ended"),
+            (json!({"terminated": {"exitCode": 7, "reason": "Error"}}), "it ended with exit code 7: Error"),
+            (json!(null), "nothing is known of it yet"),
+        ] {
+            assert_eq!(in_words(&state), words);
+        }
+    }
 }

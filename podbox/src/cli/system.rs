@@ -1,5 +1,6 @@
 //! `podbox system`: what this host can do, what is missing and how to mend it.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
@@ -54,7 +55,7 @@ fn info(session: &Session) -> String {
 
 /// One thing that was tried.
 struct Finding {
-    what: &'static str,
+    what: Cow<'static, str>,
     problem: Option<String>,
     mend: &'static str,
     /// podbox runs without it, with less.
@@ -85,7 +86,7 @@ fn findings(session: &Session) -> Vec<Finding> {
     let settings = &session.settings;
     let mut findings = vec![
         Finding {
-            what: "root",
+            what: "root".into(),
             problem: (!nix::unistd::geteuid().is_root()).then(|| "this is not root".to_owned()),
             mend: "run podbox with sudo",
             optional: false,
@@ -109,19 +110,19 @@ fn findings(session: &Session) -> Vec<Finding> {
             )
         },
         Finding {
-            what: "overlayfs",
+            what: "overlayfs".into(),
             problem: file_lists("/proc/filesystems", "overlay"),
             mend: "modprobe overlay; without it podbox copies every image for every container",
             optional: true,
         },
         Finding {
-            what: "cgroups",
+            what: "cgroups".into(),
             problem: cgroups_problem(),
             mend: "mount them writable; without them limits and OOMKilled are not to be had",
             optional: true,
         },
         Finding {
-            what: "network",
+            what: "network".into(),
             problem: netplugin::check(&settings.network).err().map(|error| crate::report::chain(&error)),
             mend: "choose other addresses or another bridge under [network] in /etc/podbox/podbox.toml",
             optional: false,
@@ -129,8 +130,8 @@ fn findings(session: &Session) -> Vec<Finding> {
     ];
     for dir in [&settings.store.run, &settings.store.data] {
         findings.push(Finding {
-            what: "writable directories",
-            problem: writable(dir).err().map(|error| format!("{}: {error}", dir.display())),
+            what: format!("writable {}", dir.display()).into(),
+            problem: writable(dir).err().map(|error| error.to_string()),
             mend: "choose others with --root and --run",
             optional: false,
         });
@@ -164,7 +165,7 @@ fn cgroups() -> &'static str {
 }
 
 fn capability(what: &'static str, have: bool, mend: &'static str) -> Finding {
-    Finding { what, problem: (!have).then(|| "not held".to_owned()), mend, optional: false }
+    Finding { what: what.into(), problem: (!have).then(|| "not held".to_owned()), mend, optional: false }
 }
 
 /// Whether this process holds the capability of that number (capabilities(7)).

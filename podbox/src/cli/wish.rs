@@ -34,8 +34,8 @@ pub(super) enum Standing {
     Never(String),
 }
 
-/// The phases of a pod.
-const PHASES: [&str; 5] = ["Pending", "Running", "Succeeded", "Failed", "Unknown"];
+/// The phases that a pod can have here: there is no node that could be lost from sight (`Unknown`).
+const PHASES: [&str; 4] = ["Pending", "Running", "Succeeded", "Failed"];
 /// What a condition can be.
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
@@ -254,6 +254,7 @@ mod tests {
             "condition=",
             "condition=Ready=Yes",
             "phase=Runing",
+            "phase=Unknown",
             "jsonpath={.status.phase}=",
             "jsonpath={.status",
             "delete=now",

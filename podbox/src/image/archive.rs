@@ -221,9 +221,22 @@ fn take(store: &Store, work: &Work, members: &Members<'_>, found: &Found) -> Res
     Ok(Taken { configuration, documents })
 }
 
+/// What the tar reader's error means: the disk's, or that these bytes are no archive. It then quotes them, and they may
+/// be anybody's.
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ImageError {
+    let path = path.to_owned();
+    move |source| match source.raw_os_error() {
+        Some(_) => ImageError::io("read the archive", &path)(source),
+        None => ImageError::Unusable {
+            object: path.display().to_string(),
+            reason: "it is no image archive".to_owned(),
+        },
+    }
+}
+
 impl<'a> Members<'a> {
     fn of_archive(file: &'a File, path: &Path) -> Result<Members<'a>, ImageError> {
-        let failed = || ImageError::io("read the archive", path);
+        let failed = || unreadable(path);
         let mut reader = file;
         reader.seek(SeekFrom::Start(0)).map_err(failed())?;
         let mut archive = Archive::new(reader);

@@ -90,6 +90,8 @@ impl Store {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => match self.find(namespace, name) {
                 Some(uid) => Err(ClaimError::Taken { uid }),
+                // It was given back in this very moment.
+                None if link.symlink_metadata().is_err() => self.claim(namespace, name, uid),
                 None => Err(StoreError::new("take the name", &link)(error).into()),
             },
             Err(error) => Err(StoreError::new("take the name", &link)(error).into()),
@@ -230,11 +232,12 @@ pub fn try_lock(path: &Path) -> Result<Option<File>, StoreError> {
     }
 }
 
-/// Whether somebody holds the lock. Looking makes no file: the directory may be on its way out.
+/// Whether somebody holds the lock. Looking makes no file: the directory may be on its way out. Those who look do not
+/// take each other for a holder.
 #[must_use]
 pub fn is_locked(path: &Path) -> bool {
     let Ok(file) = File::options().write(true).open(path) else { return false };
-    matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock))
+    matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
 }
 
 /// Removes a file or a directory with everything in it; what is not there is removed already.

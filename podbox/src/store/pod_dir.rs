@@ -57,7 +57,7 @@ impl PodDir {
         run.join("context.json")
     }
 
-    /// Held while a guardian lives.
+    /// Held while a guardian lives, and before that by the `up` that starts it.
     #[must_use]
     pub fn guardian_lock(&self) -> PathBuf {
         self.run.join("guardian.lock")

@@ -20,7 +20,7 @@ pub(crate) use protect::{mask, read_only};
 
 use crate::devices::Access;
 use crate::in_root::{self, Kind};
-use crate::recipe::{During, Fault};
+use crate::recipe::{During, Fault, quoted};
 use crate::sys::mount::{FsContext, MountAttributes, move_mount, open_tree, set_attributes};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
@@ -52,10 +52,12 @@ pub(crate) fn is_bind(mount: &Mount) -> bool {
 
 /// The line of mount(8) that does the same.
 pub(crate) fn command(mount: &Mount) -> String {
-    let target = mount.destination().display();
+    let target = mount.destination().display().to_string();
+    let target = quoted(&target);
     let source = mount.source().as_deref().map_or("none".into(), |path| path.display().to_string());
+    let source = quoted(&source);
     let options = mount.options().as_deref().unwrap_or_default().join(",");
-    let options = if options.is_empty() { String::new() } else { format!(" -o {options}") };
+    let options = if options.is_empty() { String::new() } else { format!(" -o {}", quoted(&options)) };
     if is_bind(mount) {
         return format!("mount{options} {source} .{target}");
     }

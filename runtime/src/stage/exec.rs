@@ -28,6 +28,9 @@ use std::os::unix::net::UnixStream;
 
 /// The whole stage.
 pub(super) fn run(channel: &mut Channel) -> Result<(), Failure> {
+    // The caller's Ctrl-C is not meant for this process, which has to end the program when the caller has gone. It fails
+    // only for a process-group leader, which a terminal's signals do not reach.
+    let _ = nix::unistd::setsid();
     let plan: ExecPlan = channel.plan()?;
     let stay = plan.stay;
     let mut door = Door::open(plan)?;

@@ -22,7 +22,7 @@ use crate::launch::send;
 use crate::mounts::{self, Place};
 use crate::plan::{ContainerPlan, FromStage, GO, Ready, Timed};
 use crate::privileges::{Privileges, Seccomp, limit_resources, set_oom_score};
-use crate::recipe::{During, Fault, Step, run as run_steps, step};
+use crate::recipe::{During, Fault, Step, quoted, run as run_steps, step};
 use crate::seccomp::{self, Filters};
 use crate::stage::sandbox::sysctl_path;
 use crate::sys::{mount, security, task};
@@ -237,7 +237,7 @@ fn finish_root(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
         }));
     }
     if let Some(name) = plan.spec.hostname().as_ref().filter(|_| has_new(plan, LinuxNamespaceType::Uts)) {
-        steps.push(step("set the host name", format!("hostname {name}"), move |_| {
+        steps.push(step("set the host name", format!("hostname {}", quoted(name)), move |_| {
             Ok(nix::unistd::sethostname(name)?)
         }));
     }
@@ -284,23 +284,35 @@ fn limits_command(plan: &ContainerPlan) -> String {
 
 /// The steps that turn the process into the container's user, and prepare what the gate must not delay.
 fn settle(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
-    let who = plan.spec.process().as_ref().map(|process| (process.user().uid(), process.user().gid()));
-    let (uid, gid) = who.unwrap_or_default();
-    let user = match &plan.user {
-        Some(spec) => spec.run_as_user.map_or_else(|| spec.image.clone(), |uid| uid.to_string()),
-        None => uid.to_string(),
-    };
+    let (user, group) = shown_user(plan);
+    let names = format!("grep -e {user} -e {group} /etc/passwd /etc/group");
     vec![
-        step("look the user up", format!("grep {user} /etc/passwd /etc/group"), look_user_up),
+        step("look the user up", names, look_user_up),
         step("prepare the program and its filters", "# read PATH, compile seccomp rules", prepare_program),
         step("enter the working directory", "cd $PWD", |s: &mut Init<'_>| {
             s.entered = enter_first(s.process()?.cwd())?;
             Ok(())
         }),
-        step("become the container's user", format!("setpriv --reuid {user} --regid {gid} …"), |s| {
-            become_user(s)
-        }),
+        step(
+            "become the container's user",
+            format!("setpriv --reuid {user} --regid {group} --clear-groups"),
+            |s| become_user(s),
+        ),
     ]
+}
+
+/// The user and the group as far as they are known before the image's files are read. An image that names nobody
+/// means root.
+fn shown_user(plan: &ContainerPlan) -> (String, String) {
+    let process = plan.spec.process().as_ref().map(|process| (process.user().uid(), process.user().gid()));
+    let (uid, gid) = process.unwrap_or_default();
+    let Some(spec) = &plan.user else { return (uid.to_string(), gid.to_string()) };
+    let (user, group) = spec.image.split_once(':').unwrap_or((&spec.image, ""));
+    let or_root = |name: &str| if name.is_empty() { "0".to_owned() } else { quoted(name).into_owned() };
+    (
+        spec.run_as_user.map_or_else(|| or_root(user), |uid| uid.to_string()),
+        spec.run_as_group.map_or_else(|| or_root(group), |gid| gid.to_string()),
+    )
 }
 
 /// The steps that follow when the caller has said go.
@@ -311,9 +323,11 @@ pub(crate) fn behind_the_gate(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
         steps.push(step("load the seccomp filter", command, |s: &mut Init<'_>| s.filters.load()));
     }
     let args = plan.spec.process().as_ref().and_then(|process| process.args().as_deref()).unwrap_or_default();
-    steps.push(step("exec", format!("exec {}", args.join(" ")), |s: &mut Init<'_>| {
-        Err(s.program.as_ref().map_or_else(|| Fault::new("no program"), Program::exec))
-    }));
+    steps.push(step(
+        "exec",
+        format!("exec {}", words(args.iter().map(|arg| quoted(arg).into_owned()))),
+        |s: &mut Init<'_>| Err(s.program.as_ref().map_or_else(|| Fault::new("no program"), Program::exec)),
+    ));
     steps
 }
 

@@ -65,6 +65,10 @@ impl Template {
     /// # Errors
     /// [`JsonPathError::Syntax`].
     pub fn parse_relaxed(text: &str) -> Result<Self, JsonPathError> {
+        if text.starts_with('{') != text.ends_with('}') {
+            // A brace is missing: whoever wrote it wants to see what they wrote.
+            return parse::template(text);
+        }
         let bare = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text).trim();
         let dotted = bare.starts_with(['.', '[', '@', '$']);
         parse::template(&if dotted { format!("{{{bare}}}") } else { format!("{{.{bare}}}") })

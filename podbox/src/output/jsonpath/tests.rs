@@ -132,6 +132,10 @@ fn a_path_without_braces_is_a_path() {
     assert_eq!(printed(".spec.containers[0].name", &pod()), "a");
     assert_eq!(Template::parse_relaxed("spec.x").unwrap(), Template::parse("{.spec.x}").unwrap());
     assert_eq!(Template::parse_relaxed("{[0]}").unwrap(), Template::parse("{[0]}").unwrap());
+    for text in ["{.a", ".a}"] {
+        let said = Template::parse_relaxed(text).unwrap_err().to_string();
+        assert!(said.ends_with(&format!(" of {text}")), "it shows what was written: {said}");
+    }
 }
 
 #[test]

@@ -1,0 +1,205 @@
+//! From a manifest's pod to a guardian. Of several `up`s that start pods of one name at once, one wins.
+//!
+//! Whoever wants a name first takes the guardian's lock of its new pod, and hands it to the guardian later: from before
+//! the name is taken until the pod is over somebody holds it. A name whose pod is not written down yet, but whose lock
+//! is held, is on its way; one whose lock is free was left by somebody who was killed.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::time::{Duration, Instant};
+
+use crate::context::Context;
+use crate::manifest::LoadedPod;
+use crate::pod::Pod;
+use crate::report;
+use crate::store::{
+    ClaimError, PodDir, Store, StoreError, is_locked, make_dir, remove, try_lock, write_atomic,
+};
+
+use super::super::pods::{self, Care, Found, PATIENCE};
+use super::super::{Failure, Session};
+use super::{Start, UpArgs};
+
+/// Starts a pod, unless it runs already.
+pub(super) fn start(session: &Session, args: &UpArgs, mut loaded: LoadedPod) -> Result<Start, Failure> {
+    let store = &session.settings.store;
+    loaded.pod.uid = new_uid()?;
+    let (pod, dir) = (loaded.pod.clone(), store.pod(&loaded.pod.uid));
+    let started = claim(session, args, &loaded).and_then(|claim| match claim {
+        Claim::Mine(place) => guard(session, loaded, place),
+        Claim::Unchanged(found) => Ok(Start::Unchanged(*found)),
+    });
+    if !matches!(started, Ok(Start::Fresh(..))) {
+        for path in [dir.run(), dir.data()] {
+            let _ = remove(path);
+        }
+        store.release(&pod.namespace, &pod.name, &pod.uid);
+    }
+    started
+}
+
+/// What became of the wish for a name.
+enum Claim {
+    /// It is taken for the new pod, whose guardian's lock this is.
+    Mine(File),
+    /// This pod has it, and is what was wished for.
+    Unchanged(Box<Found>),
+}
+
+fn claim(session: &Session, args: &UpArgs, loaded: &LoadedPod) -> Result<Claim, Failure> {
+    let (store, pod) = (&session.settings.store, &loaded.pod);
+    let begun = Instant::now();
+    let mut place = None;
+    loop {
+        let Some(holder) = store.find(&pod.namespace, &pod.name) else {
+            let mine = place.take().map_or_else(|| take_place(&store.pod(&pod.uid)), Ok);
+            let mine = mine.map_err(|error| Failure::host(&error))?;
+            match store.claim(&pod.namespace, &pod.name, &pod.uid) {
+                Ok(()) => return Ok(Claim::Mine(mine)),
+                Err(ClaimError::Taken { .. }) => place = Some(mine),
+                Err(ClaimError::Store(error)) => return Err(Failure::host(&error)),
+            }
+            continue;
+        };
+        let dir = store.pod(&holder);
+        // Written after the pod: whoever sees it and no pod looks in the wrong place.
+        let written = PodDir::context(dir.run()).exists();
+        match pods::read(store, &holder) {
+            Some(found) => {
+                if let Some(unchanged) = settle(session, args, found, loaded)? {
+                    return Ok(Claim::Unchanged(Box::new(unchanged)));
+                }
+            }
+            None if is_locked(&dir.guardian_lock()) => {
+                if written || begun.elapsed() > PATIENCE {
+                    return Err(elsewhere(store, pod));
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            None => clear(store, pod, &holder)?,
+        }
+    }
+}
+
+fn elsewhere(store: &Store, pod: &Pod) -> Failure {
+    let (namespace, name, root) = (&pod.namespace, &pod.name, store.data.display());
+    Failure::wrong(format!("pod {namespace}/{name} runs already, under another --root than {root}"))
+}
+
+/// Makes the run directory and takes the guardian's lock in it. Somebody who only looks whether it is held, or who
+/// sweeps nameless directories away, may be in between for a moment.
+fn take_place(dir: &PodDir) -> Result<File, StoreError> {
+    let begun = Instant::now();
+    loop {
+        make_dir(dir.run())?;
+        match try_lock(&dir.guardian_lock()) {
+            Ok(Some(place)) => return Ok(place),
+            Err(error) if error.source.kind() != ErrorKind::NotFound => return Err(error),
+            Ok(None) | Err(_) if begun.elapsed() > PATIENCE => {
+                let (path, source) = (dir.guardian_lock(), ErrorKind::WouldBlock.into());
+                return Err(StoreError { action: "lock", path, source });
+            }
+            Ok(None) | Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+/// Clears a name away that leads nowhere, because whoever took it was killed.
+fn clear(store: &Store, pod: &Pod, holder: &str) -> Result<(), Failure> {
+    let left = store.pod(holder);
+    // One `up` at a time, and none after the name has gone to another. A directory that is gone needs no lock.
+    let place = try_lock(&left.guardian_lock());
+    let mine = !matches!(place, Ok(None));
+    if mine && store.find(&pod.namespace, &pod.name).as_deref() == Some(holder) {
+        for path in [left.run(), left.data()] {
+            remove(path).map_err(|error| Failure::host(&error))?;
+        }
+        store.release(&pod.namespace, &pod.name, holder);
+    }
+    Ok(())
+}
+
+fn guard(session: &Session, loaded: LoadedPod, place: File) -> Result<Start, Failure> {
+    let dir = session.settings.store.pod(&loaded.pod.uid);
+    write_files(session, &loaded, &dir).map_err(|error| Failure::host(&error))?;
+    let (bell, ring) = io::pipe().map_err(|error| Failure::host(&error))?;
+    let guardian = pods::start_guardian(&dir, place.into(), ring.into())?;
+    Ok(Start::Fresh(Found { pod: loaded.pod, dir }, guardian, bell))
+}
+
+/// The name is taken: by the same pod, by one that has ended, or by another one. `None` means that it is free now.
+fn settle(
+    session: &Session,
+    args: &UpArgs,
+    found: Found,
+    loaded: &LoadedPod,
+) -> Result<Option<Found>, Failure> {
+    let care = found.care();
+    let same = found.pod.manifest_hash == loaded.pod.manifest_hash;
+    // Over, or left by an `up` that was killed before anything ran.
+    if care == Care::Finished || (care == Care::Abandoned && !found.dir.machine().exists()) {
+        found.stop(session, None)?;
+        return Ok(None);
+    }
+    if same && !args.replace {
+        found.readopt_if_abandoned()?;
+        return Ok(Some(found));
+    }
+    if !args.replace {
+        return Err(Failure::wrong(format!("pod {} is already running with another manifest", found.name()))
+            .hint("`podbox up --replace` takes it down first"));
+    }
+    found.stop(session, None)?;
+    Ok(None)
+}
+
+/// Starts a pod whose run directory went with the last boot; `None` if there is nothing to start.
+pub(super) fn start_again(session: &Session, uid: &str) -> Result<Option<Start>, Failure> {
+    let store = &session.settings.store;
+    let Some(found) = pods::read(store, uid) else { return Ok(None) };
+    if found.dir.run().exists() || found.dir.finished().exists() {
+        return Ok(None);
+    }
+    let place = take_place(&found.dir).map_err(|error| Failure::host(&error))?;
+    match store.claim(&found.pod.namespace, &found.pod.name, uid) {
+        Ok(()) => {}
+        Err(ClaimError::Taken { .. }) => {
+            anstream::eprintln!(
+                "warning: the name of pod {} is taken by another one; not started",
+                found.name()
+            );
+            return remove(found.dir.run()).map(|()| None).map_err(|error| Failure::host(&error));
+        }
+        Err(ClaimError::Store(error)) => return Err(Failure::host(&error)),
+    }
+    let context = Context { uid: uid.to_owned(), settings: session.settings.clone() };
+    context.write(&found.dir).map_err(|error| Failure::host(&error))?;
+    let (bell, ring) = io::pipe().map_err(|error| Failure::host(&error))?;
+    let guardian = pods::start_guardian(&found.dir, place.into(), ring.into())?;
+    Ok(Some(Start::Fresh(found, guardian, bell)))
+}
+
+fn write_files(session: &Session, loaded: &LoadedPod, dir: &PodDir) -> Result<(), StoreError> {
+    make_dir(dir.run())?;
+    make_dir(dir.data())?;
+    write_atomic(&dir.pod(), &json(&loaded.pod))?;
+    write_atomic(&dir.object(), &json(&loaded.object))?;
+    let context = Context { uid: loaded.pod.uid.clone(), settings: session.settings.clone() };
+    context.write(dir)
+}
+
+/// Values of ours have string keys only, so writing them as JSON cannot fail.
+fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// A random UUID (version 4, RFC 9562).
+fn new_uid() -> Result<String, Failure> {
+    let mut bytes = [0_u8; 16];
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.map_err(|error| Failure::cannot(format!("read /dev/urandom: {}", report::chain(&error))))?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
+}
