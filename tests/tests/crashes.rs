@@ -312,6 +312,32 @@ fn guardian_killed_a_new_one_takes_over_or_the_pod_stops_cleanly() {
     host.finish();
 }
 
+/// From Linux 6.15 on, the kernel tells how a process ended whose pidfd was held (PIDFD_INFO_EXIT).
+fn the_kernel_remembers() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).map(|part| part.trim().parse().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(15))
+}
+
+#[test]
+fn guardian_killed_an_exit_code_that_nobody_records_is_asked_of_the_kernel() {
+    let host = Host::new();
+    let spec = "  restartPolicy: Never\n  containers:\n  - {name: c, image: podbox.local/toolbox, command: [sh, -c, 'sleep 3; exit 3']}";
+    host.up(&pod("ends", spec));
+    let old = host.guardian("ends").unwrap();
+    host.kill(old);
+    host.wait_pod("ends", "its end", |pod| pod.phase() == "Failed");
+    let view = host.pod("ends");
+    let end = &view.container("c")["state"]["terminated"];
+    if the_kernel_remembers() {
+        assert_eq!((&end["exitCode"], &end["reason"]), (&3.into(), &"Error".into()), "{end:#}");
+    } else {
+        assert_eq!(end["reason"], "ContainerStatusUnknown", "{end:#}");
+    }
+    host.down(&["ends"]);
+    host.finish();
+}
+
 #[test]
 fn guardian_and_supervisor_killed_the_next_command_says_so_and_takes_the_pod_up_again() {
     let host = Host::new();

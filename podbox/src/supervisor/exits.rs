@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use runtime::plan::{Exit as RuntimeExit, Identity};
-use runtime::process::Process;
+use runtime::process::{Process, start_time_of};
 
 use super::machine::Exit;
 use super::readable::readable;
@@ -22,6 +22,10 @@ use super::world::{Message, World};
 
 /// How long a record may take from the moment that the kernel reports the death.
 const RECORD_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long and how often it is looked whether a dead process has been reaped by whoever inherited it.
+const REAPING_PAUSE: Duration = Duration::from_millis(50);
+const REAPING_TRIES: u32 = 100;
 
 /// One process's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,13 +90,28 @@ pub(super) fn alarm(world: &Arc<World>, process: Process) {
             return;
         }
         tokio::time::sleep(RECORD_PATIENCE).await;
-        let exit = match process.exit_after_reaping() {
+        let exit = match told_by_the_kernel(&process).await {
             Some(RuntimeExit::Code(code)) => Exit::Code(code.into()),
             Some(RuntimeExit::Signal(signal)) => Exit::Signal(signal),
             None => Exit::Unknown,
         };
         world.send(Message::Death(Death { process: process.identity(), exit, at: Timestamp::now() }));
     });
+}
+
+/// How a process ended that no guardian waits for any more. The kernel tells only when its new parent, mostly process 1,
+/// has reaped it, and not every one is quick about that.
+async fn told_by_the_kernel(process: &Process) -> Option<RuntimeExit> {
+    let Identity { pid, start } = process.identity();
+    for _ in 0..REAPING_TRIES {
+        let is_zombie = start_time_of(pid) == Some(start);
+        let exit = process.exit_after_reaping();
+        if exit.is_some() || !is_zombie {
+            return exit;
+        }
+        tokio::time::sleep(REAPING_PAUSE).await;
+    }
+    None
 }
 
 #[cfg(test)]
