@@ -55,6 +55,8 @@ enum Next {
 fn guard(pod_dir: &Path) -> io::Result<Next> {
     // Fails only for a process-group leader, which is then in a group of its own already.
     let _ = setsid();
+    // Here, because a Command that changes its directory is forked instead of spawned, which takes longer.
+    std::env::set_current_dir("/")?;
     guard::become_subreaper()?;
     // Needs a capability that many CI hosts do not give; without it the guardian is an ordinary victim.
     let _ = fs::write("/proc/self/oom_score_adj", "-999");

@@ -23,7 +23,13 @@ pub fn render(pod: &Pod, memory: &Memory, host_ips: &[IpAddr]) -> PodStatus {
     let ips = memory.sandbox.facts().map(|facts| facts.ips.as_slice()).unwrap_or_default();
     let statuses = |wanted: fn(Role) -> bool| {
         let pairs = pod.containers.iter().zip(&memory.containers);
-        pairs.filter(|(one, _)| wanted(one.role)).map(|(one, record)| container(pod, one, record)).collect()
+        pairs
+            .filter(|(one, _)| wanted(one.role))
+            .map(|(one, record)| {
+                let status = container(pod, one, record);
+                if is_lost(pod, memory, (one, record)) { lost(status) } else { status }
+            })
+            .collect()
     };
     let too_old = memory.finished.is_some() && memory.over == Some(Over::DeadlineExceeded);
     PodStatus {
@@ -103,8 +109,45 @@ fn container(pod: &Pod, container: &Container, record: &Record) -> ContainerStat
     }
 }
 
+/// Whether the pod is over and nobody knows any more what this container would have come to: it was not running, and
+/// had not ended for good either. Source: kubelet `status/status_manager.go` (TerminatePod).
+fn is_lost(pod: &Pod, memory: &Memory, (container, record): (&Container, &Record)) -> bool {
+    let all = || pod.containers.iter().zip(&memory.containers);
+    let initialized = || all().all(|(one, record)| one.role == Role::Main || record.passed);
+    let open = memory.finished.is_some() && !matches!(record.state, State::Exited(_));
+    open && match container.role {
+        Role::Main => initialized(),
+        Role::Init | Role::Sidecar => record.ever_started,
+    }
+}
+
+fn lost(status: ContainerStatus) -> ContainerStatus {
+    let terminated = ContainerStateTerminated {
+        exit_code: Exit::Unknown.code(),
+        reason: Some("ContainerStatusUnknown".to_owned()),
+        message: Some("The container could not be located when the pod was terminated".to_owned()),
+        ..ContainerStateTerminated::default()
+    };
+    let state = ContainerState { terminated: Some(terminated), ..ContainerState::default() };
+    ContainerStatus { state: Some(state), ..status }
+}
+
+/// The run that has ended and whose successor has not been seen to run yet: until then it is what a kubelet shows.
+/// A reason to wait beats it.
+fn not_yet_replaced(record: &Record) -> Option<&Terminated> {
+    let between = match &record.state {
+        State::Waiting { .. } | State::Pulling | State::Pulled | State::Creating => true,
+        State::Created { .. } | State::Starting(_) => true,
+        State::Running(_) | State::Stopping { .. } | State::Exited(_) => false,
+    };
+    record.last.as_ref().filter(|_| between && record.why.is_none())
+}
+
 /// The attempt that a kubelet would show: the newest that was created.
 fn attempt_on_show(record: &Record) -> Option<u32> {
+    if let Some(last) = not_yet_replaced(record) {
+        return Some(last.attempt);
+    }
     match &record.state {
         State::Waiting { .. } | State::Pulling | State::Pulled | State::Creating => {
             record.last.as_ref().map(|last| last.attempt)
@@ -118,6 +161,9 @@ fn attempt_on_show(record: &Record) -> Option<u32> {
 }
 
 fn states(pod: &Pod, record: &Record) -> (ContainerState, Option<ContainerState>) {
+    if let Some(last) = not_yet_replaced(record) {
+        return (terminated(pod, record, last), None);
+    }
     let last = record.last.as_ref().map(|last| terminated(pod, record, last));
     let state = match &record.state {
         State::Running(run) | State::Stopping { run, .. } if !is_waiting(record) => ContainerState {

@@ -311,7 +311,6 @@ pub(super) fn start_guardian(
         .arg(dir.run())
         // Room for its supervisor's command line, which is a letter longer.
         .arg("")
-        .current_dir("/")
         .env_clear()
         .envs(kept_environment())
         .stdin(place)

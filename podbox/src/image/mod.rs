@@ -246,7 +246,6 @@ impl ImageError {
         match self {
             ImageError::InvalidName { .. } => "InvalidImageName",
             ImageError::NeverPull { .. } => "ErrImageNeverPull",
-            ImageError::Registry { source, .. } if source.is_unreachable() => "RegistryUnavailable",
             _ => "ErrImagePull",
         }
     }

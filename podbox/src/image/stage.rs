@@ -35,7 +35,7 @@ pub struct StageRequest {
 /// Why there is no image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// `ErrImagePull`, `InvalidImageName`, `ErrImageNeverPull` or `RegistryUnavailable`.
+    /// `ErrImagePull`, `InvalidImageName` or `ErrImageNeverPull`.
     pub reason: String,
     /// The whole chain, in one line.
     pub message: String,

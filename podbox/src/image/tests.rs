@@ -229,7 +229,7 @@ fn reasons_are_the_ones_a_kubelet_reports() {
     assert_eq!(reason("absent", PullPolicy::Never), "ErrImageNeverPull");
     assert_eq!(reason("podbox.local/absent", PullPolicy::IfNotPresent), "ErrImagePull");
     // Nobody listens on the discard port.
-    assert_eq!(reason("127.0.0.1:9/x", PullPolicy::IfNotPresent), "RegistryUnavailable");
+    assert_eq!(reason("127.0.0.1:9/x", PullPolicy::IfNotPresent), "ErrImagePull");
     assert_eq!(home.store.lookup("a b").expect_err("no name").reason(), "InvalidImageName");
 }
 

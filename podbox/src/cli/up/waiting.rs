@@ -231,7 +231,6 @@ fn cannot_start(found: &Found, container: &ContainerStatus) -> Option<Failure> {
             | "ErrImageNeverPull"
             | "ImagePullBackOff"
             | "InvalidImageName"
-            | "RegistryUnavailable"
             | "CreateContainerConfigError"
             | "CreateContainerError"
             | "RunContainerError"

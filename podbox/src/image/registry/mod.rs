@@ -223,7 +223,9 @@ impl Pull<'_> {
             let told =
                 |(source, error): &(Source, ImageError)| format!("{}: {}", source.display(), cause(error));
             let causes: Vec<String> = failures.iter().map(told).collect();
-            let unreachable = failures.iter().all(|(_, error)| error.reason() == "RegistryUnavailable");
+            let unreachable = failures.iter().all(
+                |(_, error)| matches!(error, ImageError::Registry { source, .. } if source.is_unreachable()),
+            );
             return Err(self.failed(RegistryError::Nowhere { causes: causes.join("; "), unreachable }));
         }
         Err(failures

@@ -74,7 +74,7 @@ fn an_image_is_pulled_once_and_asked_for_again_only_when_the_policy_says_so() {
     drop(registry);
     assert!(pull(&home, &name, &home.options("")).is_ok());
     let gone = pull(&home, &name, &always(&home, "")).expect_err("nobody there");
-    assert_eq!(gone.reason(), "RegistryUnavailable");
+    assert_eq!(gone.reason(), "ErrImagePull");
 }
 
 #[test]

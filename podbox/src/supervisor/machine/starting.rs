@@ -124,7 +124,7 @@ impl PodMachine {
             return;
         }
         let reference = &self.pod.containers[index].image;
-        let was_pulled = matches!(failure.reason.as_str(), "ErrImagePull" | "RegistryUnavailable");
+        let was_pulled = failure.reason == "ErrImagePull";
         let (reason, message) = match failure.reason.as_str() {
             "ErrImageNeverPull" => ("ErrImageNeverPull", failure.message.clone()),
             "InvalidImageName" => (

@@ -8,6 +8,7 @@ mod hooks;
 mod init;
 mod properties;
 mod restarts;
+mod shown;
 mod table;
 
 use super::*;
