@@ -59,6 +59,11 @@ pub(crate) fn step<'p, C>(
 
 /// A word as a shell takes it: in quotes where it needs them.
 pub(crate) fn quoted(word: &str) -> Cow<'_, str> {
+    // shlex also quotes commas, which mean something between braces only.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return Cow::Borrowed(word);
+    }
     // Only a NUL cannot be quoted, and no argument of a program can hold one.
     shlex::try_quote(word).unwrap_or(Cow::Borrowed(word))
 }

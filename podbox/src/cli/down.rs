@@ -95,7 +95,7 @@ fn waited_for(memory: &Memory, now: Timestamp) -> Option<String> {
     let names: Vec<&str> =
         memory.containers.iter().filter(|one| runs(&one.state)).map(|one| one.name.as_str()).collect();
     let passed = Duration::try_from(now.duration_since(stop.at.wall)).unwrap_or_default();
-    let left = stop.grace.saturating_sub(passed).as_secs_f64().ceil();
+    let left = stop.grace.saturating_sub(passed).as_secs_f64().round();
     let plural = if names.len() == 1 { "" } else { "s" };
     let names = (!names.is_empty()).then(|| names.join(", "))?;
     Some(format!("waiting for container{plural} {names} to end, SIGKILL in {left} s"))

@@ -134,6 +134,12 @@ fn settle(
     found: Found,
     loaded: &LoadedPod,
 ) -> Result<Option<Found>, Failure> {
+    // An `up` is about to start it, or has been killed over it: which of the two shows in a moment.
+    let begun = Instant::now();
+    let begins = || found.care() == Care::Guarded && !found.dir.machine().exists();
+    while begins() && begun.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     let care = found.care();
     let same = found.pod.manifest_hash == loaded.pod.manifest_hash;
     // Over, or left by an `up` that was killed before anything ran.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{ContainerStatus, PodStatus};
 
@@ -14,6 +14,9 @@ use super::super::Failure;
 use super::super::pods::Found;
 use super::super::watch::{Watch, Woken};
 use super::{Start, UpArgs, WaitFor};
+
+/// How often a pod that another command has started is looked at, should nothing happen to it.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// How the wait ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,6 +65,11 @@ pub(super) fn wait_all(
                     None => break,
                     Some(left) => until = until.min(Instant::now() + left),
                 },
+            }
+            if guardian.is_none() {
+                // Whoever looks after it may have been dying when it was found, which no file tells.
+                found.readopt_if_abandoned()?;
+                until = until.min(Instant::now() + LOOK_AGAIN);
             }
             match watch.wait(guardian, Some(until))? {
                 Woken::Changed | Woken::Unheard if found.dir.run().exists() => {}
