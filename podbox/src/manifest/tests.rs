@@ -322,7 +322,7 @@ spec:
     readinessProbe: {{exec: {{command: [a]}}}}
     startupProbe: {{tcpSocket: {{host: h, port: 1}}}}
     securityContext:
-      {{allowPrivilegeEscalation: true, capabilities: {{add: [A], drop: [ALL]}}, privileged: true,
+      {{allowPrivilegeEscalation: true, capabilities: {{add: [CHOWN], drop: [ALL]}}, privileged: true,
        readOnlyRootFilesystem: true, runAsGroup: 1, runAsNonRoot: true, runAsUser: 1, seccompProfile: {{type: Unconfined}}}}
     stdin: true
     stdinOnce: true

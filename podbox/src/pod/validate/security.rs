@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1 as k8s;
+use oci_spec::runtime::Capability;
 
 use super::{Errors, Path, names, one_of};
 
@@ -73,11 +74,32 @@ fn is_ipc(name: &str) -> bool {
         || ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// The API takes any name, and the runtime below a kubelet then fails the container: better said at once.
+fn capabilities(errors: &mut Errors, path: &Path<'_>, given: Option<&k8s::Capabilities>) {
+    let Some(given) = given else { return };
+    for (field, list) in [("add", &given.add), ("drop", &given.drop)] {
+        let path = path.field(field);
+        for (index, name) in list.iter().flatten().enumerate() {
+            if !is_capability(name) {
+                errors.invalid(&path.index(index), name, "is no capability of Linux");
+                errors.hint("as in capabilities(7), with or without CAP_: NET_ADMIN, CAP_SYS_TIME, ALL");
+            }
+        }
+    }
+}
+
+fn is_capability(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let short = name.strip_prefix("CAP_").unwrap_or(&name);
+    short == "ALL" || short.parse::<Capability>().is_ok()
+}
+
 /// Checks one container's context.
 pub(super) fn check_container(errors: &mut Errors, path: &Path<'_>, context: &k8s::SecurityContext) {
     id(errors, &path.field("runAsUser"), context.run_as_user);
     id(errors, &path.field("runAsGroup"), context.run_as_group);
     seccomp(errors, path, context.seccomp_profile.as_ref());
+    capabilities(errors, &path.field("capabilities"), context.capabilities.as_ref());
     if context.allow_privilege_escalation != Some(false) {
         return;
     }

@@ -443,6 +443,15 @@ fn security_contexts_are_checked() {
             ],
         ),
         ("", "securityContext: {allowPrivilegeEscalation: false, privileged: false}", &[]),
+        ("", "securityContext: {capabilities: {add: [net_admin, CAP_SYS_TIME], drop: [ALL]}}", &[]),
+        (
+            "",
+            "securityContext: {capabilities: {add: [CHOWN, FOO], drop: [\"\"]}}",
+            &[
+                "_.securityContext.capabilities.add[1]: Invalid value: \"FOO\": is no capability of Linux",
+                "_.securityContext.capabilities.drop[0]: Invalid value: \"\": is no capability of Linux",
+            ],
+        ),
     ]);
     assert_eq!(
         wrong(
