@@ -625,3 +625,13 @@ fn sysctls_of_the_sandbox_are_set() {
     assert_eq!(host.exec("tuned", &["cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start"]), "0");
     host.finish();
 }
+
+#[test]
+fn a_memory_limit_that_holds_nothing_is_an_error_and_not_no_limit() {
+    let host = Host::new();
+    let spec = "  containers:\n  - {name: c, image: podbox.local/toolbox, command: [sleep, \"1000\"], resources: {limits: {memory: 4Ki}}}";
+    let output = host.try_up(&pod("tiny", spec), &[]);
+    assert!(output.code != Some(0), "{output}");
+    host.expect_nothing_left();
+    host.finish();
+}

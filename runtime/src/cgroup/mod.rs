@@ -86,9 +86,17 @@ impl Cgroups {
     }
 
     /// Makes the cgroup at `path` and what is missing above it, and sets its limits. One that exists keeps
-    /// its processes and gets the limits. What cannot be had is left out, with a note.
-    #[must_use]
-    pub fn create(&self, path: &Path, limits: &LinuxResources, notes: &mut Vec<String>) -> Cgroup {
+    /// its processes and gets the limits. What the host does not offer is left out, with a note.
+    ///
+    /// # Errors
+    /// `ENOMEM`, with the cgroup's directory, if the limit of one above does not even hold the kernel's own notes of
+    /// this one. To run without a limit because it is so small would be the worst answer. Nothing is left then.
+    pub fn create(
+        &self,
+        path: &Path,
+        limits: &LinuxResources,
+        notes: &mut Vec<String>,
+    ) -> Result<Cgroup, (PathBuf, io::Error)> {
         let mut group = self.at(path);
         if self.is_empty() {
             notes.push("no cgroup hierarchy is mounted: limits are not applied".to_owned());
@@ -103,6 +111,11 @@ impl Cgroups {
         };
         group.v1.retain(|hierarchy| made(&hierarchy.root, group.depth));
         group.v2 = group.v2.take().filter(|root| made(root, group.depth));
+        let starved = |(_, error): &(PathBuf, io::Error)| error.raw_os_error() == Some(Errno::ENOMEM as i32);
+        if let Some(index) = refused.iter().position(starved) {
+            let _ = group.remove();
+            return Err(refused.swap_remove(index));
+        }
         if let Some((root, error)) = refused.first() {
             let others = if refused.len() > 1 { " (and others)" } else { "" };
             notes.push(format!("cannot make cgroup {}{others}: {error}: not used", root.display()));
@@ -116,7 +129,7 @@ impl Cgroups {
                 v2::limit(directory, group.depth, limits, notes);
             }
         }
-        group
+        Ok(group)
     }
 }
 

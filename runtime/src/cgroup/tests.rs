@@ -34,7 +34,7 @@ fn a_host_without_cgroups_is_a_note_and_not_an_error() {
     let (mut notes, nothing) = (Vec::new(), tempfile::tempdir().unwrap());
     let cgroups = Cgroups::detect_at(nothing.path());
     assert!(cgroups.is_empty());
-    let group = cgroups.create(Path::new("/x"), &limits(), &mut notes);
+    let group = cgroups.create(Path::new("/x"), &limits(), &mut notes).unwrap();
     assert_eq!(notes.len(), 1, "{notes:?}");
     assert!(group.is_empty() && group.oom_kills() == 0 && group.usage() == Usage::default());
     group.kill().unwrap();
@@ -48,7 +48,7 @@ fn limits_are_in_the_files_that_this_kernel_has() {
     if cgroups.is_empty() {
         return;
     }
-    let group = cgroups.create(&path, &limits(), &mut notes);
+    let group = cgroups.create(&path, &limits(), &mut notes).unwrap();
     assert!(group.exists());
     assert_eq!(notes, Vec::<String>::new());
     let read = |file: &str| {
@@ -69,7 +69,7 @@ fn limits_are_in_the_files_that_this_kernel_has() {
 fn kill_ends_every_process_in_it_and_below_and_then_it_can_be_removed() {
     let (mut notes, path) = (Vec::new(), own_path("kill"));
     let cgroups = Cgroups::detect();
-    let group = cgroups.create(&path, &LinuxResources::default(), &mut notes);
+    let group = cgroups.create(&path, &LinuxResources::default(), &mut notes).unwrap();
     // It starts its own child only when it is in the cgroup.
     let script = "read line; sleep 1000 & exec sleep 1000";
     let mut child = Command::new("/bin/sh").args(["-c", script]).stdin(Stdio::piped()).spawn().unwrap();

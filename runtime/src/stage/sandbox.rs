@@ -4,6 +4,7 @@
 //! that would keep a network namespace alive; one mount above all of them, so that one unmount takes all away;
 //! and in memory, because making three files on a disk takes longer than making three namespaces.
 
+use super::container::too_small;
 use super::{Channel, reaper};
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::plan::{CgroupPlan, Failure, FromStage, Identity, Ready, SandboxPlan, Shm};
@@ -57,8 +58,8 @@ pub(crate) fn steps(plan: &SandboxPlan) -> Vec<Step<'_, State>> {
     if let Some(cgroup) = &plan.cgroup {
         let command = format!("mkdir -p /sys/fs/cgroup/{{cpu,cpuacct,memory,pids}}{}", cgroup.path.display());
         steps.push(step("make the pod's cgroup", command, move |s: &mut State| {
-            let _ = Cgroups::detect().create(&cgroup.path, &cgroup.resources, &mut s.notes);
-            Ok(())
+            let made = Cgroups::detect().create(&cgroup.path, &cgroup.resources, &mut s.notes);
+            made.map(drop).map_err(too_small)
         }));
     }
     let flags = new_flags(plan);
@@ -214,10 +215,11 @@ fn mount_shm(shm: &Shm) -> Result<(), Fault> {
 }
 
 fn start_reaper(cgroup: Option<&CgroupPlan>) -> Result<Identity, Fault> {
-    let group: Option<Cgroup> = cgroup.map(|cgroup| {
+    let make = |cgroup: &CgroupPlan| {
         let path = cgroup.path.join(REAPER_CGROUP);
         Cgroups::detect().create(&path, &LinuxResources::default(), &mut Vec::new())
-    });
+    };
+    let group: Option<Cgroup> = cgroup.map(make).transpose().map_err(too_small)?;
     match task::clone(libc::CLONE_NEWPID as u64, None)? {
         Side::Child => reaper::run(group.as_ref()),
         Side::Parent(pid) => {
