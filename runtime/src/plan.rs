@@ -44,6 +44,9 @@ pub struct CgroupPlan {
     /// Its limits, as the OCI runtime Spec writes them.
     #[serde(default)]
     pub resources: LinuxResources,
+    /// What is set in the cgroup right above, which it may share with others of its kind.
+    #[serde(default)]
+    pub above: Option<LinuxResources>,
 }
 
 /// What the containers of one sandbox share, to be made by `stage sandbox` and unmade by

@@ -30,7 +30,7 @@ impl Pod {
             new,
             hostname: new.uts.then(|| "shared-name".to_owned()),
             shm: Some(Shm { path: world.path("shm"), size_bytes: 1 << 20 }),
-            cgroup: Some(CgroupPlan { path: cgroup, resources: LinuxResources::default() }),
+            cgroup: Some(CgroupPlan { path: cgroup, ..CgroupPlan::default() }),
             ..SandboxPlan::default()
         };
         Self { world, plan, reaper: None }

@@ -24,6 +24,14 @@ pub fn pod_path(pod: &Pod) -> PathBuf {
     PathBuf::from(class).join(format!("pod{}", pod.uid))
 }
 
+/// What is set in the cgroup of a whole class: pods that ask for nothing share the least there is.
+///
+/// Source: kubelet `cm/qos_container_manager_linux.go`.
+#[must_use]
+pub fn class_limits(class: QosClass) -> Option<LinuxResources> {
+    (class == QosClass::BestEffort).then(|| limits(0, None, None))
+}
+
 /// The cgroup of one attempt of one container.
 #[must_use]
 pub fn container_path(pod: &Pod, container: &str, attempt: u32) -> PathBuf {
@@ -132,6 +140,13 @@ mod tests {
             assert_eq!(cpu.shares(), Some(shares));
             assert_eq!(cpu.quota(), quota);
         }
+    }
+
+    #[test]
+    fn only_the_class_that_asks_for_nothing_is_held_back_as_a_whole() {
+        let shares = |class| class_limits(class).and_then(|limits| limits.cpu().as_ref()?.shares());
+        assert_eq!(shares(QosClass::BestEffort), Some(2));
+        assert_eq!([QosClass::Burstable, QosClass::Guaranteed].map(shares), [None, None]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use runtime::plan::{CgroupPlan, Identity, NamespaceSet, SandboxPlan, Shm};
 
 use crate::clock::monotonic;
 use crate::etc_files;
-use crate::oci::{pod_limits, pod_path};
+use crate::oci::{class_limits, pod_limits, pod_path};
 use crate::pod::{Pod, Protocol, Role};
 use crate::report;
 use crate::store::{PodDir, StoreError, write_atomic};
@@ -42,7 +42,11 @@ pub fn plan(pod: &Pod, dir: &PodDir) -> SandboxPlan {
         domainname: None,
         sysctls: pod.security.sysctls.clone(),
         shm: (!pod.host.ipc).then(|| Shm { path: dir.shm(), size_bytes: SHM_BYTES }),
-        cgroup: Some(CgroupPlan { path: pod_path(pod), resources: pod_limits(pod) }),
+        cgroup: Some(CgroupPlan {
+            path: pod_path(pod),
+            resources: pod_limits(pod),
+            above: class_limits(pod.qos),
+        }),
     }
 }
 

@@ -17,7 +17,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use oci_spec::runtime::LinuxResources;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -58,8 +58,7 @@ pub(crate) fn steps(plan: &SandboxPlan) -> Vec<Step<'_, State>> {
     if let Some(cgroup) = &plan.cgroup {
         let command = format!("mkdir -p /sys/fs/cgroup/{{cpu,cpuacct,memory,pids}}{}", cgroup.path.display());
         steps.push(step("make the pod's cgroup", command, move |s: &mut State| {
-            let made = Cgroups::detect().create(&cgroup.path, &cgroup.resources, &mut s.notes);
-            made.map(drop).map_err(too_small)
+            make_cgroup(cgroup, &mut s.notes).map_err(too_small)
         }));
     }
     let flags = new_flags(plan);
@@ -136,7 +135,7 @@ fn new_flags(plan: &SandboxPlan) -> i32 {
     wanted(plan).filter(|(name, _)| *name != "pid").fold(0, |flags, (_, flag)| flags | flag)
 }
 
-fn write_existing(path: &Path, value: &str) -> std::io::Result<()> {
+fn write_existing(path: &Path, value: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
 }
 
@@ -212,6 +211,16 @@ fn mount_shm(shm: &Shm) -> Result<(), Fault> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let options = format!("mode=1777,size={}", shm.size_bytes);
     mount(Some("shm"), &shm.path, Some("tmpfs"), flags, Some(options.as_str())).during(shm.path.display())
+}
+
+/// The one above comes second: with a cgroup in it, nobody else removes it before it has its limits.
+fn make_cgroup(plan: &CgroupPlan, notes: &mut Vec<String>) -> Result<(), (PathBuf, io::Error)> {
+    let cgroups = Cgroups::detect();
+    cgroups.create(&plan.path, &plan.resources, notes)?;
+    if let (Some(limits), Some(above)) = (&plan.above, plan.path.parent()) {
+        cgroups.create(above, limits, notes)?;
+    }
+    Ok(())
 }
 
 fn start_reaper(cgroup: Option<&CgroupPlan>) -> Result<Identity, Fault> {
