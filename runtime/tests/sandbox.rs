@@ -3,7 +3,6 @@
 mod common;
 
 use common::{Container, World, joined, mounts_below, reap, sandbox};
-use oci_spec::runtime::LinuxResources;
 use runtime::cgroup::Cgroups;
 use runtime::plan::{CgroupPlan, Exit, NamespaceSet, SandboxPlan, Shm};
 use runtime::process::Process;

@@ -314,7 +314,7 @@ fn guardian_killed_a_new_one_takes_over_or_the_pod_stops_cleanly() {
 
 /// From Linux 6.15 on, the kernel tells how a process ended whose pidfd was held (PIDFD_INFO_EXIT).
 fn the_kernel_remembers() -> bool {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split(['.', '-']).map(|part| part.trim().parse().unwrap_or(0));
     (numbers.next(), numbers.next()) >= (Some(6), Some(15))
 }
