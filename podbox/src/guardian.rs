@@ -2,7 +2,8 @@
 //!
 //! It is the subreaper that the pod's containers are re-parented to, so they survive their supervisor. It keeps
 //! one supervisor running and writes every death down *before* reaping it: `exits/<pid>.<start>`, renamed into
-//! place, holding `exited CODE NANOS` or `killed SIGNAL NANOS` (NANOS since the epoch). It parses nothing,
+//! place, holding `exited CODE NANOS` or `killed SIGNAL NANOS` (NANOS since the epoch; on a full disk an empty file
+//! whose name goes on with these, between dots). It parses nothing,
 //! opens no socket and has one thread: it is the one part that cannot be replaced under a running pod, so it
 //! has to stay too simple to need it.
 //!
@@ -38,7 +39,7 @@ pub fn main(pod_dir: &Path) -> ExitCode {
             supervisor::main(pod_dir)
         }
         Err(error) => {
-            eprintln!("guardian: {}: {error}", pod_dir.display());
+            crate::report::log(format_args!("guardian: {}: {error}", pod_dir.display()));
             ExitCode::FAILURE
         }
     }
@@ -171,7 +172,7 @@ impl Supervisor {
                 Turn::Runs
             }
             Err(error) => {
-                eprintln!("guardian: start the supervisor: {error}");
+                crate::report::log(format_args!("guardian: start the supervisor: {error}"));
                 self.died();
                 Turn::Waits(self.delay)
             }
@@ -199,9 +200,14 @@ fn record(exits: &Path, death: &Death) {
     let start = runtime::process::start_time_of(*pid).unwrap_or(0);
     let temporary = exits.join(format!(".{pid}"));
     let written = fs::write(&temporary, format!("{word} {number} {nanos}\n"))
-        .and_then(|()| fs::rename(&temporary, exits.join(format!("{pid}.{start}"))));
+        .and_then(|()| fs::rename(&temporary, exits.join(format!("{pid}.{start}"))))
+        .or_else(|_| {
+            // On a full disk there mostly is still room for a name, and all fits into one.
+            let _ = fs::remove_file(&temporary);
+            File::create_new(exits.join(format!("{pid}.{start}.{word}.{number}.{nanos}"))).map(drop)
+        });
     if let Err(error) = written {
-        eprintln!("guardian: record the death of {pid}: {error}");
+        crate::report::log(format_args!("guardian: record the death of {pid}: {error}"));
     }
 }
 

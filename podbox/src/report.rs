@@ -1,6 +1,14 @@
 //! Errors as text: the chain once, outermost first, each part a fragment; then a hint where the cause is understood.
 
 use std::error::Error;
+use std::fmt::Arguments;
+use std::io::Write;
+
+/// Writes a line to standard error, which is a supervisor's log. `eprintln` would end the process where that cannot be
+/// written, and a full disk must end nobody.
+pub fn log(line: Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// `start container web: mount proc: Operation not permitted`.
 #[must_use]

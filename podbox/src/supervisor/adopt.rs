@@ -11,7 +11,7 @@ use runtime::process::Process;
 
 use super::container;
 use super::effects::Effects;
-use super::exits::Death;
+use super::exits::{self, Death};
 use super::machine::{Event, Exit, Index, Memory, ProcessId, Record, Run, State};
 use super::world::Message;
 
@@ -61,15 +61,16 @@ fn watch(effects: &mut Effects, record: &Record, index: Index, process: ProcessI
     live.outcome_known = true;
     match container::reopen(&effects.world, index, record.attempt) {
         Ok(output) => live.output = Some(output),
-        Err(error) => eprintln!("supervisor: read the output of {} again: {error}", record.name),
+        Err(error) => {
+            crate::report::log(format_args!("supervisor: read the output of {} again: {error}", record.name))
+        }
     }
     let alive = Process::open(process).ok().flatten().is_some_and(|process| process.is_alive());
     if alive {
         effects.set_alarm(process);
         return;
     }
-    let recorded = effects.world.dir.exits().join(format!("{}.{}", process.pid, process.start));
-    if !recorded.exists() {
+    if !exits::is_recorded(&effects.world, process) {
         // Guardian and supervisor were gone at once: nobody saw how it ended.
         let death = Death { process, exit: Exit::Unknown, at: Timestamp::now() };
         effects.world.send(Message::Death(death));

@@ -52,6 +52,8 @@ pub(super) struct Live {
     pub(super) outcome_known: bool,
     /// A death that was told before the outcome.
     early_death: Option<Death>,
+    /// Its death has been told, or is no news.
+    over: bool,
 }
 
 /// See the module.
@@ -61,6 +63,8 @@ pub(super) struct Effects {
     journal: Journal,
     notes: Vec<Occurrence>,
     written_memory: Vec<u8>,
+    /// Why the memory could not be written, while it cannot be.
+    unwritten: Option<String>,
     written_status: Vec<u8>,
     errors: Vec<String>,
 }
@@ -72,6 +76,7 @@ impl Effects {
             journal: Journal::new(world.dir.events()),
             notes: Vec::new(),
             written_memory: Vec::new(),
+            unwritten: None,
             written_status: Vec::new(),
             errors: Vec::new(),
             world,
@@ -90,14 +95,38 @@ impl Effects {
         });
     }
 
-    /// Writes the memory down, if it has changed.
-    pub(super) fn persist(&mut self, memory: &Memory) -> io::Result<()> {
+    /// Writes the memory down, if it has changed; false if that cannot be done now, which is said once.
+    ///
+    /// # Errors
+    /// If it has never been written at all: a pod that cannot even begin should say so and not wait.
+    pub(super) fn persist(&mut self, memory: &Memory) -> io::Result<bool> {
         let text = serde_json::to_vec(memory)?;
-        if text != self.written_memory {
-            write_atomic(&self.world.dir.machine(), &text).map_err(|error| error.source)?;
-            self.written_memory = text;
+        if text == self.written_memory {
+            return Ok(true);
         }
-        Ok(())
+        match write_atomic(&self.world.dir.machine(), &text) {
+            Ok(()) => {
+                self.written_memory = text;
+                if let Some(trouble) = self.unwritten.take() {
+                    self.note(Note {
+                        warning: true,
+                        reason: "StateNotWritten".to_owned(),
+                        message: format!("Waited with what was to begin, because of this: {trouble}"),
+                        container: None,
+                    });
+                }
+                Ok(true)
+            }
+            Err(error) if !self.world.dir.machine().exists() => Err(error.source),
+            Err(error) => {
+                if self.unwritten.is_none() {
+                    let trouble = report::chain(&error);
+                    report::log(format_args!("supervisor: {trouble}"));
+                    self.unwritten = Some(trouble);
+                }
+                Ok(false)
+            }
+        }
     }
 
     /// Shows the world what is known, if it has changed. Readers only; a full disk must not stop the pod.
@@ -191,7 +220,7 @@ impl Effects {
         let sent = Process::open(process)
             .and_then(|process| process.map_or(Ok(()), |process| process.signal(signal)));
         if let Err(error) = sent {
-            eprintln!("supervisor: signal {signal} to container {}: {error}", record.name);
+            report::log(format_args!("supervisor: signal {signal} to container {}: {error}", record.name));
         }
     }
 
@@ -286,12 +315,18 @@ impl Effects {
             return None;
         }
         // Told twice, by the guardian and by the kernel: the first one counts.
-        let output = live.output.take()?;
+        if mem::replace(&mut live.over, true) {
+            return None;
+        }
+        let output = live.output.take();
         live.workers = None;
         let world = Arc::clone(&self.world);
         let attempt = memory.containers[index].attempt;
         tokio::spawn(async move {
-            output.finish().await;
+            // There is none if a supervisor died between removing its files and writing that down.
+            if let Some(output) = output {
+                output.finish().await;
+            }
             let ending = ending(&world, index, attempt, death);
             world.event(Event::Exited(index, ending));
         });
@@ -312,6 +347,7 @@ impl Effects {
             Err(message) => {
                 // Its death has no news any more.
                 self.live[index].output = None;
+                self.live[index].over = true;
                 Event::StartFailed(index, message)
             }
         })
@@ -335,7 +371,7 @@ impl Effects {
             .stdout(Stdio::null())
             .stderr(stderr);
         if let Err(error) = command.spawn() {
-            eprintln!("supervisor: start a new guardian: {error}");
+            report::log(format_args!("supervisor: start a new guardian: {error}"));
         }
     }
 
@@ -365,7 +401,7 @@ impl Effects {
     /// Takes the bridge down if no pod is on it any more.
     pub(super) fn release_network(&self) {
         if let Err(error) = netplugin::release_idle(&self.world.settings.network) {
-            eprintln!("supervisor: {}", report::chain(&error));
+            report::log(format_args!("supervisor: {}", report::chain(&error)));
         }
     }
 }

@@ -38,7 +38,8 @@ pub(super) struct Death {
 /// Sends every death that is recorded, now and from now on.
 pub(super) fn watch(world: &Arc<World>) -> io::Result<()> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-    inotify.add_watch(&world.dir.exits(), AddWatchFlags::IN_MOVED_TO)?;
+    // A record is renamed into place, or made there at once.
+    inotify.add_watch(&world.dir.exits(), AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE)?;
     let changes = readable(&inotify)?;
     let world = Arc::clone(world);
     tokio::spawn(async move {
@@ -66,11 +67,23 @@ fn collect(world: &World) {
     }
 }
 
-/// `<pid>.<start>` holding `exited CODE NANOS` or `killed SIGNAL NANOS`.
+/// Whether there is a record of a process's death that has not been read yet.
+pub(super) fn is_recorded(world: &World, process: Identity) -> bool {
+    let name = format!("{}.{}", process.pid, process.start);
+    let longer = format!("{name}.");
+    let Ok(entries) = fs::read_dir(world.dir.exits()) else { return false };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.into_iter().any(|found| found == name || found.starts_with(&longer))
+}
+
+/// `<pid>.<start>` holding `exited CODE NANOS` or `killed SIGNAL NANOS`; on a full disk these are in the name too.
 fn read(path: &Path, name: &str) -> Option<Death> {
-    let (pid, start) = name.split_once('.')?;
-    let process = Identity { pid: pid.parse().ok()?, start: start.parse().ok()? };
-    let text = fs::read_to_string(path).ok()?;
+    let mut parts = name.splitn(3, '.');
+    let process = Identity { pid: parts.next()?.parse().ok()?, start: parts.next()?.parse().ok()? };
+    let text = match parts.next() {
+        Some(rest) => rest.replace('.', " "),
+        None => fs::read_to_string(path).ok()?,
+    };
     let mut words = text.split_whitespace();
     let exit = match (words.next()?, words.next()?.parse().ok()?) {
         ("exited", code) => Exit::Code(code),
@@ -131,5 +144,8 @@ mod tests {
         assert_eq!(read(&path, ".17"), None);
         fs::write(&path, "").unwrap();
         assert_eq!(read(&path, "17.400"), None);
+        let death = read(&path, "17.400.exited.3.1700000000000000000").unwrap();
+        assert_eq!((death.process.start, death.exit), (400, Exit::Code(3)));
+        assert_eq!(death.at.as_second(), 1_700_000_000);
     }
 }

@@ -44,6 +44,8 @@ use world::{Message, World};
 
 /// How long an unused bridge stays, so that a pod that comes soon finds it.
 const NETWORK_LINGERS: Duration = Duration::from_millis(500);
+/// How often it is tried to write down what could not be written.
+const UNWRITTEN: Duration = Duration::from_secs(1);
 /// After this long without news, memory is given back.
 const QUIET: Duration = Duration::from_millis(100);
 /// How long a supervisor waits for the lock of one that is about to leave.
@@ -79,7 +81,11 @@ pub fn main(run_dir: &Path) -> ExitCode {
         Ok(End::Over) => ExitCode::SUCCESS,
         Ok(End::HandedOver) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("supervisor: {}: {}", run_dir.display(), crate::report::chain(&error));
+            crate::report::log(format_args!(
+                "supervisor: {}: {}",
+                run_dir.display(),
+                crate::report::chain(&error)
+            ));
             ExitCode::FAILURE
         }
     }
@@ -189,8 +195,15 @@ async fn run(
 ) -> Result<End, SupervisorError> {
     // Those who wait for the pod's end.
     let mut answers = Vec::new();
+    // What must not begin before it has been written down, while that cannot be.
+    let mut held = Vec::new();
     loop {
-        let first = next(&machine, &mut letters).await;
+        let first = match held.is_empty() {
+            true => next(&machine, &mut letters).await,
+            false => tokio::time::timeout(UNWRITTEN, next(&machine, &mut letters))
+                .await
+                .unwrap_or(Message::Event(Event::Tick)),
+        };
         let mut actions = Vec::new();
         let mut taken = Vec::new();
         let mut message = Some(first);
@@ -226,7 +239,11 @@ async fn run(
             }
             message = letters.try_recv().ok();
         }
-        effects.persist(machine.memory()).map_err(during("write the pod's state"))?;
+        held.extend(actions);
+        let written = effects.persist(machine.memory()).map_err(during("write the pod's state"))?;
+        // A full disk must not keep a pod from ending: that is what makes room again.
+        let may = |action: &Action| written || machine.is_ending() || !must_be_written_first(action);
+        let actions: Vec<Action> = held.extract_if(.., |action| may(action)).collect();
         for action in actions {
             if let Action::Finish(leave) = action {
                 return Ok(finish(&mut effects, machine.memory(), leave, answers).await);
@@ -242,6 +259,25 @@ async fn run(
             // Whoever asked may have gone.
             let _ = answer.send(control::Answer::default());
         }
+    }
+}
+
+/// Whether the action begins something, or removes what only a supervisor that knows of it could do without.
+fn must_be_written_first(action: &Action) -> bool {
+    match action {
+        Action::MakeSandbox
+        | Action::FindImage(_)
+        | Action::Create(_)
+        | Action::Go(_)
+        | Action::RunHook(..)
+        | Action::Forget(..)
+        | Action::StartProbes(_) => true,
+        Action::AbandonHook(_)
+        | Action::Signal(..)
+        | Action::StoppingProbes(_)
+        | Action::Note(_)
+        | Action::TearDown
+        | Action::Finish(_) => false,
     }
 }
 
@@ -280,7 +316,7 @@ async fn finish(
         errors.extend(effects.remove_all());
     }
     for error in &errors {
-        eprintln!("supervisor: {error}");
+        crate::report::log(format_args!("supervisor: {error}"));
     }
     for answer in answers {
         // Whoever asked may have gone.

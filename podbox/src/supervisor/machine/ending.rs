@@ -17,7 +17,8 @@ pub const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the s
 
 impl PodMachine {
     /// Whether the pod ends, so that nothing is started any more.
-    pub(super) fn is_ending(&self) -> bool {
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
         self.memory.stop.is_some() || self.memory.over.is_some()
     }
 
