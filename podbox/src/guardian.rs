@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{dup2_stdin, setsid};
+use nix::unistd::{dup2_stdin, getpid, setsid};
 use runtime::guard::{self, Death, Forked};
 
 use crate::supervisor;
@@ -32,11 +32,12 @@ const LAST_DELAY: Duration = Duration::from_secs(10);
 /// `podbox guardian POD_DIR ''`.
 #[must_use]
 pub fn main(pod_dir: &Path) -> ExitCode {
+    let guardian = getpid();
     match guard(pod_dir) {
         Ok(Next::Leave) => ExitCode::SUCCESS,
         Ok(Next::Supervise) => {
             guard::show_command_line(&["podbox".as_ref(), "supervise".as_ref(), pod_dir.as_os_str()]);
-            supervisor::main(pod_dir)
+            supervisor::main(pod_dir, guardian)
         }
         Err(error) => {
             crate::report::log(format_args!("guardian: {}: {error}", pod_dir.display()));

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::Pid;
 use runtime::launch::StageKind;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -68,12 +69,12 @@ fn during(action: &'static str) -> impl FnOnce(io::Error) -> SupervisorError {
     move |source| SupervisorError::Io { action, source }
 }
 
-/// `podbox supervise POD_DIR`. Exit code 0 tells the guardian that the pod is over.
+/// `podbox supervise POD_DIR`, below the guardian of that pid. Exit code 0 tells the guardian that the pod is over.
 #[must_use]
-pub fn main(run_dir: &Path) -> ExitCode {
+pub fn main(run_dir: &Path, guardian: Pid) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let done = runtime.map_err(during("start the event loop")).and_then(|runtime| {
-        let done = runtime.block_on(supervise(run_dir));
+        let done = runtime.block_on(supervise(run_dir, guardian));
         runtime.shutdown_background();
         done
     });
@@ -99,7 +100,7 @@ enum End {
     HandedOver,
 }
 
-async fn supervise(run_dir: &Path) -> Result<End, SupervisorError> {
+async fn supervise(run_dir: &Path, guardian: Pid) -> Result<End, SupervisorError> {
     let context = Context::read(run_dir).map_err(during("read the pod's context"))?;
     let dir = context.settings.store.pod(&context.uid);
     let _lock = lock(&dir).await?;
@@ -113,7 +114,7 @@ async fn supervise(run_dir: &Path) -> Result<End, SupervisorError> {
     let first = memory.is_none().then_some(StageKind::Sandbox);
     let world =
         World::new(pod.clone(), dir, context.settings, mailbox, first).map_err(during("look around"))?;
-    exits_and_control(&world)?;
+    exits_and_control(&world, guardian)?;
     let now = Now::read();
     let backoff = world.settings.backoff;
     let (machine, fresh) = match memory {
@@ -138,7 +139,7 @@ fn never_wait_for_a_reader() -> io::Result<()> {
     Ok(())
 }
 
-fn exits_and_control(world: &Arc<World>) -> Result<(), SupervisorError> {
+fn exits_and_control(world: &Arc<World>, guardian: Pid) -> Result<(), SupervisorError> {
     // Not with the directories above it: if those are gone, so is the pod.
     match std::fs::create_dir(world.dir.exits()) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -148,18 +149,17 @@ fn exits_and_control(world: &Arc<World>) -> Result<(), SupervisorError> {
     }
     exits::watch(world).map_err(during("watch for deaths"))?;
     control::listen(world).map_err(during("listen on the control socket"))?;
-    watch_guardian(world).map_err(during("watch the guardian"))
+    watch_guardian(world, guardian).map_err(during("watch the guardian"))
 }
 
 /// The guardian is this process's parent. If it dies, so that nobody would restart a dead supervisor or record
-/// deaths any more, a new one is started and this supervisor makes room for the one it will start.
-fn watch_guardian(world: &Arc<World>) -> io::Result<()> {
-    let parent = nix::unistd::getppid();
+/// deaths any more, a new one is started and this supervisor makes room for the one it will start. One that has died
+/// before this supervisor has begun anything is not replaced: whoever killed it may be about to remove the pod.
+fn watch_guardian(world: &Arc<World>, parent: Pid) -> io::Result<()> {
     let guardian = runtime::process::Process::of_pid(parent.as_raw())?;
     let guardian = readable::readable(&guardian)?;
     if nix::unistd::getppid() != parent {
-        world.send(Message::Orphaned);
-        return Ok(());
+        return Err(io::Error::other("it is gone"));
     }
     let world = Arc::clone(world);
     tokio::spawn(async move {
