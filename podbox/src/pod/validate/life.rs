@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::core::v1 as k8s;
 
-use super::{Errors, Path, one_of, probe};
+use super::probe::OneHandler;
+use super::{Errors, Path, one_of};
 
 const RULES_MAX: usize = 20;
 const CODES_MAX: usize = 255;
@@ -73,45 +74,19 @@ fn handler(
     hook: &k8s::LifecycleHandler,
     (container, spec): (&k8s::Container, &k8s::PodSpec),
 ) {
-    let mut one = false;
-    let mut first = |errors: &mut Errors, path: &Path<'_>| {
-        if std::mem::replace(&mut one, true) {
-            errors.forbidden(path, "may not specify more than 1 handler type");
-            return false;
-        }
-        true
-    };
-    if let Some(exec) = &hook.exec {
-        let path = path.field("exec");
-        if first(errors, &path) && exec.command.as_deref().unwrap_or(&[]).is_empty() {
-            errors.required(&path.field("command"), "");
-        }
-    }
-    if let Some(http) = &hook.http_get {
-        let path = path.field("httpGet");
-        if first(errors, &path) {
-            probe::http_get(errors, &path, http, container);
-        }
-    }
-    if let Some(tcp) = &hook.tcp_socket {
-        let path = path.field("tcpSocket");
-        if first(errors, &path) {
-            probe::port(errors, &path.field("port"), &tcp.port, container);
-        }
-    }
+    let mut one = OneHandler::default();
+    let common = (hook.exec.as_ref(), hook.http_get.as_ref(), hook.tcp_socket.as_ref());
+    one.check_common(errors, path, common, container);
     if let Some(sleep) = &hook.sleep {
         let path = path.field("sleep");
         let grace = spec.termination_grace_period_seconds.unwrap_or(30);
-        if first(errors, &path) && !(0..=grace).contains(&sleep.seconds) {
+        if one.is_first(errors, &path) && !(0..=grace).contains(&sleep.seconds) {
             let detail =
                 format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
             errors.invalid(&path, sleep.seconds, &detail);
         }
     }
-    if !one {
-        errors.required(path, "must specify a handler type");
-        errors.hint("give one of exec, httpGet, sleep");
-    }
+    one.check_given(errors, path, "give one of exec, httpGet, sleep");
 }
 
 fn stop_signal(errors: &mut Errors, path: &Path<'_>, signal: &str, spec: &k8s::PodSpec) {

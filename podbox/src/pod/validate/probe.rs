@@ -48,51 +48,77 @@ fn numbers(errors: &mut Errors, path: &Path<'_>, name: &str, probe: &k8s::Probe)
 }
 
 fn handler(errors: &mut Errors, path: &Path<'_>, probe: &k8s::Probe, container: &k8s::Container) {
-    let mut one = false;
-    let mut first = |errors: &mut Errors, path: &Path<'_>| {
-        if std::mem::replace(&mut one, true) {
+    let mut one = OneHandler::default();
+    let common = (probe.exec.as_ref(), probe.http_get.as_ref(), probe.tcp_socket.as_ref());
+    one.check_common(errors, path, common, container);
+    if let Some(grpc) = &probe.grpc {
+        let path = path.field("grpc");
+        // Its port is a number; the type of the field says so, and names do not get here.
+        if one.is_first(errors, &path) {
+            port(errors, &path.field("port"), &IntOrString::Int(grpc.port), container);
+        }
+    }
+    one.check_given(errors, path, "give one of exec, httpGet, tcpSocket, grpc");
+}
+
+/// Probes and hooks have exactly one handler.
+#[derive(Default)]
+pub(super) struct OneHandler {
+    given: bool,
+}
+
+/// The handlers that probes and hooks have in common.
+pub(super) type CommonHandlers<'a> =
+    (Option<&'a k8s::ExecAction>, Option<&'a k8s::HTTPGetAction>, Option<&'a k8s::TCPSocketAction>);
+
+impl OneHandler {
+    /// Whether the handler at `path` is the first one; a later one is a mistake, and is looked at no further.
+    pub(super) fn is_first(&mut self, errors: &mut Errors, path: &Path<'_>) -> bool {
+        if std::mem::replace(&mut self.given, true) {
             errors.forbidden(path, "may not specify more than 1 handler type");
             return false;
         }
         true
-    };
-    if let Some(exec) = &probe.exec {
-        let path = path.field("exec");
-        if first(errors, &path) && exec.command.as_deref().unwrap_or(&[]).is_empty() {
-            errors.required(&path.field("command"), "");
+    }
+
+    /// Checks the handlers that may stand both in a probe and in a hook.
+    pub(super) fn check_common(
+        &mut self,
+        errors: &mut Errors,
+        path: &Path<'_>,
+        (exec, http, tcp): CommonHandlers<'_>,
+        container: &k8s::Container,
+    ) {
+        if let Some(exec) = exec {
+            let path = path.field("exec");
+            if self.is_first(errors, &path) && exec.command.as_deref().unwrap_or(&[]).is_empty() {
+                errors.required(&path.field("command"), "");
+            }
+        }
+        if let Some(http) = http {
+            let path = path.field("httpGet");
+            if self.is_first(errors, &path) {
+                http_get(errors, &path, http, container);
+            }
+        }
+        if let Some(tcp) = tcp {
+            let path = path.field("tcpSocket");
+            if self.is_first(errors, &path) {
+                port(errors, &path.field("port"), &tcp.port, container);
+            }
         }
     }
-    if let Some(http) = &probe.http_get {
-        let path = path.field("httpGet");
-        if first(errors, &path) {
-            http_get(errors, &path, http, container);
+
+    /// To be called last: none at all is a mistake too.
+    pub(super) fn check_given(&self, errors: &mut Errors, path: &Path<'_>, hint: &str) {
+        if !self.given {
+            errors.required(path, "must specify a handler type");
+            errors.hint(hint);
         }
-    }
-    if let Some(tcp) = &probe.tcp_socket {
-        let path = path.field("tcpSocket");
-        if first(errors, &path) {
-            port(errors, &path.field("port"), &tcp.port, container);
-        }
-    }
-    if let Some(grpc) = &probe.grpc {
-        let path = path.field("grpc");
-        // Its port is a number; the type of the field says so, and names do not get here.
-        if first(errors, &path) {
-            port(errors, &path.field("port"), &IntOrString::Int(grpc.port), container);
-        }
-    }
-    if !one {
-        errors.required(path, "must specify a handler type");
-        errors.hint("give one of exec, httpGet, tcpSocket, grpc");
     }
 }
 
-pub(super) fn http_get(
-    errors: &mut Errors,
-    path: &Path<'_>,
-    http: &k8s::HTTPGetAction,
-    container: &k8s::Container,
-) {
+fn http_get(errors: &mut Errors, path: &Path<'_>, http: &k8s::HTTPGetAction, container: &k8s::Container) {
     if http.path.as_deref().unwrap_or("").is_empty() {
         errors.required(&path.field("path"), "");
     }
@@ -105,7 +131,7 @@ pub(super) fn http_get(
     }
 }
 
-pub(super) fn port(errors: &mut Errors, path: &Path<'_>, port: &IntOrString, container: &k8s::Container) {
+fn port(errors: &mut Errors, path: &Path<'_>, port: &IntOrString, container: &k8s::Container) {
     match port {
         IntOrString::Int(number) if !(1..=65535).contains(number) => errors.invalid(path, *number, PORT),
         IntOrString::Int(_) => {}
