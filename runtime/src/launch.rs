@@ -158,7 +158,10 @@ pub fn send_plan<P: Serialize>(socket: &impl AsFd, plan: &P, fds: &[BorrowedFd<'
 }
 
 /// Sends all of `bytes`, the descriptors with the first part. Never raises SIGPIPE.
-pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+///
+/// # Errors
+/// What sendmsg(2) says.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let mut control: &[ControlMessage<'_>] = &[ControlMessage::ScmRights(&raw)];
     if raw.is_empty() {

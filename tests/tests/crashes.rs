@@ -13,7 +13,8 @@ use nix::unistd::Pid;
 
 const LINES: usize = 3000;
 
-/// A pod under traffic: a web server with a probe, an echo server, and one that writes numbered lines.
+/// A pod under traffic, whose name no other test here has: a name for `ip netns` may come with an inode that was seen
+/// at another test's. It has a web server with a probe, an echo server, and one that writes numbered lines.
 fn busy(name: &str) -> String {
     let talk = format!(
         "{} toolbox flood --lines {LINES} --rate 400 --width 40; sleep infinity",
@@ -183,25 +184,25 @@ fn probes_go_on(host: &Host, name: &str) {
 #[test]
 fn supervisor_killed_containers_addresses_output_untouched_probes_go_on() {
     let host = Host::new();
-    let before = start(&host, "busy");
-    let pids = processes(&host, "busy");
+    let before = start(&host, "spared");
+    let pids = processes(&host, "spared");
     let mut open = Open::to(&before);
     under_traffic(&before, || {
         let mut old = None;
         for _ in 0..4 {
-            let now = host.next_supervisor("busy", old);
+            let now = host.next_supervisor("spared", old);
             host.kill(now);
             old = Some(now);
         }
-        let _ = host.next_supervisor("busy", old);
-        host.wait_pod("busy", "Ready", |pod| pod.is("Ready"));
+        let _ = host.next_supervisor("spared", old);
+        host.wait_pod("spared", "Ready", |pod| pod.is("Ready"));
     });
     open.works();
-    unchanged(&before, &host.pod("busy"));
-    assert_eq!(processes(&host, "busy"), pids, "the processes are the same");
-    no_line_is_lost(&host, "busy");
-    probes_go_on(&host, "busy");
-    host.down(&["busy"]);
+    unchanged(&before, &host.pod("spared"));
+    assert_eq!(processes(&host, "spared"), pids, "the processes are the same");
+    no_line_is_lost(&host, "spared");
+    probes_go_on(&host, "spared");
+    host.down(&["spared"]);
     host.expect_nothing_left();
     host.finish();
 }
@@ -288,26 +289,26 @@ fn supervisor_killed_while_it_takes_the_pod_down_the_pod_goes_down() {
 #[test]
 fn guardian_killed_a_new_one_takes_over_or_the_pod_stops_cleanly() {
     let host = Host::new();
-    let before = start(&host, "busy");
-    let pids = processes(&host, "busy");
+    let before = start(&host, "unguarded");
+    let pids = processes(&host, "unguarded");
     let mut open = Open::to(&before);
     under_traffic(&before, || {
-        let old = host.guardian("busy").unwrap();
+        let old = host.guardian("unguarded").unwrap();
         host.kill(old);
         wait_for("a new guardian", PATIENCE, || {
-            host.guardian("busy").filter(|pid| *pid != old).ok_or("none")
+            host.guardian("unguarded").filter(|pid| *pid != old).ok_or("none")
         });
     });
     open.works();
-    host.wait_pod("busy", "Ready", |pod| pod.is("Ready"));
-    unchanged(&before, &host.pod("busy"));
-    assert_eq!(processes(&host, "busy"), pids, "the processes are the same");
-    no_line_is_lost(&host, "busy");
-    probes_go_on(&host, "busy");
+    host.wait_pod("unguarded", "Ready", |pod| pod.is("Ready"));
+    unchanged(&before, &host.pod("unguarded"));
+    assert_eq!(processes(&host, "unguarded"), pids, "the processes are the same");
+    no_line_is_lost(&host, "unguarded");
+    probes_go_on(&host, "unguarded");
     // A container that was there before the new guardian is nobody's child of its own; its end is noticed all the same.
-    host.kill(host.container_process("busy", "echo"));
-    host.wait_pod("busy", "a restart of echo", |pod| pod.container("echo")["restartCount"] == 1);
-    host.down(&["busy"]);
+    host.kill(host.container_process("unguarded", "echo"));
+    host.wait_pod("unguarded", "a restart of echo", |pod| pod.container("echo")["restartCount"] == 1);
+    host.down(&["unguarded"]);
     host.expect_nothing_left();
     host.finish();
 }
@@ -341,23 +342,23 @@ fn guardian_killed_an_exit_code_that_nobody_records_is_asked_of_the_kernel() {
 #[test]
 fn guardian_and_supervisor_killed_the_next_command_says_so_and_takes_the_pod_up_again() {
     let host = Host::new();
-    let before = start(&host, "busy");
-    let pids = processes(&host, "busy");
+    let before = start(&host, "taken-up");
+    let pids = processes(&host, "taken-up");
     let mut open = Open::to(&before);
     under_traffic(&before, || {
-        kill_both(&host, "busy");
+        kill_both(&host, "taken-up");
         open.works();
-        host.podbox(["exec", "busy", "-c", "echo", "--", "true"]).ok().complains("were gone");
-        wait_until("a guardian", PATIENCE, || host.guardian("busy").is_some());
-        let _ = host.next_supervisor("busy", None);
+        host.podbox(["exec", "taken-up", "-c", "echo", "--", "true"]).ok().complains("were gone");
+        wait_until("a guardian", PATIENCE, || host.guardian("taken-up").is_some());
+        let _ = host.next_supervisor("taken-up", None);
     });
     open.works();
-    host.wait_pod("busy", "Ready", |pod| pod.is("Ready"));
-    unchanged(&before, &host.pod("busy"));
-    assert_eq!(processes(&host, "busy"), pids, "the processes are the same");
-    no_line_is_lost(&host, "busy");
-    probes_go_on(&host, "busy");
-    host.down(&["busy"]);
+    host.wait_pod("taken-up", "Ready", |pod| pod.is("Ready"));
+    unchanged(&before, &host.pod("taken-up"));
+    assert_eq!(processes(&host, "taken-up"), pids, "the processes are the same");
+    no_line_is_lost(&host, "taken-up");
+    probes_go_on(&host, "taken-up");
+    host.down(&["taken-up"]);
     host.expect_nothing_left();
     host.finish();
 }
@@ -378,9 +379,9 @@ fn kill_both(host: &Host, name: &str) {
 #[test]
 fn guardian_and_supervisor_killed_down_cleans_up() {
     let host = Host::new();
-    start(&host, "busy");
-    kill_both(&host, "busy");
-    host.down(&["busy", "--grace-period", "0"]);
+    start(&host, "cleaned");
+    kill_both(&host, "cleaned");
+    host.down(&["cleaned", "--grace-period", "0"]);
     host.expect_nothing_left();
     host.finish();
 }
@@ -388,11 +389,12 @@ fn guardian_and_supervisor_killed_down_cleans_up() {
 #[test]
 fn guardian_and_supervisor_killed_a_container_that_ends_meanwhile_is_noticed() {
     let host = Host::new();
-    start(&host, "busy");
-    kill_both(&host, "busy");
-    host.kill(host.container_process("busy", "echo"));
-    host.podbox(["wait", "busy", "--for", "condition=PodScheduled"]).ok().complains("were gone");
-    let view = host.wait_pod("busy", "a restart of echo", |pod| pod.container("echo")["restartCount"] == 1);
+    start(&host, "noticed");
+    kill_both(&host, "noticed");
+    host.kill(host.container_process("noticed", "echo"));
+    host.podbox(["wait", "noticed", "--for", "condition=PodScheduled"]).ok().complains("were gone");
+    let view =
+        host.wait_pod("noticed", "a restart of echo", |pod| pod.container("echo")["restartCount"] == 1);
     let last = &view.container("echo")["lastState"]["terminated"];
     assert_eq!(last["reason"], "ContainerStatusUnknown", "nobody saw how it ended: {last:#}");
     host.finish();
@@ -433,10 +435,10 @@ fn a_stage_killed_the_machine_backs_off_and_tries_again() {
 #[test]
 fn a_container_killed_is_restarted_by_its_policy() {
     let host = Host::new();
-    start(&host, "busy");
-    host.kill(host.container_process("busy", "web"));
+    start(&host, "mended");
+    host.kill(host.container_process("mended", "web"));
     let view = host
-        .wait_pod("busy", "a restart", |pod| pod.container("web")["restartCount"] == 1 && pod.is("Ready"));
+        .wait_pod("mended", "a restart", |pod| pod.container("web")["restartCount"] == 1 && pod.is("Ready"));
     let last = &view.container("web")["lastState"]["terminated"];
     assert_eq!(
         (&last["exitCode"], &last["signal"], &last["reason"]),
@@ -449,14 +451,14 @@ fn a_container_killed_is_restarted_by_its_policy() {
 #[test]
 fn up_d_killed_after_its_pod_is_up_nothing_happens() {
     let host = Host::new();
-    let mut up: Background = host.cmd(["up", "-d", "--wait", "complete", "-"]).input(busy("busy")).spawn();
+    let mut up: Background = host.cmd(["up", "-d", "--wait", "complete", "-"]).input(busy("kept")).spawn();
     up.close_input();
-    let before = host.wait_pod("busy", "Ready", |pod| pod.is("Ready"));
+    let before = host.wait_pod("kept", "Ready", |pod| pod.is("Ready"));
     up.signal(Signal::SIGKILL);
     assert_eq!(up.end(PATIENCE), 128 + 9);
     let _ = Open::to(&before);
-    unchanged(&before, &host.pod("busy"));
-    no_line_is_lost(&host, "busy");
+    unchanged(&before, &host.pod("kept"));
+    no_line_is_lost(&host, "kept");
     host.finish();
 }
 
@@ -464,10 +466,10 @@ fn up_d_killed_after_its_pod_is_up_nothing_happens() {
 fn up_d_killed_at_any_moment_down_leaves_nothing() {
     let host = Host::new();
     let manifest = host.dir().join("busy.yaml");
-    fs::write(&manifest, busy("busy")).unwrap();
+    fs::write(&manifest, busy("cut-short")).unwrap();
     // The image is there, so that the moments fall into what matters.
     host.podbox(["up", "-d", manifest.to_str().unwrap()]).ok();
-    host.down(&["busy", "--grace-period", "0"]);
+    host.down(&["cut-short", "--grace-period", "0"]);
     for step in 0..24_u64 {
         let mut up = host.cmd(["up", "-d", manifest.to_str().unwrap()]).spawn();
         // Every half millisecond of its life, and later every millisecond.
@@ -488,9 +490,9 @@ fn up_d_killed_at_any_moment_down_leaves_nothing() {
 fn everything_of_a_pod_killed_at_random_moments_of_its_start_down_leaves_nothing() {
     let host = Host::new();
     let manifest = host.dir().join("busy.yaml");
-    fs::write(&manifest, busy("busy")).unwrap();
+    fs::write(&manifest, busy("cut-down")).unwrap();
     host.podbox(["up", "-d", manifest.to_str().unwrap()]).ok();
-    host.down(&["busy", "--grace-period", "0"]);
+    host.down(&["cut-down", "--grace-period", "0"]);
     for step in 0..16_u64 {
         let mut up = host.cmd(["up", "-d", manifest.to_str().unwrap()]).spawn();
         thread::sleep(Duration::from_micros(1000 + step * 700));
@@ -511,10 +513,10 @@ fn everything_of_a_pod_killed_at_random_moments_of_its_start_down_leaves_nothing
 fn a_hundred_random_deaths_of_up_or_of_all_its_helpers_leave_nothing_that_the_next_command_does_not_mend() {
     let host = Host::new();
     let manifest = host.dir().join("busy.yaml");
-    fs::write(&manifest, busy("busy")).unwrap();
+    fs::write(&manifest, busy("random")).unwrap();
     let manifest = manifest.to_str().unwrap();
     host.podbox(["up", "-d", manifest]).ok();
-    host.down(&["busy", "--grace-period", "0"]);
+    host.down(&["random", "--grace-period", "0"]);
     let mut random = std::process::id();
     for round in 0..100 {
         // Marsaglia's xorshift: any moment of the first 20 ms, and one time in three everybody dies.
@@ -532,7 +534,7 @@ fn a_hundred_random_deaths_of_up_or_of_all_its_helpers_leave_nothing_that_the_ne
         up.end(PATIENCE);
         if round % 2 == 0 {
             host.podbox(["up", "-d", manifest]).ok();
-            host.wait_pod("busy", "Running", |pod| pod.phase() == "Running");
+            host.wait_pod("random", "Running", |pod| pod.phase() == "Running");
         }
         host.podbox(["down", "--all", "--grace-period", "0"]).ok();
         host.expect_nothing_left();
@@ -541,13 +543,43 @@ fn a_hundred_random_deaths_of_up_or_of_all_its_helpers_leave_nothing_that_the_ne
 }
 
 #[test]
+fn supervisor_killed_while_it_makes_the_sandbox_the_next_one_makes_it_anew_under_the_same_name() {
+    let host = Host::new();
+    let manifest = host.dir().join("half.yaml");
+    fs::write(&manifest, busy("half-made")).unwrap();
+    let manifest = manifest.to_str().unwrap();
+    host.podbox(["up", "-d", manifest]).ok();
+    host.down(&["half-made", "--grace-period", "0"]);
+    let names = || {
+        let all = fs::read_dir("/run/netns").into_iter().flatten().flatten();
+        let names = all.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.contains("half-made")).collect::<Vec<_>>()
+    };
+    for step in 0..20_u64 {
+        let mut up = host.cmd(["up", "-d", "--wait", "ready", manifest]).spawn();
+        // The name is taken before the namespace is there; from then on at moments 100 us apart.
+        wait_until("a name for the namespace", PATIENCE, || !names().is_empty());
+        thread::sleep(Duration::from_micros(step * 100));
+        for pid in host.helpers("supervise") {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        assert_eq!(up.end(PATIENCE), 0);
+        assert_eq!(names(), ["default_half-made"]);
+        host.podbox(["down", "--all", "--grace-period", "0"]).ok();
+        assert_eq!(names(), [""; 0]);
+        host.expect_nothing_left();
+    }
+    host.finish();
+}
+
+#[test]
 fn the_machine_restarts_up_all_starts_what_should_run() {
     let host = Host::new();
-    host.up(&busy("busy"));
-    let before = host.pod("busy");
-    host.pull_the_plug("busy");
+    host.up(&busy("rebooted"));
+    let before = host.pod("rebooted");
+    host.pull_the_plug("rebooted");
     host.podbox(["up", "--all", "-d"]).ok();
-    let after = host.wait_pod("busy", "Ready", |pod| pod.is("Ready"));
+    let after = host.wait_pod("rebooted", "Ready", |pod| pod.is("Ready"));
     assert_eq!(before.text("metadata.uid"), after.text("metadata.uid"));
     host.finish();
 }

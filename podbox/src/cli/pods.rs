@@ -236,6 +236,9 @@ impl Found {
         let mut errors = Vec::new();
         if self.dir.run().exists() {
             let memory = self.memory();
+            if memory.as_ref().is_none_or(|memory| memory.finished.is_none()) {
+                self.wait_for_stages();
+            }
             let reaper = memory.as_ref().and_then(|memory| memory.sandbox.facts()?.reaper);
             errors.extend(take_down_pod(&self.pod, &self.dir, &session.settings.network, reaper));
         }
@@ -246,6 +249,15 @@ impl Found {
         }
         store.release(&self.pod.namespace, &self.pod.name, &self.pod.uid);
         if errors.is_empty() { Ok(()) } else { Err(Failure::cannot(errors.join("\nerror: "))) }
+    }
+
+    /// Waits until what a dead supervisor had under way has come to its end, so that nothing is made after it was
+    /// removed. A stage that hangs is not waited for longer than a supervisor would be.
+    fn wait_for_stages(&self) {
+        let started = Instant::now();
+        while is_locked(&self.dir.supervisor_lock()) && started.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Asks the supervisor for something that it does at once or not at all; `what` is that, before "pod".

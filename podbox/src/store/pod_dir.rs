@@ -63,7 +63,7 @@ impl PodDir {
         self.run.join("guardian.lock")
     }
 
-    /// Held while a supervisor lives.
+    /// Held while a supervisor lives, or a stage that makes a sandbox or a container for it.
     #[must_use]
     pub fn supervisor_lock(&self) -> PathBuf {
         self.run.join("supervisor.lock")

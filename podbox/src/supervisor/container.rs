@@ -119,7 +119,10 @@ async fn try_run(world: &World, order: Order) -> Result<(), Failure> {
         .warm
         .take(&world.exe, StageKind::Container)
         .map_err(|error| create_error(format!("start the container stage: {error}")))?;
-    let given = stage.give(&plan).await;
+    let given = match stage.share(&world.lock) {
+        Ok(()) => stage.give(&plan).await,
+        Err(error) => Err(error),
+    };
     given.map_err(|error| create_error(format!("give the container stage its plan: {error}")))?;
     let ready = stage.ready().await;
     let ready = match ready {

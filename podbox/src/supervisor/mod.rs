@@ -103,7 +103,7 @@ enum End {
 async fn supervise(run_dir: &Path, guardian: Pid) -> Result<End, SupervisorError> {
     let context = Context::read(run_dir).map_err(during("read the pod's context"))?;
     let dir = context.settings.store.pod(&context.uid);
-    let _lock = lock(&dir).await?;
+    let lock = lock(&dir).await?;
     let pod: Pod = read_json(&dir.pod()).map_err(during("read the pod"))?;
     let memory = match std::fs::read(dir.machine()) {
         Ok(text) => Some(serde_json::from_slice::<Memory>(&text).map_err(io::Error::from)),
@@ -112,8 +112,8 @@ async fn supervise(run_dir: &Path, guardian: Pid) -> Result<End, SupervisorError
     let memory = memory.transpose().map_err(during("read the pod's state"))?;
     let (mailbox, letters) = unbounded_channel();
     let first = memory.is_none().then_some(StageKind::Sandbox);
-    let world =
-        World::new(pod.clone(), dir, context.settings, mailbox, first).map_err(during("look around"))?;
+    let world = World::new(pod.clone(), dir, context.settings, lock, mailbox, first)
+        .map_err(during("look around"))?;
     exits_and_control(&world, guardian)?;
     let now = Now::read();
     let backoff = world.settings.backoff;

@@ -121,6 +121,13 @@ async fn try_make(world: &World) -> Result<SandboxFacts, Failure> {
         reason: "FailedCreatePodSandBox".to_owned(),
         message: format!("Failed to create pod sandbox: {message}"),
     };
+    if alias_file(&world.dir).exists() || world.dir.namespaces().exists() {
+        // Whoever began before was killed over it. Its alias above all would be taken for another podbox's.
+        let errors = take_down(world, None);
+        if !errors.is_empty() {
+            return Err(failed(format!("remove the remains of the last attempt: {}", errors.join("; "))));
+        }
+    }
     let mut plan = plan(&world.pod, &world.dir);
     if let Some(alias) = &mut plan.netns_alias {
         *alias = claim_alias(&world.pod, &world.dir).map_err(|error| failed(report::chain(&error)))?;
@@ -129,7 +136,10 @@ async fn try_make(world: &World) -> Result<SandboxFacts, Failure> {
         .warm
         .take(&world.exe, StageKind::Sandbox)
         .map_err(|error| failed(format!("start the sandbox stage: {error}")))?;
-    let given = stage.give(&plan).await;
+    let given = match stage.share(&world.lock) {
+        Ok(()) => stage.give(&plan).await,
+        Err(error) => Err(error),
+    };
     given.map_err(|error| failed(format!("give the sandbox stage its plan: {error}")))?;
     // The stage works on the other processor meanwhile, where more than one other would be in its way.
     world.warm.add(&world.exe, StageKind::Container);

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use runtime::launch::{Inbox, Launched, SelfExe, StageKind, launch, send_plan};
+use runtime::launch::{Inbox, Launched, SelfExe, StageKind, launch, send, send_plan};
 use runtime::plan::{ExecRun, Failure, FromStage};
 use serde::Serialize;
 use tokio::io::unix::AsyncFd;
@@ -45,6 +45,13 @@ impl Conversation {
         socket.set_nonblocking(true)?;
         let stage = Some(Reaping { fd: readable(&pidfd)? });
         Ok(Conversation { socket: UnixStream::from_std(socket)?, inbox: Inbox::default(), stage })
+    }
+
+    /// Lets the stage hold the lock too, for as long as it lives: whoever waits for the lock to clean up behind a
+    /// dead supervisor waits for its stages too, so that nothing appears afterwards.
+    pub(super) fn share(&self, lock: &File) -> io::Result<()> {
+        // An empty beginning of the plan that comes next, because a descriptor needs a byte to go with.
+        send(self.socket.as_fd(), b" ", &[lock.as_fd()])
     }
 
     /// Gives the stage its plan.

@@ -1,5 +1,6 @@
 //! What every part of the supervisor shares and nobody changes.
 
+use std::fs::File;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -46,6 +47,8 @@ pub(super) struct World {
     pub(super) host_ips: Vec<IpAddr>,
     pub(super) memory_bytes: u64,
     pub(super) warm: Warm,
+    /// Held as long as this supervisor lives, and any stage that makes something for it.
+    pub(super) lock: File,
     mailbox: UnboundedSender<Message>,
 }
 
@@ -55,6 +58,7 @@ impl World {
         pod: Pod,
         dir: PodDir,
         settings: Settings,
+        lock: File,
         mailbox: UnboundedSender<Message>,
         first: Option<StageKind>,
     ) -> std::io::Result<Arc<World>> {
@@ -71,6 +75,7 @@ impl World {
             pod,
             dir,
             settings,
+            lock,
             mailbox,
         }))
     }

@@ -198,6 +198,8 @@ fn start(
     match side {
         Side::Child => {
             drop(report);
+            // The caller's lock: what init makes from here on goes with its own namespaces.
+            drop(channel.take_fds());
             let notes = std::mem::take(&mut outside.notes);
             let relay = outside.relay.take().and_then(|(_, socket)| socket);
             let mut state = Init::new(plan, outside.cgroup.take(), born);
