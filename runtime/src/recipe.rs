@@ -4,6 +4,7 @@
 //! runs it, measures every step and names the failing one. Because it is the same list, what is printed
 //! cannot differ from what is done.
 
+use crate::cgroup::Refused;
 use crate::plan::{ContainerPlan, Failure, SandboxPlan, Timed};
 use crate::sys::task;
 use nix::errno::Errno;
@@ -110,6 +111,13 @@ impl Fault {
 impl From<Errno> for Fault {
     fn from(errno: Errno) -> Self {
         Self { errno: Some(errno as i32), text: errno.desc().to_owned(), exit_code: None }
+    }
+}
+
+impl From<Refused> for Fault {
+    fn from(Refused { what, source }: Refused) -> Self {
+        let fault = Self::from(source);
+        Self { text: format!("{what}: {}", fault.text), ..fault }
     }
 }
 

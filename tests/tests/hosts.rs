@@ -129,3 +129,25 @@ fn without_a_capability_that_it_needs_it_says_which_and_changes_nothing() {
     }
     host.finish();
 }
+
+#[test]
+fn where_cgroups_are_there_a_limit_that_the_kernel_does_not_take_is_an_error_that_names_it() {
+    let host = Host::new();
+    // More processors than a quota can say. With a container beside it that has no limit the pod has none either, and
+    // the container's own is refused; without, the pod's is.
+    let limits = "resources: {limits: {cpu: '200000000'}}";
+    for (beside, reason) in [
+        ("", "Failed to create pod sandbox"),
+        ("{name: free, image: podbox.local/toolbox}, ", "CreateContainerError"),
+    ] {
+        let containers = format!(
+            "  containers: [{beside}{{name: c, image: podbox.local/toolbox, command: [sleep, '1000'], {limits}}}]"
+        );
+        let output = host.try_up(&pod("wide", &containers), &["--timeout", "2s"]);
+        assert!(!output.good(), "{output}");
+        output.complains(reason).complains("the kernel does not take cpu.");
+        host.podbox(["down", "--all", "--grace-period", "0"]).ok();
+        host.expect_nothing_left();
+    }
+    host.finish();
+}

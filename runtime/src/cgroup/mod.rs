@@ -11,7 +11,8 @@
 //! host's tree; it is the highest that can be reached, so paths count from there.
 //!
 //! A host where cgroups are read-only, missing or taken gives a note and a container without limits, never
-//! a failure: on such a host a user would rather run it than not.
+//! a failure: on such a host a user would rather run it than not. Where they can be had, a limit that the kernel
+//! refuses is a failure: to run without it would be the worst answer.
 
 mod v1;
 mod v2;
@@ -24,6 +25,23 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 pub use v2::weight_of_shares;
+
+/// What the kernel has refused of a cgroup on a host that has cgroups.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Refused {
+    /// The limit, or the cgroup that cannot be made or joined.
+    pub what: String,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Whether an error says that the host does not offer something, instead of that something is wrong with it.
+fn is_not_offered(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::ENOENT | Errno::EROFS | Errno::EACCES | Errno::EPERM))
+}
 
 /// One mounted v1 hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,14 +107,14 @@ impl Cgroups {
     /// its processes and gets the limits. What the host does not offer is left out, with a note.
     ///
     /// # Errors
-    /// `ENOMEM`, with the cgroup's directory, if the limit of one above does not even hold the kernel's own notes of
-    /// this one. To run without a limit because it is so small would be the worst answer. Nothing is left then.
+    /// A limit that the kernel does not take, or `ENOMEM` if the limit of one above does not even hold the kernel's own
+    /// notes of this one. Nothing is left of it then.
     pub fn create(
         &self,
         path: &Path,
         limits: &LinuxResources,
         notes: &mut Vec<String>,
-    ) -> Result<Cgroup, (PathBuf, io::Error)> {
+    ) -> Result<Cgroup, Refused> {
         let mut group = self.at(path);
         if self.is_empty() {
             notes.push("no cgroup hierarchy is mounted: limits are not applied".to_owned());
@@ -114,20 +132,18 @@ impl Cgroups {
         let starved = |(_, error): &(PathBuf, io::Error)| error.raw_os_error() == Some(Errno::ENOMEM as i32);
         if let Some(index) = refused.iter().position(starved) {
             let _ = group.remove();
-            return Err(refused.swap_remove(index));
+            let (directory, source) = refused.swap_remove(index);
+            let what = format!("the memory limit is too small for {}", directory.display());
+            return Err(Refused { what, source });
         }
         if let Some((root, error)) = refused.first() {
             let others = if refused.len() > 1 { " (and others)" } else { "" };
             notes.push(format!("cannot make cgroup {}{others}: {error}: not used", root.display()));
         }
-        for hierarchy in &group.v1 {
-            v1::limit(hierarchy, limits, notes);
-        }
-        if let Some(directory) = &group.v2 {
-            // With v1 hierarchies beside it, v2 has no controllers and so no limits to set.
-            if group.v1.is_empty() {
-                v2::limit(directory, group.depth, limits, notes);
-            }
+        if let Err(refused) = group.limit(limits, notes) {
+            // One that others use already stays.
+            let _ = group.directories().try_for_each(fs::remove_dir);
+            return Err(refused);
         }
         Ok(group)
     }
@@ -159,11 +175,19 @@ fn write(directory: &Path, file: &str, value: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(directory.join(file))?.write_all(value.as_bytes())
 }
 
-/// Writes a limit, or says that it is not applied.
-fn set(directory: &Path, file: &str, value: &str, notes: &mut Vec<String>) {
-    if let Err(error) = write(directory, file, value) {
-        notes.push(format!("limit {file} = {value} is not applied: {error}"));
+/// Writes a limit, or says that the host does not have it.
+fn set(directory: &Path, file: &str, value: &str, notes: &mut Vec<String>) -> Result<(), Refused> {
+    match write(directory, file, value) {
+        Err(error) if is_not_offered(&error) => {
+            notes.push(format!("limit {file} = {value} is not applied: {error}"));
+        }
+        Err(source) => {
+            let what = format!("the kernel does not take {file} = {value} for {}", directory.display());
+            return Err(Refused { what, source });
+        }
+        Ok(()) => {}
     }
+    Ok(())
 }
 
 /// A number in a file of one line.
@@ -224,20 +248,42 @@ impl Cgroup {
         views
     }
 
+    fn limit(&self, limits: &LinuxResources, notes: &mut Vec<String>) -> Result<(), Refused> {
+        self.v1.iter().try_for_each(|hierarchy| v1::limit(hierarchy, limits, notes))?;
+        match &self.v2 {
+            // With v1 hierarchies beside it, v2 has no controllers and so no limits to set.
+            Some(directory) if self.v1.is_empty() => v2::limit(directory, self.depth, limits, notes),
+            _ => Ok(()),
+        }
+    }
+
     /// Moves the calling process, which has one thread, into it: the v1 hierarchies, and v2 too unless it was
     /// born there.
     ///
     /// In v1 the *thread* is moved, by `tasks`. Writing `cgroup.procs` makes the kernel stop every fork of the
     /// machine, and the first time in a while it waits for an RCU grace period to do so: 25 ms. A thread that moves
     /// itself needs none of that (`cgroup_procs_write_start` in the kernel's cgroup.c).
-    pub(crate) fn join(&self, born_in_v2: BornIn, notes: &mut Vec<String>) {
+    ///
+    /// # Errors
+    /// A cgroup that cannot be joined though it can be written to.
+    pub(crate) fn join(&self, born_in_v2: BornIn, notes: &mut Vec<String>) -> Result<(), Refused> {
         let v2 =
             self.v2.iter().filter(|_| born_in_v2 == BornIn::Elsewhere).map(|root| (root, "cgroup.procs"));
         for (directory, file) in v2.chain(self.v1.iter().map(|h| (&h.root, "tasks"))) {
-            if let Err(error) = write(directory, file, "0") {
-                notes.push(format!("cannot join cgroup {}: {error}", directory.display()));
+            match write(directory, file, "0") {
+                Err(error) if is_not_offered(&error) => {
+                    notes.push(format!("cannot join cgroup {}: {error}", directory.display()));
+                }
+                Err(source) => {
+                    return Err(Refused {
+                        what: format!("cannot join cgroup {}", directory.display()),
+                        source,
+                    });
+                }
+                Ok(()) => {}
             }
         }
+        Ok(())
     }
 
     /// A cgroup below this one, in one hierarchy only, made to hold and to kill a group of processes: v2

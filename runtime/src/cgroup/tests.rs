@@ -66,6 +66,20 @@ fn limits_are_in_the_files_that_this_kernel_has() {
 }
 
 #[test]
+fn a_limit_that_the_kernel_does_not_take_is_an_error_and_leaves_no_cgroup() {
+    let (mut notes, path) = (Vec::new(), own_path("refused"));
+    let cgroups = Cgroups::detect();
+    // More than there can be process ids.
+    let pids = LinuxPidsBuilder::default().limit(5_000_000).build().unwrap();
+    let limits = LinuxResourcesBuilder::default().pids(pids).build().unwrap();
+    let refused = cgroups.create(&path, &limits, &mut notes).unwrap_err();
+    assert!(refused.what.contains("pids.max = 5000000"), "{refused:?}");
+    assert_eq!(refused.source.raw_os_error(), Some(Errno::EINVAL as i32));
+    assert!(!cgroups.at(&path).exists());
+    cgroups.at(path.parent().unwrap()).remove_with_parents().unwrap();
+}
+
+#[test]
 fn kill_ends_every_process_in_it_and_below_and_then_it_can_be_removed() {
     let (mut notes, path) = (Vec::new(), own_path("kill"));
     let cgroups = Cgroups::detect();

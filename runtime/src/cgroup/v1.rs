@@ -1,7 +1,7 @@
 //! cgroup v1: one hierarchy a controller, limits as the kernel's `Documentation/admin-guide/cgroup-v1`
 //! names them.
 
-use super::{Usage, V1, keyed, number, set};
+use super::{Refused, Usage, V1, keyed, number, set};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, statfs};
 use oci_spec::runtime::LinuxResources;
 use std::fs;
@@ -55,48 +55,51 @@ pub(super) fn detect(root: &Path) -> Vec<V1> {
 }
 
 /// Writes the limits that this hierarchy's controllers know.
-pub(super) fn limit(hierarchy: &V1, limits: &LinuxResources, notes: &mut Vec<String>) {
+pub(super) fn limit(hierarchy: &V1, limits: &LinuxResources, notes: &mut Vec<String>) -> Result<(), Refused> {
     let directory = &hierarchy.root;
     for controller in &hierarchy.controllers {
         match controller {
-            Controller::Cpu => limit_cpu(directory, limits, notes),
+            Controller::Cpu => limit_cpu(directory, limits, notes)?,
             Controller::CpuAcct => {}
-            Controller::Memory => limit_memory(directory, limits, notes),
+            Controller::Memory => limit_memory(directory, limits, notes)?,
             Controller::Pids => {
                 if let Some(pids) = limits.pids() {
                     let value = if pids.limit() > 0 { pids.limit().to_string() } else { "max".to_owned() };
-                    set(directory, "pids.max", &value, notes);
+                    set(directory, "pids.max", &value, notes)?;
                 }
             }
         }
     }
+    Ok(())
 }
 
-fn limit_cpu(directory: &Path, limits: &LinuxResources, notes: &mut Vec<String>) {
-    let Some(cpu) = limits.cpu() else { return };
+fn limit_cpu(directory: &Path, limits: &LinuxResources, notes: &mut Vec<String>) -> Result<(), Refused> {
+    let Some(cpu) = limits.cpu() else { return Ok(()) };
     if let Some(shares) = cpu.shares().filter(|shares| *shares != 0) {
-        set(directory, "cpu.shares", &shares.to_string(), notes);
+        set(directory, "cpu.shares", &shares.to_string(), notes)?;
     }
     if let Some(period) = cpu.period().filter(|period| *period != 0) {
-        set(directory, "cpu.cfs_period_us", &period.to_string(), notes);
+        set(directory, "cpu.cfs_period_us", &period.to_string(), notes)?;
     }
     if let Some(quota) = cpu.quota().filter(|quota| *quota != 0) {
-        set(directory, "cpu.cfs_quota_us", &quota.to_string(), notes);
+        set(directory, "cpu.cfs_quota_us", &quota.to_string(), notes)?;
     }
+    Ok(())
 }
 
-fn limit_memory(directory: &Path, limits: &LinuxResources, notes: &mut Vec<String>) {
-    let Some(memory) = limits.memory() else { return };
+fn limit_memory(directory: &Path, limits: &LinuxResources, notes: &mut Vec<String>) -> Result<(), Refused> {
+    let Some(memory) = limits.memory() else { return Ok(()) };
     if let Some(soft) = memory.reservation().filter(|bytes| *bytes != 0) {
-        set(directory, "memory.soft_limit_in_bytes", &soft.to_string(), notes);
+        set(directory, "memory.soft_limit_in_bytes", &soft.to_string(), notes)?;
     }
-    let Some(limit) = memory.limit().filter(|bytes| *bytes != 0) else { return };
-    set(directory, "memory.limit_in_bytes", &limit.to_string(), notes);
+    let Some(limit) = memory.limit().filter(|bytes| *bytes != 0) else { return Ok(()) };
+    set(directory, "memory.limit_in_bytes", &limit.to_string(), notes)?;
     // Memory and swap together; equal to the memory limit means no swap. Only there with swap accounting.
     let total = memory.swap().filter(|bytes| *bytes != 0).unwrap_or(limit);
     if directory.join("memory.memsw.limit_in_bytes").exists() {
-        set(directory, "memory.memsw.limit_in_bytes", &total.to_string(), notes);
+        set(directory, "memory.memsw.limit_in_bytes", &total.to_string(), notes)?;
     }
+    Ok(())
 }
 
 /// Adds what this hierarchy's controllers count.

@@ -1,7 +1,7 @@
 //! cgroup v2: one hierarchy, controllers enabled from the top down through `cgroup.subtree_control`. See
 //! the kernel's `Documentation/admin-guide/cgroup-v2.rst`.
 
-use super::{Usage, keyed, number, set, write};
+use super::{Refused, Usage, keyed, number, set, write};
 use nix::errno::Errno;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
@@ -28,55 +28,62 @@ pub fn weight_of_shares(shares: u64) -> u64 {
 }
 
 /// Enables controllers for `directory` (which is `depth` levels below the root) and writes its limits.
-pub(super) fn limit(directory: &Path, depth: usize, limits: &LinuxResources, notes: &mut Vec<String>) {
+pub(super) fn limit(
+    directory: &Path,
+    depth: usize,
+    limits: &LinuxResources,
+    notes: &mut Vec<String>,
+) -> Result<(), Refused> {
     // If the wanted files are there, whoever made the parents has enabled the controllers already.
     if !directory.join("pids.max").exists() || !directory.join("memory.max").exists() {
         enable_above(directory, depth, notes);
     }
     if let Some(cpu) = limits.cpu() {
-        limit_cpu(directory, cpu, notes);
+        limit_cpu(directory, cpu, notes)?;
     }
     if let Some(memory) = limits.memory() {
-        limit_memory(directory, memory, notes);
+        limit_memory(directory, memory, notes)?;
     }
     if let Some(pids) = limits.pids() {
         let value = if pids.limit() > 0 { pids.limit().to_string() } else { "max".to_owned() };
-        set(directory, "pids.max", &value, notes);
+        set(directory, "pids.max", &value, notes)?;
     }
     for (file, value) in limits.unified().iter().flatten() {
         if file.contains('/') {
             notes.push(format!("limit {file} is not applied: not the name of a control file"));
         } else {
-            set(directory, file, value, notes);
+            set(directory, file, value, notes)?;
         }
     }
+    Ok(())
 }
 
-fn limit_cpu(directory: &Path, cpu: &LinuxCpu, notes: &mut Vec<String>) {
+fn limit_cpu(directory: &Path, cpu: &LinuxCpu, notes: &mut Vec<String>) -> Result<(), Refused> {
     if let Some(shares) = cpu.shares().filter(|shares| *shares != 0) {
-        set(directory, "cpu.weight", &weight_of_shares(shares).to_string(), notes);
+        set(directory, "cpu.weight", &weight_of_shares(shares).to_string(), notes)?;
     }
     if let Some(quota) = cpu.quota().filter(|quota| *quota != 0) {
         let quota = if quota > 0 { quota.to_string() } else { "max".to_owned() };
         let period = cpu.period().filter(|period| *period != 0).unwrap_or(100_000);
-        set(directory, "cpu.max", &format!("{quota} {period}"), notes);
+        set(directory, "cpu.max", &format!("{quota} {period}"), notes)?;
     }
+    Ok(())
 }
 
-fn limit_memory(directory: &Path, memory: &LinuxMemory, notes: &mut Vec<String>) {
-    let Some(limit) = memory.limit().filter(|bytes| *bytes != 0) else { return };
+fn limit_memory(directory: &Path, memory: &LinuxMemory, notes: &mut Vec<String>) -> Result<(), Refused> {
+    let Some(limit) = memory.limit().filter(|bytes| *bytes != 0) else { return Ok(()) };
     let text = |bytes: i64| if bytes < 0 { "max".to_owned() } else { bytes.to_string() };
-    set(directory, "memory.max", &text(limit), notes);
+    set(directory, "memory.max", &text(limit), notes)?;
     // OCI counts memory and swap together, v2 counts swap alone. None asked for: none given.
     let swap = memory
         .swap()
         .filter(|bytes| *bytes != 0)
         .map_or(0, |total| if total < 0 || limit < 0 { -1 } else { (total - limit).max(0) });
     if directory.join("memory.swap.max").exists() {
-        set(directory, "memory.swap.max", &text(swap), notes);
+        set(directory, "memory.swap.max", &text(swap), notes)?;
     }
     // A container that is out of memory dies as a whole instead of limping on without one of its processes.
-    set(directory, "memory.oom.group", "1", notes);
+    set(directory, "memory.oom.group", "1", notes)
 }
 
 /// Enables cpu, memory and pids in every cgroup above `directory`, from the root down: a controller can be

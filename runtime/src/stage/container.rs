@@ -20,7 +20,6 @@ use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::time::Instant;
 
 /// What the steps outside share.
@@ -70,7 +69,7 @@ fn outside_steps(plan: &ContainerPlan) -> Vec<Step<'_, Outside>> {
         let command = format!("mkdir -p /sys/fs/cgroup/{{cpu,cpuacct,memory,pids}}{}", path.display());
         steps.push(step("make the container's cgroup", command, move |s: &mut Outside| {
             let limits = linux.and_then(|linux| linux.resources().clone()).unwrap_or_default();
-            s.cgroup = Some(Cgroups::detect().create(path, &limits, &mut s.notes).map_err(too_small)?);
+            s.cgroup = Some(Cgroups::detect().create(path, &limits, &mut s.notes)?);
             Ok(())
         }));
     }
@@ -101,13 +100,6 @@ fn outside_steps(plan: &ContainerPlan) -> Vec<Step<'_, Outside>> {
         steps.push(step("start the console relay", command, move |s| start_relay(plan, s)));
     }
     steps
-}
-
-/// A memory limit that leaves no room for the container's cgroup, let alone the container.
-pub(super) fn too_small((directory, error): (PathBuf, std::io::Error)) -> Fault {
-    let fault = Fault::from(error);
-    let text = format!("the memory limit is too small for {}: {}", directory.display(), fault.text);
-    Fault { text, ..fault }
 }
 
 /// The one step that is not a function call: after it there are two processes.

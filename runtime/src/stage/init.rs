@@ -339,7 +339,7 @@ fn join_cgroup(state: &mut Init<'_>) -> Result<(), Fault> {
     state.identity_of_self = process::parse_stat(&stat);
     nix::sys::stat::umask(Mode::empty());
     if let Some(group) = &state.cgroup {
-        group.join(state.born, &mut state.notes);
+        group.join(state.born, &mut state.notes)?;
     }
     if has_new(state.plan, LinuxNamespaceType::Cgroup) {
         task::unshare(libc::CLONE_NEWCGROUP)?;

@@ -17,7 +17,7 @@ pub(super) fn run(cgroup: Option<&Cgroup>) -> ! {
     task::set_name("podbox-reaper");
     if let Some(group) = cgroup {
         // A reaper without a cgroup of its own still reaps.
-        group.join(BornIn::Elsewhere, &mut Vec::new());
+        let _ = group.join(BornIn::Elsewhere, &mut Vec::new());
     }
     task::reset_signals();
     task::ignore_children();

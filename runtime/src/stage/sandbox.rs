@@ -4,9 +4,8 @@
 //! that would keep a network namespace alive; one mount above all of them, so that one unmount takes all away;
 //! and in memory, because making three files on a disk takes longer than making three namespaces.
 
-use super::container::too_small;
 use super::{Channel, reaper};
-use crate::cgroup::{Cgroup, Cgroups};
+use crate::cgroup::{Cgroup, Cgroups, Refused};
 use crate::plan::{CgroupPlan, Failure, FromStage, Identity, Ready, SandboxPlan, Shm};
 use crate::process::start_time_of;
 use crate::recipe::{During, Fault, Step, run as run_steps, step};
@@ -58,7 +57,7 @@ pub(crate) fn steps(plan: &SandboxPlan) -> Vec<Step<'_, State>> {
     if let Some(cgroup) = &plan.cgroup {
         let command = format!("mkdir -p /sys/fs/cgroup/{{cpu,cpuacct,memory,pids}}{}", cgroup.path.display());
         steps.push(step("make the pod's cgroup", command, move |s: &mut State| {
-            make_cgroup(cgroup, &mut s.notes).map_err(too_small)
+            Ok(make_cgroup(cgroup, &mut s.notes)?)
         }));
     }
     let flags = new_flags(plan);
@@ -214,7 +213,7 @@ fn mount_shm(shm: &Shm) -> Result<(), Fault> {
 }
 
 /// The one above comes second: with a cgroup in it, nobody else removes it before it has its limits.
-fn make_cgroup(plan: &CgroupPlan, notes: &mut Vec<String>) -> Result<(), (PathBuf, io::Error)> {
+fn make_cgroup(plan: &CgroupPlan, notes: &mut Vec<String>) -> Result<(), Refused> {
     let cgroups = Cgroups::detect();
     cgroups.create(&plan.path, &plan.resources, notes)?;
     if let (Some(limits), Some(above)) = (&plan.above, plan.path.parent()) {
@@ -228,7 +227,7 @@ fn start_reaper(cgroup: Option<&CgroupPlan>) -> Result<Identity, Fault> {
         let path = cgroup.path.join(REAPER_CGROUP);
         Cgroups::detect().create(&path, &LinuxResources::default(), &mut Vec::new())
     };
-    let group: Option<Cgroup> = cgroup.map(make).transpose().map_err(too_small)?;
+    let group: Option<Cgroup> = cgroup.map(make).transpose()?;
     match task::clone(libc::CLONE_NEWPID as u64, None)? {
         Side::Child => reaper::run(group.as_ref()),
         Side::Parent(pid) => {

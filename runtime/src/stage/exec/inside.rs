@@ -86,10 +86,10 @@ fn become_program(way: &Way<'_>, born: BornIn, step: &mut &'static str) -> Resul
     security::undumpable()?;
     if let Some(group) = way.groups.group {
         // In v1 the container's own cgroups; in v2 the holder, if it was not born there.
-        group.join(born, &mut notes);
+        group.join(born, &mut notes)?;
     }
     if let Some(holder) = way.groups.holder {
-        holder.join(born, &mut notes);
+        holder.join(born, &mut notes)?;
     }
     process.oom_score_adj().map_or(Ok(()), |score| set_oom_score(score, &mut notes))?;
     limit_resources(process.rlimits().as_deref().unwrap_or_default(), &mut notes)?;
