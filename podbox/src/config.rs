@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::RegistryOptions;
 use crate::restart::BackoffSettings;
-use crate::store::Store;
+use crate::store::{Layers, Store};
 
 const FILE: &str = "/etc/podbox/podbox.toml";
 const RUN: &str = "/run/podbox";
@@ -78,6 +78,7 @@ struct File {
     network: Network,
     restart: Restart,
     images: Images,
+    containers: Containers,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -112,6 +113,12 @@ struct Images {
     registries_conf: Option<PathBuf>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Containers {
+    writable_layers: Option<Layers>,
+}
+
 /// Reads the settings.
 ///
 /// # Errors
@@ -129,10 +136,12 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
     let run = flags.run.clone().or_else(|| env("PODBOX_RUN")).or(file.paths.run);
     // Logs move with the root, so that a podbox that was given a root of its own writes nowhere else.
     let logs = file.paths.logs.or_else(|| root.as_ref().map(|root| root.join("log/pods")));
+    let data = absolute(root.unwrap_or_else(|| ROOT.into()));
     let store = Store {
         run: absolute(run.unwrap_or_else(|| RUN.into())),
-        data: absolute(root.unwrap_or_else(|| ROOT.into())),
         logs: absolute(logs.unwrap_or_else(|| LOGS.into())),
+        layers: file.containers.writable_layers.unwrap_or_else(|| usual_layers(&data)),
+        data,
     };
     let name = file.network.name.unwrap_or_else(|| "podbox".to_owned());
     let network = NetworkConfig {
@@ -164,6 +173,15 @@ fn read(path: &Path, required: bool) -> Result<File, ConfigError> {
             .map_err(|error| ConfigError::Parse { path: path.to_path_buf(), message: error.to_string() }),
         Err(error) if error.kind() == ErrorKind::NotFound && !required => Ok(File::default()),
         Err(source) => Err(ConfigError::Read { path: path.to_path_buf(), source }),
+    }
+}
+
+/// On the disk, unless that is itself an overlay, as in most containers: one cannot be the upper part of another.
+fn usual_layers(data: &Path) -> Layers {
+    let kind = data.ancestors().find_map(|path| nix::sys::statfs::statfs(path).ok());
+    match kind.is_some_and(|fs| fs.filesystem_type() == nix::sys::statfs::OVERLAYFS_SUPER_MAGIC) {
+        true => Layers::Memory,
+        false => Layers::Disk,
     }
 }
 
@@ -226,6 +244,21 @@ mod tests {
         fs::write(&path, "[network]\nbrigde = \"x\"\n").unwrap();
         let error = load(&Flags { config: Some(path), ..Flags::default() }).unwrap_err();
         assert!(error.to_string().contains("brigde"), "{error}");
+    }
+
+    #[test]
+    fn writable_layers_lie_where_the_file_says_and_else_on_the_disk_if_an_overlay_can_be_made_there() {
+        assert_eq!(usual_layers(Path::new("/proc/not/there")), Layers::Disk);
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("podbox.toml");
+        let flags = Flags { config: Some(config.clone()), ..Flags::default() };
+        for (word, layers) in [("disk", Layers::Disk), ("memory", Layers::Memory)] {
+            fs::write(&config, format!("[containers]\nwritable-layers = \"{word}\"\n")).unwrap();
+            assert_eq!(load(&flags).unwrap().store.layers, layers);
+        }
+        fs::write(&config, "[containers]\nwritable-layers = \"ram\"\n").unwrap();
+        let error = load(&flags).unwrap_err().to_string();
+        assert!(error.contains("`disk` or `memory`"), "{error}");
     }
 
     #[test]

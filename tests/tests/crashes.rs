@@ -577,10 +577,15 @@ fn the_machine_restarts_up_all_starts_what_should_run() {
     let host = Host::new();
     host.up(&busy("rebooted"));
     let before = host.pod("rebooted");
+    host.podbox(["exec", "rebooted", "-c", "web", "--", "touch", "/written"]).ok();
+    let written =
+        host.root_dir().join("pods").join(before.text("metadata.uid")).join("layers/web.0/upper/written");
+    assert!(written.exists(), "what a container writes lies on the disk");
     host.pull_the_plug("rebooted");
     host.podbox(["up", "--all", "-d"]).ok();
     let after = host.wait_pod("rebooted", "Ready", |pod| pod.is("Ready"));
     assert_eq!(before.text("metadata.uid"), after.text("metadata.uid"));
+    assert!(!written.exists(), "a container begins with its image");
     host.finish();
 }
 

@@ -24,6 +24,19 @@ pub struct Store {
     pub data: PathBuf,
     /// Container logs: `/var/log/pods`.
     pub logs: PathBuf,
+    /// Where containers' writable layers lie.
+    pub layers: Layers,
+}
+
+/// Where the writable layers of containers lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layers {
+    /// In the directory that survives a reboot, though they do not: what a container writes should not fill the
+    /// machine's memory, which the run directory mostly is.
+    Disk,
+    /// In the run directory: faster to make and to remove.
+    Memory,
 }
 
 /// What went wrong with a file of the store.
@@ -271,7 +284,7 @@ mod tests {
     use super::*;
 
     fn store(dir: &Path) -> Store {
-        Store { run: dir.join("run"), data: dir.join("data"), logs: dir.join("logs") }
+        Store { run: dir.join("run"), data: dir.join("data"), logs: dir.join("logs"), layers: Layers::Disk }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Store;
+use super::{Layers, Store};
 
 /// Names every file of one pod. Cheap: it only joins paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,15 +10,18 @@ pub struct PodDir {
     run: PathBuf,
     data: PathBuf,
     logs: PathBuf,
+    layers: PathBuf,
 }
 
 impl PodDir {
     pub(super) fn new(store: &Store, uid: &str) -> PodDir {
-        PodDir {
-            run: store.run.join("pods").join(uid),
-            data: store.data.join("pods").join(uid),
-            logs: store.logs.clone(),
-        }
+        let run = store.run.join("pods").join(uid);
+        let data = store.data.join("pods").join(uid);
+        let layers = match store.layers {
+            Layers::Disk => data.join("layers"),
+            Layers::Memory => run.join("layers"),
+        };
+        PodDir { run, data, logs: store.logs.clone(), layers }
     }
 
     /// The directory under the run directory; the guardian is told nothing else.
@@ -138,7 +141,17 @@ impl PodDir {
     /// One attempt of one container.
     #[must_use]
     pub fn attempt(&self, container: &str, number: u32) -> AttemptDir {
-        AttemptDir(self.containers().join(container).join(number.to_string()))
+        AttemptDir {
+            files: self.containers().join(container).join(number.to_string()),
+            // A container's name has no dots.
+            layer: self.layers.join(format!("{container}.{number}")),
+        }
+    }
+
+    /// The writable layers of all attempts of all containers. They end with the sandbox.
+    #[must_use]
+    pub fn layers(&self) -> &Path {
+        &self.layers
     }
 
     /// One volume's directory.
@@ -156,48 +169,57 @@ impl PodDir {
 
 /// Names every file of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AttemptDir(PathBuf);
+pub struct AttemptDir {
+    files: PathBuf,
+    layer: PathBuf,
+}
 
 impl AttemptDir {
-    /// The directory itself; also where the overlay's upper and work directories are made.
+    /// The directory of its files.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.files
+    }
+
+    /// Where the overlay's upper and work directories are made.
+    #[must_use]
+    pub fn layer(&self) -> &Path {
+        &self.layer
     }
 
     /// The process's standard input, where the container asks for one.
     #[must_use]
     pub fn stdin(&self) -> PathBuf {
-        self.0.join("stdin")
+        self.files.join("stdin")
     }
 
     /// The process's standard output.
     #[must_use]
     pub fn stdout(&self) -> PathBuf {
-        self.0.join("stdout")
+        self.files.join("stdout")
     }
 
     /// The process's standard error.
     #[must_use]
     pub fn stderr(&self) -> PathBuf {
-        self.0.join("stderr")
+        self.files.join("stderr")
     }
 
     /// Takes size changes of the terminal.
     #[must_use]
     pub fn console(&self) -> PathBuf {
-        self.0.join("console")
+        self.files.join("console")
     }
 
     /// The plan that the attempt was made from. Writer: supervisor.
     #[must_use]
     pub fn plan(&self) -> PathBuf {
-        self.0.join("plan.json")
+        self.files.join("plan.json")
     }
 
     /// The file behind terminationMessagePath.
     #[must_use]
     pub fn termination_message(&self) -> PathBuf {
-        self.0.join("termination-log")
+        self.files.join("termination-log")
     }
 }

@@ -71,8 +71,10 @@ pub(super) fn reopen(world: &World, index: Index, attempt: u32) -> io::Result<Ou
 
 fn make_files(container: &Container, dir: &AttemptDir) -> io::Result<()> {
     // What a set-up that failed half-way has left would be mistaken for this attempt's.
-    crate::store::remove(dir.path()).map_err(io::Error::other)?;
-    fs::create_dir_all(dir.path())?;
+    for path in [dir.layer(), dir.path()] {
+        crate::store::remove(path).map_err(io::Error::other)?;
+        fs::create_dir_all(path)?;
+    }
     let private = Mode::from_bits_truncate(0o600);
     nix::unistd::mkfifo(&dir.stdout(), private)?;
     if container.tty {
@@ -234,7 +236,7 @@ pub fn plan(
     Ok(ContainerPlan {
         name: container.name.clone(),
         spec: made.spec,
-        rootfs: Rootfs::Overlay { lower: image.layers.clone(), scratch: dir.path().to_path_buf() },
+        rootfs: Rootfs::Overlay { lower: image.layers.clone(), scratch: dir.layer().to_path_buf() },
         stdio: Stdio {
             stdin: container.stdin.then(|| dir.stdin()),
             stdin_ends: container.stdin_once,

@@ -282,7 +282,8 @@ impl Effects {
             tokio::time::sleep(FORGET_AFTER).await;
             // What fails here is met again, and reported, when the pod is taken down.
             let _ = Cgroups::detect().at(&oci::container_path(&world.pod, &name, attempt)).remove();
-            let _ = remove(world.dir.attempt(&name, attempt).path());
+            let dir = world.dir.attempt(&name, attempt);
+            let _ = remove(dir.layer()).and_then(|()| remove(dir.path()));
         });
     }
 

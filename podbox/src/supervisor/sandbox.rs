@@ -121,8 +121,10 @@ async fn try_make(world: &World) -> Result<SandboxFacts, Failure> {
         reason: "FailedCreatePodSandBox".to_owned(),
         message: format!("Failed to create pod sandbox: {message}"),
     };
-    if alias_file(&world.dir).exists() || world.dir.namespaces().exists() {
-        // Whoever began before was killed over it. Its alias above all would be taken for another podbox's.
+    let remains = [&alias_file(&world.dir), &world.dir.namespaces(), world.dir.layers()];
+    if remains.into_iter().any(|path| path.exists()) {
+        // Whoever began before was killed over it, or the machine was switched off. The alias above all would be taken
+        // for another podbox's.
         let errors = take_down(world, None);
         if !errors.is_empty() {
             return Err(failed(format!("remove the remains of the last attempt: {}", errors.join("; "))));
@@ -249,8 +251,8 @@ pub fn take_down_pod(
         errors.extend(netplugin::detach(network, &pod.uid).iter().map(|error| report::chain(error)));
     }
     errors.extend(runtime::sandbox::remove(&plan, reaper).iter().map(|error| report::chain(error)));
-    for path in [dir.containers(), dir.etc(), dir.namespaces(), dir.shm()] {
-        errors.extend(crate::store::remove(&path).err().map(|error| report::chain(&error)));
+    for path in [dir.layers(), &dir.containers(), &dir.etc(), &dir.namespaces(), &dir.shm()] {
+        errors.extend(crate::store::remove(path).err().map(|error| report::chain(&error)));
     }
     errors
 }
