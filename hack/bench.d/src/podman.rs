@@ -57,7 +57,10 @@ impl Podman {
         output(command(site).args(["import", "-q"]).arg(&archive).arg(IMAGE))?;
         let entrypoint = format!("ENTRYPOINT [\"/bin/sleep\",\"{PAUSE_SLEEP}\"]");
         output(command(site).args(["import", "-q", "--change", &entrypoint]).arg(&archive).arg(PAUSE))?;
-        output(command(site).args(["network", "create", "--subnet", "10.251.0.0/16", NETWORK]))?;
+        // One run may ask for podman more than once.
+        if output(command(site).args(["network", "exists", NETWORK])).is_err() {
+            output(command(site).args(["network", "create", "--subnet", "10.251.0.0/16", NETWORK]))?;
+        }
         Ok(Some(Podman { site: site.clone() }))
     }
 
