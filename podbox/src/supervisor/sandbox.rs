@@ -158,11 +158,16 @@ async fn try_make(world: &World) -> Result<SandboxFacts, Failure> {
     for note in ready.notes {
         tell(world, "SandboxDegraded", note);
     }
-    let others = world.pod.containers.len().clamp(1, WARM_STAGES) - 1;
+    let others = start_together(&world.pod).clamp(1, WARM_STAGES) - 1;
     (0..others).for_each(|_| world.warm.add(&world.exe, StageKind::Container));
     let ips = if world.pod.host.network { world.host_ips.clone() } else { attach(world).map_err(failed)? };
     write_etc(world, &ips).map_err(|error| failed(report::chain(&error)))?;
     Ok(SandboxFacts { ips, reaper: ready.process })
+}
+
+/// How many containers start as soon as the sandbox is there: init containers and sidecars go one by one.
+fn start_together(pod: &Pod) -> usize {
+    if pod.has_init_containers() { 1 } else { pod.containers.len() }
 }
 
 fn attach(world: &World) -> Result<Vec<IpAddr>, String> {
