@@ -19,6 +19,7 @@ mod links;
 mod netlink;
 mod netns;
 mod nft;
+mod occupied;
 mod ports;
 mod recipe;
 mod state;

@@ -14,6 +14,7 @@
 //! after it, and what lets strangers in, the mapped ports, last. Whatever is made is written down before.
 
 use std::fs::File;
+use std::iter;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -21,7 +22,9 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
 
 use crate::bridge::{self, Bridge};
-use crate::config::{Attachment, Described, InterfaceAddress, Mac, NetworkConfig, Request, Subnet, Timed};
+use crate::config::{
+    Attachment, Described, InterfaceAddress, Mac, NetworkConfig, Protocol, Request, Subnet, Timed,
+};
 use crate::error::NetError;
 use crate::host::{Facts, Ipv6};
 use crate::ipam::{self, Lease};
@@ -277,7 +280,16 @@ fn first_steps(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAdd
     ];
     if !request.ports.is_empty() {
         let directory = config.state_dir.join("ports");
-        let command = format!("ls {}", directory.display());
+        let look = request.ports.iter().map(|mapping| {
+            let kind = match mapping.protocol {
+                Protocol::Tcp => "-t",
+                Protocol::Udp => "-u",
+                Protocol::Sctp => "-S",
+            };
+            format!("ss -Hln {kind} 'sport = :{}'", mapping.host_port)
+        });
+        let listed = iter::once(format!("ls {}", directory.display()));
+        let command = listed.chain(look).collect::<Vec<_>>().join("\n");
         steps.push(Step { name: "hold the host ports", command, act: acts::hold_ports });
     }
     let command = format!("ip link show {}", config.bridge);
