@@ -111,7 +111,7 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
     }
     if bridge::may_exist(config) {
         // It is not complete from here on. On a full disk the old record has to make room for the new one.
-        let unfinished = bridge::Bridge::unfinished(config);
+        let unfinished = bridge::Bridge::unfinished(config, bridge::may_translate(config));
         if bridge::remember(config, &unfinished).is_err() {
             bridge::forget(config)?;
             let _ = bridge::remember(config, &unfinished);
