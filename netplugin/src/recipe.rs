@@ -241,7 +241,7 @@ impl Plan {
                 .collect(),
             gateways: addresses.iter().filter_map(|a| Some(subnet_of(a)?.gateway())).collect(),
             pod_mac: Mac::of(0x0a, first),
-            host_mac: Mac::of(0x0e, first),
+            host_mac: host_mac(first),
             host_interface: host_interface(config, request),
             mtu: config.mtu.unwrap_or(DEFAULT_MTU),
             ipv6,
@@ -259,6 +259,18 @@ fn host_interface(config: &NetworkConfig, request: &Request<'_>) -> String {
         }
     }
     format!("pb{:012x}", hash >> 16)
+}
+
+/// Whether a name is one that [`host_interface`] gives.
+pub(crate) fn is_host_interface(name: &str) -> bool {
+    name.strip_prefix("pb").is_some_and(|hash| {
+        hash.len() == 12 && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
+}
+
+/// The Ethernet address of the cable's end on the host, from the pod's first address.
+pub(crate) fn host_mac(first: IpAddr) -> Mac {
+    Mac::of(0x0e, first)
 }
 
 const LEASE: &str = "lease addresses";

@@ -40,6 +40,41 @@ fn after_a_crash_at_any_step_detach_and_release_leave_nothing() {
 }
 
 #[test]
+fn after_a_crash_at_any_step_no_cable_is_left_even_if_somebody_keeps_the_pods_namespace() {
+    let ports = [tcp(8080, 80)];
+    for steps in 0.. {
+        let host = Host::new();
+        // Another podbox's cables, in its bridge and in none, are no business of ours.
+        host.netns.sh("ip link add other0 type bridge
+             ip link add pb000000000001 address 0e:58:0a:f4:00:02 type veth peer name x1
+             ip link set pb000000000001 master other0
+             ip link add pb000000000002 address 0e:58:0a:f5:00:02 type veth peer name x2");
+        let others = host.left_behind();
+        let pod = Netns::new();
+        let complete = crash_after(steps, &host, &pod, &ports);
+        host.detach("a");
+        assert!(host.release_idle());
+        assert_eq!(host.left_behind(), others, "after {steps} steps");
+        drop(pod);
+        if complete {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_cable_whose_bridge_is_gone_already_is_swept_too() {
+    let host = Host::new();
+    let pod = Netns::new();
+    assert!(crash_after(usize::MAX, &host, &pod, &[]));
+    host.netns.sh("ip link del podbox0");
+    host.detach("a");
+    assert!(host.release_idle());
+    assert_eq!(host.left_behind(), "");
+    drop(pod);
+}
+
+#[test]
 fn after_a_crash_at_any_step_the_next_try_succeeds() {
     let ports = [tcp(8080, 80)];
     for steps in 0.. {
