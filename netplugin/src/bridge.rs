@@ -23,7 +23,7 @@ use crate::sysctl;
 pub(crate) struct Bridge {
     /// Its number on the host.
     pub(crate) index: u32,
-    /// Whether the nftables table could be made.
+    /// Whether the nftables table was made, or is about to be.
     pub(crate) translates: bool,
     /// What this host could not give.
     pub(crate) notes: Vec<String>,
@@ -32,9 +32,9 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    /// A bridge that is about to be made.
-    pub(crate) fn unfinished(config: &NetworkConfig) -> Bridge {
-        Bridge { index: 0, translates: false, notes: Vec::new(), config: config.clone() }
+    /// A bridge that is about to be made, or to be removed, with or without its table.
+    pub(crate) fn unfinished(config: &NetworkConfig, translates: bool) -> Bridge {
+        Bridge { index: 0, translates, notes: Vec::new(), config: config.clone() }
     }
 }
 
@@ -172,6 +172,12 @@ fn forward_ipv6(netlink: &mut Netlink) -> Result<(), NetError> {
 /// Whether the bridge was made, or began to be made, by us.
 pub(crate) fn may_exist(config: &NetworkConfig) -> bool {
     file(config).exists()
+}
+
+/// Whether the nftables table was made, or began to be made, by us. A record that cannot be read may mean
+/// anything.
+pub(crate) fn may_translate(config: &NetworkConfig) -> bool {
+    state::read::<Bridge>(&file(config)).map_or(true, |bridge| bridge.is_some_and(|bridge| bridge.translates))
 }
 
 /// Forgets the bridge, once it is removed.

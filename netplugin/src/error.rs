@@ -1,7 +1,7 @@
 //! What can go wrong, by what a caller can do about it.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::config::{Protocol, Subnet};
@@ -51,7 +51,7 @@ pub enum NetError {
         size: u32,
     },
     /// Another pod has this host port.
-    #[error("host port {}{port}/{protocol} is held by {holder}", .host_ip.map(|ip| format!("{}:", bracket(ip))).unwrap_or_default())]
+    #[error("host port {}{port}/{protocol} is held by {holder}", before_port(.host_ip))]
     PortHeld {
         /// The address that was asked for, if any.
         host_ip: Option<IpAddr>,
@@ -61,6 +61,23 @@ pub enum NetError {
         protocol: Protocol,
         /// The owner of the pod that has it.
         holder: String,
+    },
+    /// A program of the host listens on this port, and would hear nothing more.
+    #[error(
+        "host port {}{port}/{protocol} is in use by {} at {address}",
+        before_port(.host_ip), .program.as_deref().unwrap_or("a program of this host")
+    )]
+    PortInUse {
+        /// The address that was asked for, if any.
+        host_ip: Option<IpAddr>,
+        /// The port.
+        port: u16,
+        /// The protocol.
+        protocol: Protocol,
+        /// Where the program listens.
+        address: SocketAddr,
+        /// The program, `NAME (process NUMBER)`, if that can be found out.
+        program: Option<String>,
     },
     /// A state file cannot be used.
     #[error("{action} {}", .path.display())]
@@ -116,9 +133,10 @@ pub enum NetError {
     NoNftables,
 }
 
-fn bracket(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("[{v6}]"),
+fn before_port(host_ip: &Option<IpAddr>) -> String {
+    match host_ip {
+        Some(IpAddr::V4(v4)) => format!("{v4}:"),
+        Some(IpAddr::V6(v6)) => format!("[{v6}]:"),
+        None => String::new(),
     }
 }

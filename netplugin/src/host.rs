@@ -39,6 +39,8 @@ pub(crate) struct Facts {
     pub(crate) name: String,
     pub(crate) mac: Option<Mac>,
     pub(crate) is_bridge: bool,
+    /// The bridge that it is a port of.
+    pub(crate) master: Option<u32>,
     /// Whether it can carry packets: up, with a carrier, and the kernel has noticed.
     pub(crate) is_live: bool,
 }
@@ -53,13 +55,30 @@ pub(crate) fn find_link(netlink: &mut Netlink, which: Link<'_>) -> Result<Option
     }
 }
 
+/// All virtual cables' ends.
+pub(crate) fn veths(netlink: &mut Netlink) -> Result<Vec<Facts>, KernelError> {
+    let found = netlink.dump(links::get_veths())?;
+    let facts = |message: &RouteNetlinkMessage| match message {
+        RouteNetlinkMessage::NewLink(link) => Some(facts(link)),
+        _ => None,
+    };
+    Ok(found.iter().filter_map(facts).collect())
+}
+
 fn facts(link: &LinkMessage) -> Facts {
-    let mut facts =
-        Facts { index: link.header.index, name: String::new(), mac: None, is_bridge: false, is_live: false };
+    let mut facts = Facts {
+        index: link.header.index,
+        name: String::new(),
+        mac: None,
+        is_bridge: false,
+        master: None,
+        is_live: false,
+    };
     for attribute in &link.attributes {
         match attribute {
             LinkAttribute::IfName(name) => facts.name.clone_from(name),
             LinkAttribute::Address(bytes) => facts.mac = bytes.as_slice().try_into().ok().map(Mac),
+            LinkAttribute::Controller(master) => facts.master = Some(*master),
             LinkAttribute::OperState(state) => facts.is_live = *state == State::Up,
             LinkAttribute::LinkInfo(infos) => {
                 facts.is_bridge = infos.contains(&LinkInfo::Kind(InfoKind::Bridge));

@@ -19,9 +19,11 @@ mod links;
 mod netlink;
 mod netns;
 mod nft;
+mod occupied;
 mod ports;
 mod recipe;
 mod state;
+mod sweep;
 mod sysctl;
 
 #[cfg(test)]
@@ -57,7 +59,8 @@ pub fn attach(config: &NetworkConfig, request: &Request<'_>) -> Result<Attached,
 }
 
 /// Gives back all that the pod `id` holds, from the state files alone; what is not there counts as given
-/// back. The veth goes with the pod's network namespace, and nobody waits for it.
+/// back. The veth goes with the pod's network namespace, and nobody waits for it; one that does not go, because
+/// somebody has the namespace open, is deleted by [`release_idle`].
 pub fn detach(config: &NetworkConfig, id: &str) -> Vec<NetError> {
     let mut errors = Vec::new();
     if !is_file_name(id) {
@@ -94,7 +97,7 @@ pub(crate) fn give_back(config: &NetworkConfig, lease: &Lease, errors: &mut Vec<
     errors.extend(ipam::give_back(config, lease).err());
 }
 
-/// Deletes the bridge and the nftables table if no pod holds a lease; the next [`attach`] makes them
+/// Deletes the bridge, the nftables table and cables that have lost their pod if no pod holds a lease; the next [`attach`] makes them
 /// again. It takes some tens of milliseconds, so call it when nobody waits. True if they are gone.
 ///
 /// Forwarding (`net.ipv4.ip_forward`) stays as it is: others may rely on it by now.
@@ -110,7 +113,7 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
     }
     if bridge::may_exist(config) {
         // It is not complete from here on. On a full disk the old record has to make room for the new one.
-        let unfinished = bridge::Bridge::unfinished(config);
+        let unfinished = bridge::Bridge::unfinished(config, bridge::may_translate(config));
         if bridge::remember(config, &unfinished).is_err() {
             bridge::forget(config)?;
             let _ = bridge::remember(config, &unfinished);
@@ -118,6 +121,8 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
         nft::remove(config)?;
         let mut netlink = Netlink::open(NETLINK_ROUTE)
             .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
+        sweep::remove_cables(&mut netlink, config)
+            .map_err(|source| NetError::Kernel { step: "delete cables without a pod".to_owned(), source })?;
         bridge::remove(&mut netlink, config)?;
         bridge::forget(config)?;
     }

@@ -47,9 +47,20 @@ fn raise(message: &mut LinkMessage) {
     message.header.change_mask = LinkFlags::Up;
 }
 
-/// `ip link show`
+/// `ip link show` of one link.
 pub(crate) fn get_link(which: Link<'_>) -> RouteNetlinkMessage {
-    let mut message = link(which);
+    without_statistics(link(which))
+}
+
+/// `ip link show type veth`: to be dumped. Other kinds of links, which the host may have of its own, need not be
+/// understood.
+pub(crate) fn get_veths() -> RouteNetlinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]));
+    without_statistics(message)
+}
+
+fn without_statistics(mut message: LinkMessage) -> RouteNetlinkMessage {
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     RouteNetlinkMessage::GetLink(message)
 }

@@ -188,13 +188,19 @@ pub(crate) fn remove(config: &NetworkConfig) -> Result<(), NetError> {
     let result = transaction.commit();
     netlink.close_later();
     match result {
-        Err(source) if !is_absent(&source) => Err(failed(source)),
+        Err(source) if !is_absent(&source) && !was_never_made(config, &source) => Err(failed(source)),
         _ => Ok(()),
     }
 }
 
 fn is_absent(error: &KernelError) -> bool {
     [Errno::ENOENT, Errno::EPROTONOSUPPORT, Errno::EOPNOTSUPP, Errno::EINVAL].iter().any(|e| error.is(*e))
+}
+
+/// Whoever may not look whether there is a table is told nothing else than that. If it was never made, because
+/// whoever tried had no right to either, nothing is wrong.
+fn was_never_made(config: &NetworkConfig, error: &KernelError) -> bool {
+    error.is(Errno::EPERM) && !crate::bridge::may_translate(config)
 }
 
 /// One element of a map: where a packet to a host port goes.
@@ -297,7 +303,8 @@ pub(crate) fn unmap_ports(
     for element in ports.iter().flat_map(|mapping| elements(mapping, addresses)) {
         let mut transaction = Transaction::begin(&mut netlink);
         transaction.push(NfTablesMessage::DeleteSetElement(element.message(&table)), 0);
-        problem = problem.or(transaction.commit().err().filter(|error| !is_absent(error)));
+        let refusal = transaction.commit().err();
+        problem = problem.or(refusal.filter(|error| !is_absent(error) && !was_never_made(config, error)));
     }
     forget_connections(&mut netlink, ports);
     netlink.close_later();

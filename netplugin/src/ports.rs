@@ -2,7 +2,10 @@
 //!
 //! Two mappings clash if some packet could mean both: same protocol, same port, and one of them wants every
 //! address or both want the same. Ports are taken under the exclusive lock, so that two pods cannot
-//! overlook each other.
+//! overlook each other. A port that a program of the host listens on is refused as well. It is not kept
+//! from programs that start later (podman and early kubelets did that, by a socket of their own): the socket
+//! would have to outlive every supervisor, and a connection to `[::1]`, which is not translated, would hang
+//! in its queue instead of being refused.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -12,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{NetworkConfig, PortMapping};
 use crate::error::NetError;
 use crate::ipam::Lease;
+use crate::occupied;
 use crate::state;
 
 /// A held port, as its file tells it.
@@ -27,8 +31,8 @@ pub(crate) struct Hold {
     pub(crate) addresses: Vec<IpAddr>,
 }
 
-/// Takes all of a lease's ports. The caller holds the lock alone. What was taken before a clash was found is
-/// given back with the lease.
+/// Takes all of a lease's ports. The caller holds the lock alone. What was taken before one was found to be
+/// somebody else's is given back with the lease.
 pub(crate) fn hold(config: &NetworkConfig, lease: &Lease) -> Result<(), NetError> {
     let directory = config.state_dir.join("ports");
     state::make_directory(&directory)?;
@@ -47,6 +51,17 @@ pub(crate) fn hold(config: &NetworkConfig, lease: &Lease) -> Result<(), NetError
                 port: mapping.host_port,
                 protocol: mapping.protocol,
                 holder: hold.owner.clone(),
+            });
+        }
+        // What this pod holds already was free when it took it. Whoever listens there by now came later.
+        let is_held = held.iter().any(|hold| hold.id == lease.id && hold.mapping == *mapping);
+        if !is_held && let Some(occupant) = occupied::occupant(mapping, &lease.addresses) {
+            return Err(NetError::PortInUse {
+                host_ip: mapping.host_ip,
+                port: mapping.host_port,
+                protocol: mapping.protocol,
+                address: occupant.address,
+                program: occupant.program,
             });
         }
         let hold = Hold {

@@ -14,6 +14,7 @@
 //! after it, and what lets strangers in, the mapped ports, last. Whatever is made is written down before.
 
 use std::fs::File;
+use std::iter;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -21,7 +22,9 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
 
 use crate::bridge::{self, Bridge};
-use crate::config::{Attachment, Described, InterfaceAddress, Mac, NetworkConfig, Request, Subnet, Timed};
+use crate::config::{
+    Attachment, Described, InterfaceAddress, Mac, NetworkConfig, Protocol, Request, Subnet, Timed,
+};
 use crate::error::NetError;
 use crate::host::{Facts, Ipv6};
 use crate::ipam::{self, Lease};
@@ -238,7 +241,7 @@ impl Plan {
                 .collect(),
             gateways: addresses.iter().filter_map(|a| Some(subnet_of(a)?.gateway())).collect(),
             pod_mac: Mac::of(0x0a, first),
-            host_mac: Mac::of(0x0e, first),
+            host_mac: host_mac(first),
             host_interface: host_interface(config, request),
             mtu: config.mtu.unwrap_or(DEFAULT_MTU),
             ipv6,
@@ -256,6 +259,18 @@ fn host_interface(config: &NetworkConfig, request: &Request<'_>) -> String {
         }
     }
     format!("pb{:012x}", hash >> 16)
+}
+
+/// Whether a name is one that [`host_interface`] gives.
+pub(crate) fn is_host_interface(name: &str) -> bool {
+    name.strip_prefix("pb").is_some_and(|hash| {
+        hash.len() == 12 && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
+}
+
+/// The Ethernet address of the cable's end on the host, from the pod's first address.
+pub(crate) fn host_mac(first: IpAddr) -> Mac {
+    Mac::of(0x0e, first)
 }
 
 const LEASE: &str = "lease addresses";
@@ -277,7 +292,16 @@ fn first_steps(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAdd
     ];
     if !request.ports.is_empty() {
         let directory = config.state_dir.join("ports");
-        let command = format!("ls {}", directory.display());
+        let look = request.ports.iter().map(|mapping| {
+            let kind = match mapping.protocol {
+                Protocol::Tcp => "-t",
+                Protocol::Udp => "-u",
+                Protocol::Sctp => "-S",
+            };
+            format!("ss -Hln {kind} 'sport = :{}'", mapping.host_port)
+        });
+        let listed = iter::once(format!("ls {}", directory.display()));
+        let command = listed.chain(look).collect::<Vec<_>>().join("\n");
         steps.push(Step { name: "hold the host ports", command, act: acts::hold_ports });
     }
     let command = format!("ip link show {}", config.bridge);

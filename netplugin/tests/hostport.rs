@@ -102,6 +102,92 @@ fn a_port_that_is_held_is_refused_by_name_and_nothing_stays() {
 }
 
 #[test]
+fn a_port_that_a_program_of_the_host_listens_on_is_refused_with_its_name_and_nothing_stays() {
+    let host = Host::new();
+    let own = format!("process {})", std::process::id());
+    let pod = Netns::new();
+    host.netns.serve_tcp("0.0.0.0:8080");
+    host.netns.serve_tcp("127.0.0.1:8081");
+    host.netns.serve_tcp("[::]:8082");
+    host.netns.serve_tcp("[::1]:8083");
+    host.netns.serve_udp("127.0.0.1:5353");
+    let cases = [
+        ("8080/tcp", "0.0.0.0:8080", tcp(8080, 80)),
+        ("127.0.0.1:8080/tcp", "0.0.0.0:8080", at("127.0.0.1", tcp(8080, 80))),
+        ("8081/tcp", "127.0.0.1:8081", tcp(8081, 80)),
+        ("8082/tcp", "[::]:8082", tcp(8082, 80)),
+        ("0.0.0.0:8082/tcp", "[::]:8082", at("0.0.0.0", tcp(8082, 80))),
+        ("8083/tcp", "[::1]:8083", tcp(8083, 80)),
+        ("[::]:8083/tcp", "[::1]:8083", at("::", tcp(8083, 80))),
+        ("5353/udp", "127.0.0.1:5353", udp(5353, 53)),
+    ];
+    for (port, address, mapping) in cases {
+        let error = chain(&host.attach("web", &pod, &[tcp(9090, 80), mapping]).unwrap_err());
+        let expected = format!("host port {port} is in use by ");
+        assert!(error.starts_with(&expected) && error.ends_with(&format!("{own} at {address}")), "{error}");
+        assert_eq!(host.left_behind(), "", "{port}");
+    }
+}
+
+#[test]
+fn a_program_at_another_address_family_or_protocol_is_in_no_pods_way() {
+    let host = Host::new();
+    let _outside = host.outside();
+    host.netns.serve_tcp("127.0.0.1:8080");
+    host.netns.serve_tcp("[::1]:8081");
+    host.netns.serve_udp("0.0.0.0:8082");
+    let ports = [at("192.168.77.1", tcp(8080, 80)), at("0.0.0.0", tcp(8081, 81)), tcp(8082, 82)];
+    host.pod_with("web", &ports);
+}
+
+#[test]
+fn a_port_is_free_again_when_its_program_has_gone_even_if_its_connections_linger() {
+    let host = Host::new();
+    let (listener, client, server) = host.netns.run(|| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:8080").unwrap();
+        let client = std::net::TcpStream::connect("127.0.0.1:8080").unwrap();
+        let server = listener.accept().unwrap().0;
+        (listener, client, server)
+    });
+    let netns = Netns::new();
+    let error = host.attach("web", &netns, &[tcp(8080, 80)]).unwrap_err();
+    assert!(matches!(error, NetError::PortInUse { port: 8080, .. }), "{error}");
+    drop(listener);
+    // The server's end closes first, so it is the one that keeps its port for a minute.
+    drop(server);
+    drop(client);
+    host.pod_with("web", &[tcp(8080, 80)]);
+}
+
+#[test]
+fn a_connection_that_has_the_ports_number_by_chance_is_in_no_pods_way_and_goes_on() {
+    let host = Host::new();
+    let outside = host.outside();
+    outside.serve_tcp("192.168.77.2:7");
+    host.netns.sh("sysctl -qw net.ipv4.ip_local_port_range='40000 40000'");
+    let (mut stream, socket) = host.netns.run(|| {
+        let stream = std::net::TcpStream::connect("192.168.77.2:7").unwrap();
+        let socket = std::net::UdpSocket::bind("192.168.77.1:40001").unwrap();
+        socket.connect("192.168.77.2:7").unwrap();
+        (stream, socket)
+    });
+    assert_eq!(stream.local_addr().unwrap().port(), 40_000);
+    host.pod_with("web", &[tcp(40_000, 80), udp(40_001, 53)]);
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut text).unwrap();
+    assert_eq!(text, "192.168.77.1");
+    drop(socket);
+}
+
+#[test]
+fn a_pod_that_holds_its_port_already_keeps_it_whoever_listens_there_by_now() {
+    let host = Host::new();
+    let pod = host.pod_with("web", &[tcp(8080, 80)]);
+    host.netns.serve_tcp("0.0.0.0:8080");
+    host.attach("web", &pod.netns, &[tcp(8080, 80)]).unwrap();
+}
+
+#[test]
 fn ports_that_cannot_be_mapped_are_refused() {
     let host = Host::new();
     let pod = Netns::new();

@@ -9,6 +9,7 @@
 
 mod call;
 mod dial;
+mod dns;
 mod grpc;
 mod http;
 mod resolve;

@@ -1,5 +1,7 @@
 //! The flat network: everybody is reached at, and seen with, his own address.
 
+use std::time::{Duration, Instant};
+
 use e2e::{Host, pod, wait_good};
 
 const ECHO: &str = r"
@@ -259,6 +261,56 @@ fn a_host_port_that_is_taken_is_refused_with_its_holders_name() {
     host.up(&pod("second", &other));
     host.down(&["first", "--grace-period", "0"]);
     host.up(&pod("third", &with_ports(&host)));
+    host.finish();
+}
+
+#[test]
+fn a_host_port_that_a_program_of_the_host_listens_on_is_refused_until_the_program_has_gone() {
+    let host = Host::new();
+    let (tcp, udp) = (host.port(1), host.port(2));
+    let programs = [("tcp-echo", tcp, "tcp", "-a"), ("udp-echo", udp, "udp", "-u")];
+    for (applet, port, protocol, flag) in programs {
+        let program = host.cmd(["toolbox", applet, "--port", &port.to_string()]).spawn();
+        let at = format!("127.0.0.1:{port}");
+        wait_good("the host's server", || host.podbox(["toolbox", "connect", flag, &at, "hi"]));
+        let watcher = host.cmd(["events", "-w"]).spawn();
+        let began = Instant::now();
+        let failed = host.try_up(&pod("web", &with_ports(&host)), &[]).code(3);
+        assert!(began.elapsed() < Duration::from_secs(30), "it waited for nothing");
+        assert_eq!(failed.stderr.matches("error: ").count(), 1, "one clear error\n{failed}");
+        let who = format!("(process {}) at ", program.pid());
+        let what = format!("Failed to create pod sandbox: host port {port}/{protocol} is in use by ");
+        failed.complains(&what).complains(&who);
+        watcher.wait_to_say("FailedCreatePodSandBox");
+        watcher.wait_to_say(&what);
+        drop(watcher);
+        host.podbox(["get", "pod", "web"]).code(2);
+        host.expect_nothing_left();
+        // The program goes on as if nobody had asked.
+        host.podbox(["toolbox", "connect", flag, &at, "still", "there"]).ok().says("still there");
+        drop(program);
+    }
+    host.up(&pod("web", &with_ports(&host)));
+    wait_good("the pod's server", || {
+        host.podbox(["toolbox", "connect", &format!("127.0.0.1:{tcp}"), "from", "the", "pod"])
+    });
+    host.finish();
+}
+
+#[test]
+fn a_host_port_that_a_pod_of_the_hosts_network_listens_on_is_refused() {
+    let host = Host::new();
+    let command = format!("command: [tcp-echo, --port, '{}']", host.port(1));
+    let spec =
+        format!("  hostNetwork: true\n  containers: [{{name: c, image: podbox.local/toolbox, {command}}}]\n");
+    host.up(&pod("native", &spec));
+    wait_good("its server", || {
+        host.podbox(["toolbox", "connect", &format!("127.0.0.1:{}", host.port(1)), "hi"])
+    });
+    let who = format!("tcp is in use by tcp-echo (process {})", host.container_process("native", "c"));
+    host.try_up(&pod("web", &with_ports(&host)), &[]).code(3).complains(&who);
+    host.down(&["native", "--grace-period", "0"]);
+    host.up(&pod("web", &with_ports(&host)));
     host.finish();
 }
 

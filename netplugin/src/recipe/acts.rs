@@ -97,7 +97,7 @@ pub(super) fn check_host(world: &mut World<'_>) -> Result<(), Fault> {
     ipam::forget_other_boots(world.config)?;
     world.found = bridge::check(&mut world.host, world.config)?;
     // From here on there may be something to remove.
-    bridge::remember(world.config, world.bridge.insert(Bridge::unfinished(world.config)))?;
+    bridge::remember(world.config, world.bridge.insert(Bridge::unfinished(world.config, false)))?;
     Ok(())
 }
 
@@ -125,6 +125,7 @@ pub(super) fn forward_packets(world: &mut World<'_>) -> Result<(), Fault> {
 }
 
 pub(super) fn translate(world: &mut World<'_>) -> Result<(), Fault> {
+    bridge::remember(world.config, &Bridge::unfinished(world.config, true))?;
     let made = nft::make(world.config, &ports::all(world.config)?)?;
     let Some(bridge) = &mut world.bridge else { return Ok(()) };
     bridge.translates = made == nft::Made::Yes;

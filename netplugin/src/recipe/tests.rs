@@ -1,8 +1,10 @@
 //! Crashes: after every step in turn.
 
+use std::process::{Command, Output};
+
 use super::*;
 use crate::config::PortMapping;
-use crate::support::{Host, Netns, tcp, udp};
+use crate::support::{self, Host, Netns, tcp, udp};
 
 /// Does the first steps of attaching and then nothing more, as if killed. True if all were done.
 fn crash_after(steps: usize, host: &Host, pod: &Netns, ports: &[PortMapping]) -> bool {
@@ -13,7 +15,7 @@ fn crash_after(steps: usize, host: &Host, pod: &Netns, ports: &[PortMapping]) ->
         match world.attach_steps() {
             Ok(()) => true,
             Err(NetError::Request { .. }) => false,
-            Err(other) => panic!("step {steps}: {}", crate::support::chain(&other)),
+            Err(other) => panic!("step {steps}: {}", support::chain(&other)),
         }
     })
 }
@@ -38,6 +40,41 @@ fn after_a_crash_at_any_step_detach_and_release_leave_nothing() {
 }
 
 #[test]
+fn after_a_crash_at_any_step_no_cable_is_left_even_if_somebody_keeps_the_pods_namespace() {
+    let ports = [tcp(8080, 80)];
+    for steps in 0.. {
+        let host = Host::new();
+        // Another podbox's cables, in its bridge and in none, are no business of ours.
+        host.netns.sh("ip link add other0 type bridge
+             ip link add pb000000000001 address 0e:58:0a:f4:00:02 type veth peer name x1
+             ip link set pb000000000001 master other0
+             ip link add pb000000000002 address 0e:58:0a:f5:00:02 type veth peer name x2");
+        let others = host.left_behind();
+        let pod = Netns::new();
+        let complete = crash_after(steps, &host, &pod, &ports);
+        host.detach("a");
+        assert!(host.release_idle());
+        assert_eq!(host.left_behind(), others, "after {steps} steps");
+        drop(pod);
+        if complete {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_cable_whose_bridge_is_gone_already_is_swept_too() {
+    let host = Host::new();
+    let pod = Netns::new();
+    assert!(crash_after(usize::MAX, &host, &pod, &[]));
+    host.netns.sh("ip link del podbox0");
+    host.detach("a");
+    assert!(host.release_idle());
+    assert_eq!(host.left_behind(), "");
+    drop(pod);
+}
+
+#[test]
 fn after_a_crash_at_any_step_the_next_try_succeeds() {
     let ports = [tcp(8080, 80)];
     for steps in 0.. {
@@ -55,4 +92,63 @@ fn after_a_crash_at_any_step_the_next_try_succeeds() {
             return;
         }
     }
+}
+
+const STATE_DIR: &str = "NETPLUGIN_TEST_STATE_DIR";
+
+/// Runs [`gives_back`] on the host, but without CAP_NET_ADMIN.
+fn give_back_without_net_admin(host: &Host) -> Output {
+    host.netns.run(|| {
+        Command::new("setpriv")
+            .args(["--bounding-set=-net_admin", "--inh-caps=-net_admin"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "recipe::tests::gives_back", "--ignored", "--nocapture"])
+            .env(STATE_DIR, &host.config.state_dir)
+            .output()
+            .unwrap()
+    })
+}
+
+#[test]
+#[ignore = "the tests below run it, without a capability"]
+fn gives_back() {
+    let config = support::config(std::env::var_os(STATE_DIR).unwrap().into());
+    let errors: Vec<_> = crate::detach(&config, "a").iter().map(|error| support::chain(error)).collect();
+    assert_eq!(errors, [""; 0]);
+    assert!(crate::release_idle(&config).unwrap());
+}
+
+#[test]
+fn without_net_admin_what_never_came_to_be_is_given_back_in_silence() {
+    let ports = [tcp(8080, 80), udp(5353, 53)];
+    for steps in 0.. {
+        let host = Host::new();
+        let pod = Netns::new();
+        crash_after(steps, &host, &pod, &ports);
+        if host.netns.sh("ip -o link").contains("podbox0") {
+            assert!(steps > 4, "{steps}");
+            return;
+        }
+        let output = give_back_without_net_admin(&host);
+        assert!(output.status.success(), "after {steps} steps: {}", String::from_utf8_lossy(&output.stdout));
+        assert_eq!(host.left_behind(), "", "after {steps} steps");
+    }
+}
+
+#[test]
+fn without_net_admin_what_is_there_is_complained_about_and_stays_known() {
+    let host = Host::new();
+    let pod = Netns::new();
+    assert!(crash_after(usize::MAX, &host, &pod, &[tcp(8080, 80)]));
+    for what in ["take the host ports from the pod", "delete the nftables table", "delete the nftables table"]
+    {
+        let output = give_back_without_net_admin(&host);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(what) && said.contains("Operation not permitted"), "{what}: {said}");
+    }
+    host.detach("a");
+    assert!(host.release_idle());
+    drop(pod);
+    host.wait_for_cables();
+    assert_eq!(host.left_behind(), "");
 }

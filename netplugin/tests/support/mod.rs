@@ -147,15 +147,7 @@ impl Host {
     pub fn new() -> Host {
         // Where a real one is: on tmpfs.
         let directory = tempfile::tempdir_in("/dev/shm").unwrap();
-        let config = NetworkConfig {
-            name: "default".to_owned(),
-            bridge: "podbox0".to_owned(),
-            ipv4: Some("10.244.0.0/16".parse().unwrap()),
-            ipv6: Some("fd00:10:244::/64".parse().unwrap()),
-            mtu: None,
-            masquerade: Masquerade::Egress,
-            state_dir: directory.path().join("ipam/default"),
-        };
+        let config = config(directory.path().join("ipam/default"));
         let netns = Netns::new();
         netns.sh("ip link set lo up");
         Host { netns, config, _directory: directory }
@@ -222,6 +214,18 @@ impl Host {
             text += &self.netns.sh(&format!("find {}", self.config.state_dir.display()));
         }
         text
+    }
+}
+
+pub fn config(state_dir: PathBuf) -> NetworkConfig {
+    NetworkConfig {
+        name: "default".to_owned(),
+        bridge: "podbox0".to_owned(),
+        ipv4: Some("10.244.0.0/16".parse().unwrap()),
+        ipv6: Some("fd00:10:244::/64".parse().unwrap()),
+        mtu: None,
+        masquerade: Masquerade::Egress,
+        state_dir,
     }
 }
 

@@ -9,7 +9,7 @@ use super::{resolve::resolve, words};
 /// Connects to the first address of `host` that accepts; otherwise says what the first one answered.
 pub(super) async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
     let mut first = None;
-    for ip in resolve(host)? {
+    for ip in resolve(host).await? {
         let peer = SocketAddr::new(ip, port);
         match TcpStream::connect(peer).await {
             Ok(stream) => return Ok(stream),

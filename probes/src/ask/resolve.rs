@@ -1,26 +1,39 @@
 //! Host names to addresses, without the C library's name service: a static program can crash in its modules.
 //!
-//! A probe nearly always asks the pod's address. A name is looked up among the host's static names only.
+//! A probe nearly always asks the pod's address. A name is looked up as this host would: among its static
+//! names, then by its name servers.
 
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use super::dns;
+
 /// The addresses of a host, in the order in which to try them; or what Go's dialer says when there are none.
-pub(super) fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
+pub(super) async fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
-    let table = fs::read_to_string("/etc/hosts").unwrap_or_default();
-    let mut found = in_table(&table, host);
-    if found.is_empty() && host.eq_ignore_ascii_case("localhost") {
-        found = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let file = |path| fs::read_to_string(path).unwrap_or_default();
+    let found = in_table(&file("/etc/hosts"), host);
+    if !found.is_empty() {
+        return Ok(found);
     }
-    if found.is_empty() {
-        return Err(format!("dial tcp: lookup {host}: no such host"));
+    let is = |special: &str| {
+        let mut labels = host.trim_end_matches('.').rsplit('.');
+        labels.next().is_some_and(|last| last.eq_ignore_ascii_case(special))
+    };
+    // These two are never asked for (RFC 6761).
+    if is("localhost") {
+        return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
     }
-    Ok(found)
+    let asked = if is("invalid") {
+        Err(": no such host".to_owned())
+    } else {
+        dns::Config::read(&file("/etc/resolv.conf")).look_up(host).await
+    };
+    asked.map_err(|text| format!("dial tcp: lookup {host}{text}"))
 }
 
 /// `hosts(5)`: an address, then names; `#` begins a comment.
@@ -55,9 +68,10 @@ mod tests {
         assert!(text("x").is_empty());
     }
 
-    #[test]
-    fn a_name_that_is_nowhere_is_said_to_be_so_in_gos_words() {
-        let error = resolve("no-such-host.invalid").unwrap_err();
+    #[tokio::test]
+    async fn names_of_their_own_kind_are_never_asked_for() {
+        let error = resolve("no-such-host.invalid").await.unwrap_err();
         assert_eq!(error, "dial tcp: lookup no-such-host.invalid: no such host");
+        assert!(resolve("here.localhost").await.unwrap().contains(&Ipv4Addr::LOCALHOST.into()));
     }
 }
