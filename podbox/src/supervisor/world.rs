@@ -53,12 +53,12 @@ pub(super) struct World {
 }
 
 impl World {
-    /// `first` is the stage that will be needed first: it starts while this process looks around.
+    /// The lock is that of the directory, and held. `first` is the stage that will be needed first: it starts while this
+    /// process looks around.
     pub(super) fn new(
         pod: Pod,
-        dir: PodDir,
+        (dir, lock): (PodDir, File),
         settings: Settings,
-        lock: File,
         mailbox: UnboundedSender<Message>,
         first: Option<StageKind>,
     ) -> std::io::Result<Arc<World>> {
