@@ -213,7 +213,7 @@ fn archives_layouts_and_directories_are_images_too() {
 #[test]
 fn relative_paths_of_images_start_from_the_manifests_directory() {
     let host = Host::new();
-    let app = host.dir().join("app");
+    let app = host.dir().join("app:1");
     let rootfs = app.join("rootfs");
     fs::create_dir_all(rootfs.join("bin")).unwrap();
     fs::copy(e2e::binary(), rootfs.join("bin/toolbox")).unwrap();
@@ -221,7 +221,7 @@ fn relative_paths_of_images_start_from_the_manifests_directory() {
     let image = Archive::new([Layer::toolbox(&["echo"])]);
     image.write(&app.join("image.tar"), "local/echo:1");
     let complete = ["up", "-d", "--wait", "complete"];
-    for name in ["rootfs:rootfs", "rootfs:./rootfs", "docker-archive:../app/image.tar"] {
+    for name in ["rootfs:rootfs", "rootfs:./rootfs", "docker-archive:../app:1/image.tar"] {
         fs::write(app.join("pod.yaml"), look(name, "[echo, from here]")).unwrap();
         host.cmd(complete).args([app.join("pod.yaml")]).run().ok();
         assert_eq!(host.logs(&["look"]), "from here\n", "{name}");
