@@ -125,8 +125,9 @@ impl<'a> Entries<'a> {
         self.pieces = match entry.kind {
             EntryType::GNUSparse => sparse::of_gnu(self.input, header, stored)?,
             EntryType::Regular => match sparse::of_pax(self.input, records, stored)? {
-                Some((name, pieces)) => {
-                    entry.name = name.unwrap_or(entry.name);
+                Some(pieces) => {
+                    // What stands for the name is for readers that do not know of holes.
+                    entry.name = records.text_or("GNU.sparse.name", &entry.name);
                     pieces
                 }
                 None => VecDeque::from([Piece::data(stored)]),

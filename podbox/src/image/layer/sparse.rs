@@ -55,12 +55,12 @@ fn add(map: &mut Map, entries: &[GnuSparseHeader]) -> io::Result<()> {
     Ok(())
 }
 
-/// As `tar --sparse --format=pax` writes: the file's real name, and its pieces. Nothing if it has no holes.
+/// As `tar --sparse --format=pax` writes. Nothing if the file has no holes.
 pub(super) fn of_pax(
     input: &mut dyn Read,
     records: &Records,
     stored: u64,
-) -> io::Result<Option<(Option<Vec<u8>>, VecDeque<Piece>)>> {
+) -> io::Result<Option<VecDeque<Piece>>> {
     let of = |key: &str| records.get(&format!("GNU.sparse.{key}"));
     let version = (of("major").unwrap_or(b"0"), of("minor").unwrap_or(b"0"));
     let (map, stored) = match version {
@@ -73,7 +73,7 @@ pub(super) fn of_pax(
         _ => return Err(wrong("a sparse file of a version that nobody knows")),
     };
     let real = of("realsize").or_else(|| of("size")).ok_or_else(|| wrong("a sparse file without a size"))?;
-    Ok(Some((of("name").map(<[u8]>::to_owned), pieces(&map, decimal(real)?, stored)?)))
+    pieces(&map, decimal(real)?, stored).map(Some)
 }
 
 /// 0.0: a record for each offset and each length.
