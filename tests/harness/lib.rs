@@ -16,14 +16,16 @@ mod leftovers;
 mod outside;
 mod registry;
 mod slot;
+mod view;
 mod wait;
 
 pub use archive::{Archive, Layer};
 pub use command::{Background, Cmd, Output};
 pub use diary::Diary;
-pub use host::{Builder, Host, PodView, proc_children, proc_cmdline};
+pub use host::{Builder, Host, proc_children, proc_cmdline};
 pub use outside::Outside;
 pub use registry::Registry;
+pub use view::PodView;
 pub use wait::{PATIENCE, wait_for, wait_good, wait_until};
 
 use std::path::{Path, PathBuf};

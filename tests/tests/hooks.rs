@@ -4,6 +4,30 @@ use std::time::Instant;
 
 use e2e::{Diary, Host, PATIENCE, pod, wait_until};
 
+/// The containers of a pod: one that only waits, with this lifecycle.
+fn idle(lifecycle: &str) -> String {
+    format!(
+        "  containers:
+  - name: c
+    image: podbox.local/toolbox
+    command: [sleep, infinity]
+    lifecycle: {lifecycle}
+"
+    )
+}
+
+/// A container that writes `ready`, and `told` when it is asked to end; `more` are further lines of it.
+fn polite(name: &str, more: &str) -> String {
+    format!(
+        "  - name: {name}
+    image: podbox.local/toolbox
+    command: [sh, -c, 'trap ''echo told >> /out/log; exit 0'' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
+    {more}
+    OUT
+"
+    )
+}
+
 #[test]
 fn a_container_runs_only_when_its_post_start_hook_has_returned_and_the_next_waits_for_it() {
     let host = Host::new();
@@ -37,17 +61,8 @@ fn a_container_runs_only_when_its_post_start_hook_has_returned_and_the_next_wait
 #[test]
 fn a_failed_post_start_hook_ends_the_container_which_its_policy_restarts() {
     let host = Host::builder().backoff("1s", "4s").build();
-    host.up_none(&pod(
-        "hooked",
-        r"
-  terminationGracePeriodSeconds: 2
-  containers:
-  - name: c
-    image: podbox.local/toolbox
-    command: [sleep, infinity]
-    lifecycle: {postStart: {exec: {command: [sh, -c, 'sleep 0.5; echo no luck; exit 7']}}}
-",
-    ));
+    let spec = idle("{postStart: {exec: {command: [sh, -c, 'sleep 0.5; echo no luck; exit 7']}}}");
+    host.up_none(&pod("hooked", &format!("  terminationGracePeriodSeconds: 2\n{spec}")));
     let reason = |pod: &e2e::PodView| pod.text("status.containerStatuses.0.state.waiting.reason").to_owned();
     let view = host.wait_pod("hooked", "PostStartHookError", |pod| reason(pod) == "PostStartHookError");
     let message = view.text("status.containerStatuses.0.state.waiting.message").to_owned();
@@ -69,17 +84,10 @@ fn a_failed_post_start_hook_ends_the_container_which_its_policy_restarts() {
 fn what_a_hook_leaves_in_the_background_stays() {
     let host = Host::new();
     let diary = Diary::new(&host);
-    host.up_ready(&diary.manifest(
-        "leaves",
-        r"
-  containers:
-  - name: c
-    image: podbox.local/toolbox
-    command: [sleep, infinity]
-    lifecycle: {postStart: {exec: {command: [sh, -c, 'while :; do echo tick >> /out/log; sleep 0.1; done > /dev/null 2>&1 &']}}}
-    OUT
-",
-    ));
+    let spec = idle(
+        "{postStart: {exec: {command: [sh, -c, 'while :; do echo tick >> /out/log; sleep 0.1; done > /dev/null 2>&1 &']}}}",
+    );
+    host.up_ready(&diary.manifest("leaves", &format!("{spec}    OUT\n")));
     let before = diary.count("tick");
     wait_until("more ticks", PATIENCE, || diary.count("tick") > before + 5);
     host.down(&["leaves", "--grace-period", "1"]);
@@ -90,14 +98,8 @@ fn what_a_hook_leaves_in_the_background_stays() {
 fn pre_stop_runs_on_down_before_the_signal() {
     let host = Host::new();
     let diary = Diary::new(&host);
-    host.up_ready(&diary.manifest("polite", r"
-  containers:
-  - name: c
-    image: podbox.local/toolbox
-    command: [sh, -c, 'trap ''echo told >> /out/log; exit 0'' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
-    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log; sleep 0.5; echo hook ends >> /out/log']}}}
-    OUT
-"));
+    let hook = "lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log; sleep 0.5; echo hook ends >> /out/log']}}}";
+    host.up_ready(&diary.manifest("polite", &format!("  containers:\n{}", polite("c", hook))));
     diary.wait("ready");
     host.down(&["polite"]);
     assert_eq!(diary.lines(), ["ready", "hook", "hook ends", "told"]);
@@ -108,15 +110,10 @@ fn pre_stop_runs_on_down_before_the_signal() {
 fn pre_stop_runs_when_liveness_kills() {
     let host = Host::new();
     let diary = Diary::new(&host);
-    host.up_ready(&diary.manifest("sick", r"
-  containers:
-  - name: c
-    image: podbox.local/toolbox
-    command: [sh, -c, 'trap ''echo told >> /out/log; exit 0'' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
-    livenessProbe: {exec: {command: [test, '!', -e, /out/sick]}, periodSeconds: 1, failureThreshold: 1}
-    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log; rm /out/sick']}}}
-    OUT
-"));
+    let more =
+        "livenessProbe: {exec: {command: [test, '!', -e, /out/sick]}, periodSeconds: 1, failureThreshold: 1}
+    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log; rm /out/sick']}}}";
+    host.up_ready(&diary.manifest("sick", &format!("  containers:\n{}", polite("c", more))));
     diary.wait("ready");
     diary.touch("sick");
     host.wait_pod("sick", "a restart", |pod| pod.restarts() == 1 && pod.is("Ready"));
@@ -131,7 +128,11 @@ fn pre_stop_runs_when_liveness_kills() {
 fn a_pre_stop_hook_is_cut_off_when_the_grace_is_over_and_two_seconds_are_left() {
     let host = Host::new();
     let diary = Diary::new(&host);
-    host.up_ready(&diary.manifest("late", r"
+    let hook = polite(
+        "hook",
+        "lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log; sleep 60; echo too late >> /out/log']}}}",
+    );
+    let spec = r"
   terminationGracePeriodSeconds: 2
   containers:
   - name: stubborn
@@ -139,12 +140,8 @@ fn a_pre_stop_hook_is_cut_off_when_the_grace_is_over_and_two_seconds_are_left() 
     command: [sh, -c, 'trap '''' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
     lifecycle: {preStop: {sleep: {seconds: 2}}}
     OUT
-  - name: hook
-    image: podbox.local/toolbox
-    command: [sh, -c, 'trap ''echo told >> /out/log; exit 0'' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
-    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log; sleep 60; echo too late >> /out/log']}}}
-    OUT
-"));
+";
+    host.up_ready(&diary.manifest("late", &format!("{spec}{hook}")));
     wait_until("both", PATIENCE, || diary.count("ready") == 2);
     let started = Instant::now();
     host.down(&["late"]);
@@ -189,18 +186,8 @@ fn http_hooks_want_an_answer_only_and_fall_back_to_plain_text() {
 #[test]
 fn a_tcp_socket_hook_fails_when_it_runs() {
     let host = Host::new();
-    host.up_none(&pod(
-        "old",
-        r"
-  restartPolicy: Never
-  terminationGracePeriodSeconds: 2
-  containers:
-  - name: c
-    image: podbox.local/toolbox
-    command: [sleep, infinity]
-    lifecycle: {postStart: {tcpSocket: {port: 80}}}
-",
-    ));
+    let spec = idle("{postStart: {tcpSocket: {port: 80}}}");
+    host.up_none(&pod("old", &format!("  restartPolicy: Never\n  terminationGracePeriodSeconds: 2\n{spec}")));
     host.wait_pod("old", "Failed", |pod| pod.phase() == "Failed");
     assert_eq!(host.event_count("old", "FailedPostStartHook", "PostStartHook failed"), 1);
     host.down(&["old"]);
@@ -231,15 +218,9 @@ fn the_manifests_stop_signal_is_used() {
 fn supervisor_killed_during_a_pre_stop_hook_which_is_run_again_and_the_pod_ends() {
     let host = Host::new();
     let diary = Diary::new(&host);
-    host.up_ready(&diary.manifest("app", r"
-  terminationGracePeriodSeconds: 30
-  containers:
-  - name: c
-    image: podbox.local/toolbox
-    command: [sh, -c, 'trap ''echo told >> /out/log; exit 0'' TERM; echo ready >> /out/log; while :; do sleep 0.1; done']
-    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log; until test -e /out/go; do sleep 0.1; done; echo hook ends >> /out/log']}}}
-    OUT
-"));
+    let hook = "lifecycle: {preStop: {exec: {command: [sh, -c, 'echo hook >> /out/log; until test -e /out/go; do sleep 0.1; done; echo hook ends >> /out/log']}}}";
+    let spec = format!("  terminationGracePeriodSeconds: 30\n  containers:\n{}", polite("c", hook));
+    host.up_ready(&diary.manifest("app", &spec));
     diary.wait("ready");
     let old = host.next_supervisor("app", None);
     let mut down = host.cmd(["down", "app"]).spawn();

@@ -77,6 +77,33 @@ fn pull_policies_ask_the_registry_only_when_they_should() {
     host.finish();
 }
 
+/// What a kubelet tells is the whole image's, as the registry serves it, whatever is here already.
+#[test]
+fn the_size_of_a_pulled_image_counts_layers_that_were_there_already() {
+    let (host, registry) = with_registry();
+    let image = |word: &str| Archive::new([Layer::toolbox(&["echo"])]).set("Cmd", json!(["echo", word]));
+    let size = |tag: &str| -> u64 {
+        registry.push(&image(tag), &format!("app:{tag}"));
+        let reference = format!("{}/app:{tag}", registry.host());
+        let spec = format!("  restartPolicy: Never\n  containers: [{{name: c, image: '{reference}'}}]");
+        host.try_up(&pod(tag, &spec), &["--wait", "complete"]).ok();
+        let pulled = host.events(tag).into_iter().find(|event| event["reason"] == "Pulled").unwrap();
+        let message = pulled["message"].as_str().unwrap().to_owned();
+        let (_, size) = message.split_once("Image size: ").unwrap_or_else(|| panic!("{message}"));
+        size.trim_end_matches(" bytes.").parse().unwrap_or_else(|_| panic!("{message}"))
+    };
+    // Words of one length, so that the configurations are of one size.
+    let (first, second) = (size("one"), size("two"));
+    assert_eq!(first, second);
+    let layers = fs::metadata(e2e::binary()).unwrap().len();
+    assert!(
+        (layers / 20..layers).contains(&first),
+        "{first} bytes of which {layers} are the program, compressed"
+    );
+    drop(registry);
+    host.finish();
+}
+
 #[test]
 fn an_image_can_be_named_by_its_digest_and_a_wrong_one_is_refused() {
     let (host, registry) = with_registry();
@@ -186,7 +213,7 @@ fn archives_layouts_and_directories_are_images_too() {
 #[test]
 fn relative_paths_of_images_start_from_the_manifests_directory() {
     let host = Host::new();
-    let app = host.dir().join("app");
+    let app = host.dir().join("app:1");
     let rootfs = app.join("rootfs");
     fs::create_dir_all(rootfs.join("bin")).unwrap();
     fs::copy(e2e::binary(), rootfs.join("bin/toolbox")).unwrap();
@@ -194,7 +221,7 @@ fn relative_paths_of_images_start_from_the_manifests_directory() {
     let image = Archive::new([Layer::toolbox(&["echo"])]);
     image.write(&app.join("image.tar"), "local/echo:1");
     let complete = ["up", "-d", "--wait", "complete"];
-    for name in ["rootfs:rootfs", "rootfs:./rootfs", "docker-archive:../app/image.tar"] {
+    for name in ["rootfs:rootfs", "rootfs:./rootfs", "docker-archive:../app:1/image.tar"] {
         fs::write(app.join("pod.yaml"), look(name, "[echo, from here]")).unwrap();
         host.cmd(complete).args([app.join("pod.yaml")]).run().ok();
         assert_eq!(host.logs(&["look"]), "from here\n", "{name}");

@@ -235,11 +235,8 @@ fn a_containers_own_rules_beat_the_pods_policy() {
     host.finish();
 }
 
-#[test]
-fn a_rule_starts_the_whole_pod_again_in_its_sandbox() {
-    let host = Host::new();
-    let diary = Diary::new(&host);
-    host.up_ready(&diary.manifest("gang", r"
+/// Its leader ends with 42 as soon as there is a file `again`, and then all of it starts again.
+const GANG: &str = r"
   restartPolicy: Never
   initContainers:
   - {name: init, image: podbox.local/toolbox, command: [sh, -c, 'echo init >> /out/log'], OUT}
@@ -248,10 +245,16 @@ fn a_rule_starts_the_whole_pod_again_in_its_sandbox() {
     image: podbox.local/toolbox
     restartPolicy: Never
     restartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: In, values: [42]}}]
-    command: [sh, -c, 'echo leader >> /out/log; until test -e /out/again; do sleep 0.1; done; rm /out/again; exit 42']
+    command: [sh, -c, 'echo leader >> /out/log; until test -e /out/again; do sleep 0.05; done; rm /out/again; exit 42']
     OUT
   - {name: other, image: podbox.local/toolbox, command: [sh, -c, 'echo other >> /out/log; sleep infinity'], OUT}
-"));
+";
+
+#[test]
+fn a_rule_starts_the_whole_pod_again_in_its_sandbox() {
+    let host = Host::new();
+    let diary = Diary::new(&host);
+    host.up_ready(&diary.manifest("gang", GANG));
     let before = host.pod("gang");
     wait_until("all three", PATIENCE, || diary.lines().len() == 3);
     diary.touch("again");
@@ -470,22 +473,7 @@ fn supervisor_killed_during_an_init_container_which_goes_on_and_is_not_run_twice
 fn supervisor_killed_while_all_containers_are_restarted_which_happens_once() {
     let host = Host::new();
     let diary = Diary::new(&host);
-    host.up_ready(&diary.manifest(
-        "gang",
-        r"
-  restartPolicy: Never
-  initContainers:
-  - {name: init, image: podbox.local/toolbox, command: [sh, -c, 'echo init >> /out/log'], OUT}
-  containers:
-  - name: leader
-    image: podbox.local/toolbox
-    restartPolicy: Never
-    restartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: In, values: [42]}}]
-    command: [sh, -c, 'echo leader >> /out/log; until test -e /out/again; do sleep 0.05; done; rm /out/again; exit 42']
-    OUT
-  - {name: other, image: podbox.local/toolbox, command: [sh, -c, 'echo other >> /out/log; sleep infinity'], OUT}
-",
-    ));
+    host.up_ready(&diary.manifest("gang", GANG));
     wait_until("the first round", PATIENCE, || diary.lines().len() == 3);
     let mut old = host.next_supervisor("gang", None);
     diary.touch("again");

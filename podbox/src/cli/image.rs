@@ -107,7 +107,7 @@ pub(super) struct LoadArgs {
     /// The same
     #[arg(long, short, value_name = "FILE", conflicts_with = "file")]
     input: Option<PathBuf>,
-    /// What to call an image that has no name in there
+    /// What to call an image that has no name in there, or only a tag [default: by the file's name]
     #[arg(long, short, value_name = "NAME")]
     tag: Option<String>,
 }

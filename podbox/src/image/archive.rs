@@ -45,6 +45,8 @@ enum Member {
 /// One image in there.
 struct Found {
     names: Vec<String>,
+    /// A layout's `ref.name` that names no repository, such as `v1`.
+    tag: Option<String>,
     configuration: Vec<u8>,
     /// Members that are layers, lowest first.
     layers: Vec<String>,
@@ -121,13 +123,7 @@ fn load(
 ) -> Result<Vec<Image>, ImageError> {
     let mut out = Vec::new();
     for found in members.images()? {
-        let mut names: Vec<String> =
-            found.names.iter().filter_map(|name| Some(Name::parse(name).ok()?.to_string())).collect();
-        if names.is_empty() {
-            let fallback =
-                default.map_or_else(|| format!("localhost/{}", loaded_name(&found)), str::to_owned);
-            names.push(super::store::parse(&fallback)?.to_string());
-        }
+        let names = names(&found, members.path(), default)?;
         let taken = take(store, work, members, &found)?;
         for name in names {
             out.push(taken.commit_as(store, &name, None)?);
@@ -140,20 +136,56 @@ fn load(
     Ok(out)
 }
 
-/// For an image that nobody named: `loaded:<id>`, as much of the id as people type.
-fn loaded_name(found: &Found) -> String {
-    format!("loaded:{}", &digest::of(&found.configuration)["sha256:".len()..][..12])
+/// What to call an image that is loaded from `path`: all the names that it has in there. If it has none, what the user
+/// says, or else `localhost/loaded:<id>`.
+///
+/// `skopeo copy … oci:nginx:v1` writes down `v1` alone. Read as a name it would become docker.io/library/v1, an image
+/// that somebody else may own. podman calls it localhost/v1 and containerd import-<date>:v1; neither is what anybody
+/// would look for. So the tag stays a tag, and the repository is what the user says, or else the layout's file name:
+/// localhost/nginx:v1.
+fn names(found: &Found, path: &Path, default: Option<&str>) -> Result<Vec<String>, ImageError> {
+    let own: Vec<String> =
+        found.names.iter().filter_map(|name| Some(Name::parse(name).ok()?.to_string())).collect();
+    if !own.is_empty() {
+        return Ok(own);
+    }
+    let has_tag = |name: &str| name.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+    let name = match (default, &found.tag) {
+        (Some(default), Some(tag)) if !has_tag(default) => format!("{default}:{tag}"),
+        (Some(default), _) => default.to_owned(),
+        (None, Some(tag)) => format!("localhost/{}:{tag}", repository_of(path)),
+        (None, None) => {
+            format!("localhost/loaded:{}", &digest::of(&found.configuration)["sha256:".len()..][..12])
+        }
+    };
+    Ok(vec![super::store::parse(&name)?.to_string()])
+}
+
+/// A repository's name from a file's: without the endings of archives, in lower case; `loaded` where that is none.
+fn repository_of(path: &Path) -> String {
+    // `.` and `..` have a name only in full.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let mut name = name.as_str();
+    while let Some(shorter) =
+        [".gz", ".zst", ".tgz", ".tar", ".oci"].iter().find_map(|e| name.strip_suffix(e))
+    {
+        name = shorter;
+    }
+    let is_one = Name::parse(&format!("localhost/{name}")).is_ok_and(|parsed| parsed.repository == name);
+    if is_one { name.to_owned() } else { "loaded".to_owned() }
 }
 
 fn choose(mut images: Vec<Found>, wanted: Option<&str>, object: &str) -> Result<Found, ImageError> {
-    let offered: Vec<String> = images.iter().flat_map(|image| image.names.clone()).collect();
+    let known = |image: &Found| image.names.iter().chain(&image.tag).cloned().collect::<Vec<_>>();
+    let offered: Vec<String> = images.iter().flat_map(known).collect();
     let same = |name: &String, wanted: &str| {
         name == wanted || Name::parse(name).is_ok_and(|name| name.to_string() == wanted)
     };
     let position = match wanted {
         None if images.len() == 1 => Some(0),
         None => None,
-        Some(wanted) => images.iter().position(|image| image.names.iter().any(|name| same(name, wanted))),
+        Some(wanted) => images.iter().position(|image| known(image).iter().any(|name| same(name, wanted))),
     };
     match position {
         Some(position) => Ok(images.swap_remove(position)),
@@ -263,10 +295,14 @@ impl<'a> Members<'a> {
         Ok(Members::Archive { file, path: path.to_owned(), members })
     }
 
-    fn object(&self) -> String {
+    fn path(&self) -> &Path {
         match self {
-            Members::Directory(path) | Members::Archive { path, .. } => path.display().to_string(),
+            Members::Directory(path) | Members::Archive { path, .. } => path,
         }
+    }
+
+    fn object(&self) -> String {
+        self.path().display().to_string()
     }
 
     fn has(&self, name: &str) -> bool {
@@ -322,6 +358,7 @@ impl<'a> Members<'a> {
         let found = |image: DockerImage| {
             Ok(Found {
                 names: image.repo_tags.unwrap_or_default(),
+                tag: None,
                 configuration: self.document(&image.config)?,
                 layers: image.layers,
                 documents: Vec::new(),
@@ -339,7 +376,12 @@ impl<'a> Members<'a> {
 
     fn layout_image(&self, descriptor: &Descriptor) -> Result<Found, ImageError> {
         let annotations = descriptor.annotations().clone().unwrap_or_default();
-        let names = [IMAGE_NAME, REF_NAME].iter().filter_map(|key| annotations.get(*key).cloned()).collect();
+        let name = |key: &str| annotations.get(key).cloned();
+        let (tag, ref_name) = match name(REF_NAME) {
+            Some(name) if !name.contains(['/', ':', '@']) => (Some(name), None),
+            name => (None, name),
+        };
+        let names = [name(IMAGE_NAME), ref_name].into_iter().flatten().collect();
         let object = format!("a manifest in {}", self.object());
         let mut documents = vec![self.verified(descriptor)?];
         let mut document = documents::manifest(&documents[0], &object)?;
@@ -355,7 +397,7 @@ impl<'a> Members<'a> {
         let configuration = self.verified(manifest.config())?;
         let layers =
             manifest.layers().iter().map(|layer| blob_name(layer, &object)).collect::<Result<_, _>>()?;
-        Ok(Found { names, configuration, layers, documents })
+        Ok(Found { names, tag, configuration, layers, documents })
     }
 
     fn verified(&self, descriptor: &Descriptor) -> Result<Vec<u8>, ImageError> {

@@ -17,10 +17,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
-use tar::{Archive, Entry, EntryType};
+use tar::EntryType;
 
 use super::digest::{Running, Tee};
-use super::tree::{Metadata, Node, Tree};
+use super::tree::{Content, Metadata, Node, Tree};
+
+use self::entries::{Entries, Entry};
+
+mod entries;
+mod pax;
+mod sparse;
 
 /// A layer that has become a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,24 +80,23 @@ const AUFS_METADATA: &[u8] = b".wh..wh.";
 /// the directory where they differ or this fails.
 pub(crate) fn unpack(input: impl Read, directory: &Path) -> Result<Unpacked, UnpackError> {
     let mut tree = Tree::create(directory)?;
-    let (blob, diff, size) = read_all(input, |entry| accept(&mut tree, entry))?;
+    let (blob, diff, size) = read_all(input, |entry, content| accept(&mut tree, entry, content))?;
     tree.finish()?;
     Ok(Unpacked { blob: blob.finish(), diff_id: diff.finish(), size })
 }
 
 fn read_all(
     input: impl Read,
-    mut each: impl FnMut(&mut Entry<'_, &mut dyn Read>) -> Result<u64, UnpackError>,
+    mut each: impl FnMut(&Entry, &mut dyn Content) -> Result<u64, UnpackError>,
 ) -> Result<(Running, Running, u64), UnpackError> {
     let (compressed, blob) = Tee::new(input);
     let mut compressed = BufReader::with_capacity(1 << 17, compressed);
     let (mut plain, diff) = Tee::new(decompress(&mut compressed)?);
-    let mut size = 0;
+    let mut size = 0_u64;
     {
-        let plain: &mut dyn Read = &mut plain;
-        let mut archive = Archive::new(plain);
-        for entry in archive.entries().map_err(UnpackError::Read)? {
-            size += each(&mut entry.map_err(UnpackError::Read)?)?;
+        let mut entries = Entries::new(&mut plain);
+        while let Some(entry) = entries.next_entry().map_err(UnpackError::Read)? {
+            size = size.saturating_add(each(&entry, &mut entries)?);
         }
     }
     io::copy(&mut plain, &mut io::sink()).map_err(UnpackError::Read)?;
@@ -100,11 +105,17 @@ fn read_all(
     Ok((blob, diff, size))
 }
 
+/// Bytes by which compressions are told apart.
+const MAGIC: u64 = 6;
+
 /// Recognised by content, as docker does: media types are wrong too often.
 pub(crate) fn decompress<'a>(input: &'a mut dyn BufRead) -> Result<Box<dyn Read + 'a>, UnpackError> {
-    let start = input.fill_buf().map_err(UnpackError::Read)?;
+    let mut start = Vec::new();
+    input.take(MAGIC).read_to_end(&mut start).map_err(UnpackError::Read)?;
+    // The first bytes may come one by one: what is buffered already need not be enough to tell.
+    let input = io::Cursor::new(start.clone()).chain(input);
     let unsupported = |what: &str| Err(UnpackError::Unsupported { what: what.to_owned() });
-    match start {
+    match start.as_slice() {
         [0x1f, 0x8b, ..] => Ok(Box::new(BufReader::with_capacity(1 << 17, MultiGzDecoder::new(input)))),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
             let decoder = zstd::Decoder::with_buffer(input).map_err(UnpackError::Read)?;
@@ -117,8 +128,8 @@ pub(crate) fn decompress<'a>(input: &'a mut dyn BufRead) -> Result<Box<dyn Read 
 }
 
 /// Makes one entry; returns how many bytes of file it holds.
-fn accept(tree: &mut Tree, entry: &mut Entry<'_, &mut dyn Read>) -> Result<u64, UnpackError> {
-    let path = confined(&entry.path_bytes())?;
+fn accept(tree: &mut Tree, entry: &Entry, content: &mut dyn Content) -> Result<u64, UnpackError> {
+    let path = confined(&entry.name)?;
     let name = path.file_name().map(|name| name.as_bytes().to_owned()).unwrap_or_default();
     let parent = path.parent().unwrap_or(Path::new(""));
     if name == OPAQUE {
@@ -136,27 +147,16 @@ fn accept(tree: &mut Tree, entry: &mut Entry<'_, &mut dyn Read>) -> Result<u64, 
         return Ok(0);
     }
     let metadata = metadata(entry, &path)?;
-    let kind = entry.header().entry_type();
-    if kind == EntryType::Regular || kind == EntryType::Continuous || kind == EntryType::GNUSparse {
-        return tree.file(&path, entry, &metadata);
-    }
-    let node = match kind {
-        EntryType::Directory => Node::Directory,
-        EntryType::Symlink => Node::Symlink(link_name(entry, &path)?),
-        EntryType::Link => Node::HardLink(confined(&link_name(entry, &path)?)?),
-        EntryType::Fifo => Node::Fifo,
-        EntryType::Char | EntryType::Block => {
-            let header = entry.header();
-            let number = |number: io::Result<Option<u32>>| number.ok().flatten().map(u64::from);
-            match (number(header.device_major()), number(header.device_minor())) {
-                (Some(major), Some(minor)) if kind == EntryType::Char => Node::Character { major, minor },
-                (Some(major), Some(minor)) => Node::Block { major, minor },
-                _ => {
-                    return Err(UnpackError::Unsafe { entry: path, reason: "a device without a number" });
-                }
-            }
+    let node = match entry.kind {
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+            return tree.file(&path, content, &metadata);
         }
-        EntryType::XGlobalHeader => return Ok(0),
+        EntryType::Directory => Node::Directory,
+        EntryType::Symlink => Node::Symlink(link_name(entry, &path)?.to_owned()),
+        EntryType::Link => Node::HardLink(confined(link_name(entry, &path)?)?),
+        EntryType::Fifo => Node::Fifo,
+        EntryType::Char => Node::Character { major: entry.device.0, minor: entry.device.1 },
+        EntryType::Block => Node::Block { major: entry.device.0, minor: entry.device.1 },
         other => {
             let what = format!("an entry of type {:?} ({})", other.as_byte() as char, path.display());
             return Err(UnpackError::Unsupported { what });
@@ -185,42 +185,28 @@ fn confined(name: &[u8]) -> Result<PathBuf, UnpackError> {
     Ok(out)
 }
 
-fn link_name(entry: &Entry<'_, &mut dyn Read>, path: &Path) -> Result<Vec<u8>, UnpackError> {
-    match entry.link_name_bytes() {
-        Some(target) if !target.is_empty() => Ok(target.into_owned()),
-        _ => Err(UnpackError::Unsafe { entry: path.to_owned(), reason: "a link without a target" }),
+fn link_name<'a>(entry: &'a Entry, path: &Path) -> Result<&'a [u8], UnpackError> {
+    match entry.link.as_slice() {
+        [] => Err(UnpackError::Unsafe { entry: path.to_owned(), reason: "a link without a target" }),
+        target => Ok(target),
     }
 }
 
-fn metadata(entry: &mut Entry<'_, &mut dyn Read>, path: &Path) -> Result<Metadata, UnpackError> {
-    let header = entry.header();
-    let id = |number: io::Result<u64>| {
-        number.ok().and_then(|id| u32::try_from(id).ok()).ok_or_else(|| UnpackError::Unsafe {
+fn metadata(entry: &Entry, path: &Path) -> Result<Metadata, UnpackError> {
+    let id = |number: u64| {
+        u32::try_from(number).map_err(|_| UnpackError::Unsafe {
             entry: path.to_owned(),
-            reason: "its owner is not a number",
+            reason: "its owner is beyond what 32 bits hold",
         })
     };
-    let mut metadata = Metadata {
-        uid: id(header.uid())?,
-        gid: id(header.gid())?,
-        mode: header.mode().map_err(UnpackError::Read)? & 0o7777,
-        modified: (header.mtime().ok().and_then(|time| i64::try_from(time).ok()).unwrap_or(0), 0),
-        attributes: Vec::new(),
-    };
-    if let Some(extensions) = entry.pax_extensions().map_err(UnpackError::Read)? {
-        for extension in extensions {
-            let extension = extension.map_err(UnpackError::Read)?;
-            let key = extension.key_bytes();
-            if key == b"mtime" {
-                metadata.modified = extension.value().ok().and_then(pax_time).unwrap_or(metadata.modified);
-            } else if let Some(name) = key.strip_prefix(b"SCHILY.xattr.")
-                && is_welcome(name)
-            {
-                metadata.attributes.push((name.to_owned(), extension.value_bytes().to_owned()));
-            }
-        }
-    }
-    Ok(metadata)
+    let welcome = entry.attributes.iter().filter(|(name, _)| is_welcome(name));
+    Ok(Metadata {
+        uid: id(entry.uid)?,
+        gid: id(entry.gid)?,
+        mode: (entry.mode & 0o7777) as u32,
+        modified: entry.modified,
+        attributes: welcome.cloned().collect(),
+    })
 }
 
 /// Attributes that an image may bring. `trusted.overlay.*` must come from whiteouts only: a redirect would
@@ -228,18 +214,6 @@ fn metadata(entry: &mut Entry<'_, &mut dyn Read>, path: &Path) -> Result<Metadat
 fn is_welcome(attribute: &[u8]) -> bool {
     let user = attribute.starts_with(b"user.") && !attribute.starts_with(b"user.overlay.");
     user || attribute == b"security.capability" || attribute.starts_with(b"system.posix_acl_")
-}
-
-/// `SECONDS[.FRACTION]`, possibly negative.
-fn pax_time(text: &str) -> Option<(i64, i64)> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let seconds: i64 = whole.parse().ok()?;
-    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
-    let nanoseconds: i64 = digits.parse().ok()?;
-    match (whole.starts_with('-'), nanoseconds) {
-        (true, 1..) => Some((seconds.checked_sub(1)?, 1_000_000_000 - nanoseconds)),
-        _ => Some((seconds, nanoseconds)),
-    }
 }
 
 #[cfg(test)]

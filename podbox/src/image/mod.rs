@@ -118,6 +118,12 @@ pub enum Progress {
         /// Why, in a sentence.
         cause: String,
     },
+    /// That place has it: its documents have come and are what their digests say.
+    Found {
+        /// Bytes of the documents and of all layers as the registry serves them, whether or not they have to be
+        /// fetched. So containerd counts an image, whose number a kubelet tells.
+        size: u64,
+    },
     /// The layer is in the store already.
     LayerExists {
         /// The layer's blob.

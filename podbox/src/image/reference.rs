@@ -10,6 +10,7 @@
 //! letter; everything else lives on docker.io, and a bare name there below `library/`. So `nginx` means
 //! `docker.io/library/nginx:latest`. Besides these there are names for what is not in a registry:
 //! `podbox.local/toolbox`, `podbox.local/host`, `oci:DIR[:TAG]`, `docker-archive:FILE[:NAME]`, `rootfs:DIR`.
+//! Only those with a path look at the disk: for which of their colons ends it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -284,14 +285,30 @@ fn is_tag(tag: &str) -> bool {
         && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-')
 }
 
-/// `PATH[:REST]`, as skopeo reads it: the path has no colon.
+/// `PATH[:REST]`. skopeo takes the first colon for the end of the path; here a colon belongs to the path where the
+/// disk says so, because a relative path is put behind its manifest's directory, whose name nobody chose for podbox.
 fn split_path(text: &str) -> Result<(PathBuf, Option<String>), ReferenceError> {
-    let (path, rest) = match text.split_once(':') {
-        Some((path, rest)) if !rest.is_empty() => (path, Some(rest.to_owned())),
-        Some((path, _)) => (path, None),
-        None => (text, None),
+    let (path, rest) = match path_end(text) {
+        Some(end) => (&text[..end], &text[end + 1..]),
+        None => (text, ""),
     };
-    Ok((absolute(path)?, rest))
+    Ok((absolute(path)?, (!rest.is_empty()).then(|| rest.to_owned())))
+}
+
+/// Where the colon is that ends the path: in the first component that is not there with all its colons, the last
+/// colon behind a name that is there; the first one if none is, so that the error names what was meant.
+fn path_end(text: &str) -> Option<usize> {
+    let is_there = |end: usize| Path::new(&text[..end]).exists();
+    let mut start = 0;
+    for component in text.split('/') {
+        let end = start + component.len();
+        if component.contains(':') && !is_there(end) {
+            let colons = component.match_indices(':').map(|(at, _)| start + at);
+            return colons.clone().rfind(|colon| is_there(*colon)).or_else(|| colons.min());
+        }
+        start = end + 1;
+    }
+    None
 }
 
 fn absolute(path: &str) -> Result<PathBuf, ReferenceError> {
@@ -349,6 +366,35 @@ mod tests {
         let here = std::env::current_dir().unwrap();
         let relative = Reference::rooted("rootfs:root", Path::new("sub"));
         assert_eq!(relative, Some(format!("rootfs:{}/sub/root", here.display())));
+    }
+
+    #[test]
+    fn a_colon_belongs_to_the_path_where_there_is_such_a_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().to_str().unwrap();
+        for name in ["plain", "a:b/layout", "a:b/one:two", "a:b/one", "a"] {
+            std::fs::create_dir_all(directory.path().join(name)).unwrap();
+        }
+        for (given, path, tag) in [
+            ("plain:v1", "plain", Some("v1")),
+            ("plain:registry.example/x:3", "plain", Some("registry.example/x:3")),
+            ("a:b/layout", "a:b/layout", None),
+            ("a:b/layout:v1", "a:b/layout", Some("v1")),
+            ("a:b/layout:", "a:b/layout", None),
+            ("a:b/layout:x/y:3", "a:b/layout", Some("x/y:3")),
+            ("a:b/one:two", "a:b/one:two", None),
+            ("a:b/one:two:v1", "a:b/one:two", Some("v1")),
+            ("a:b/one:three", "a:b/one", Some("three")),
+            // What is not there is missed where it was looked for.
+            ("a:b/none:v1", "a:b/none", Some("v1")),
+            ("a:c/none:v1", "a", Some("c/none:v1")),
+            ("none:x/y:3", "none", Some("x/y:3")),
+        ] {
+            let expected = Reference::OciLayout(directory.path().join(path), tag.map(str::to_owned));
+            let reference: Reference = format!("oci:{root}/{given}").parse().unwrap();
+            assert_eq!(reference, expected, "{given}");
+            assert_eq!(reference.to_string().parse(), Ok(expected), "{given}");
+        }
     }
 
     #[test]

@@ -126,6 +126,70 @@ fn loading_gives_every_name_and_loading_compressed_from_a_stream_gives_the_same(
 }
 
 #[test]
+fn a_layout_that_has_only_a_tag_is_named_by_its_file_or_by_the_user() {
+    let home = Home::new();
+    let content = layer(&[("x", "y")]);
+    let layout = |directory: &str, tag: &str| {
+        oci_layout(&home.path(directory), tag, &[(content.clone(), content.clone())]);
+        home.path(directory)
+    };
+    let load = |path: &Path, default: Option<&str>| {
+        home.store.load(path, default).expect("loads").remove(0).reference
+    };
+    let nginx = layout("nginx", "v1");
+    assert_eq!(load(&nginx, None), "localhost/nginx:v1");
+    assert_eq!(load(&nginx.join("../nginx/."), None), "localhost/nginx:v1");
+    assert_eq!(load(&nginx, Some("team/web")), "docker.io/team/web:v1");
+    assert_eq!(load(&nginx, Some("localhost:5000/web:2")), "localhost:5000/web:2");
+    assert_eq!(load(&layout("Web App", "v1"), None), "localhost/loaded:v1");
+    assert_eq!(load(&layout("Upper-1.27", "V1"), None), "localhost/upper-1.27:V1");
+
+    let archive = home.path("httpd-2.4.oci.tar.gz");
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_dir_all(".", &nginx).expect("an archive");
+    fs::write(&archive, gzip(&builder.into_inner().expect("an archive"))).expect("a file");
+    assert_eq!(load(&archive, None), "localhost/httpd-2.4:v1");
+    let stream = fs::File::open(&archive).expect("a file");
+    assert_eq!(home.store.load_stream(stream, None).expect("loads")[0].reference, "localhost/loaded:v1");
+
+    // What docker's buildkit writes: the whole name, and beside it the tag alone.
+    let path = nginx.join("index.json");
+    let mut index: serde_json::Value =
+        serde_json::from_slice(&fs::read(&path).expect("an index")).expect("JSON");
+    index["manifests"][0]["annotations"]["io.containerd.image.name"] = "registry.example/web:v1".into();
+    fs::write(&path, index.to_string()).expect("an index");
+    let loaded = home.store.load(&nginx, None).expect("loads");
+    let names: Vec<&str> = loaded.iter().map(|image| image.reference.as_str()).collect();
+    assert_eq!(names, ["registry.example/web:v1"]);
+    for wanted in ["v1", "registry.example/web:v1"] {
+        pull(&home, &format!("oci:{}:{wanted}", nginx.display())).expect("an image");
+    }
+}
+
+#[test]
+fn an_image_below_a_directory_whose_name_has_a_colon_is_found() {
+    let home = Home::new();
+    let content = layer(&[("x", "y")]);
+    fs::create_dir(home.path("at:12:30")).expect("a directory");
+    let (layout, archive) = (home.path("at:12:30/layout"), home.path("at:12:30/a.tar"));
+    oci_layout(&layout, "v1", &[(content.clone(), content.clone())]);
+    docker_archive(&archive, &["one:1"], &[content]);
+    for name in [
+        format!("oci:{}", layout.display()),
+        format!("oci:{}:v1", layout.display()),
+        format!("docker-archive:{}", archive.display()),
+        format!("docker-archive:{}:one:1", archive.display()),
+    ] {
+        let image = pull(&home, &name).expect("an image");
+        assert_eq!(read(&image, "x").as_deref(), Some("y"));
+        assert_eq!(home.store.lookup(&name).expect("a look-up"), Some(image));
+    }
+    let missing = pull(&home, &format!("oci:{}:v1", home.path("at:12:30/none").display()));
+    let message = missing.expect_err("not there").message();
+    assert!(message.contains("at:12:30/none/index.json"), "{message}");
+}
+
+#[test]
 fn a_root_file_system_is_imported_with_what_it_should_run() {
     let home = Home::new();
     let options = ImportOptions { reference: "mine:1".into(), config: config(), created: None };

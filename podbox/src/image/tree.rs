@@ -7,7 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -57,6 +57,23 @@ pub(crate) enum Node {
     },
 }
 
+/// A file's bytes as an archive has them.
+pub(crate) trait Content {
+    /// What comes next; its bytes, if it has some, are put at the buffer's beginning.
+    fn chunk(&mut self, buffer: &mut [u8]) -> io::Result<Chunk>;
+}
+
+/// A piece of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chunk {
+    /// This many bytes.
+    Data(usize),
+    /// This many zeros, for which no room on the disk is wanted.
+    Hole(u64),
+    /// No more.
+    End,
+}
+
 /// A tree that is being written.
 pub(crate) struct Tree {
     root: OwnedFd,
@@ -83,7 +100,7 @@ impl Tree {
     pub(crate) fn file(
         &mut self,
         path: &Path,
-        content: &mut dyn Read,
+        content: &mut dyn Content,
         metadata: &Metadata,
     ) -> Result<u64, UnpackError> {
         let name = last(path)?;
@@ -128,6 +145,11 @@ impl Tree {
             }
             Node::Directory | Node::HardLink(_) => Ok(()),
         };
+        if made == Err(Errno::EPERM) && matches!(node, Node::Character { .. } | Node::Block { .. }) {
+            // Without CAP_MKNOD, as in an unprivileged container. containerd goes without such a node too: what
+            // containers open is in a /dev of their own.
+            return Ok(());
+        }
         made.map_err(failed("create", path))?;
         self.dress(path, metadata, matches!(node, Node::Symlink(_)).then_some(Link))?;
         let parent = self.parent(path)?;
@@ -384,20 +406,29 @@ fn tolerate(attribute: &[u8], set: Result<(), rustix::io::Errno>) -> Result<(), 
     }
 }
 
-fn copy(content: &mut dyn Read, file: &mut File, path: &Path) -> Result<u64, UnpackError> {
+fn copy(content: &mut dyn Content, file: &mut File, path: &Path) -> Result<u64, UnpackError> {
     let mut buffer = [0; 1 << 16];
-    let mut size = 0;
+    let (mut size, mut written) = (0_u64, 0);
     loop {
-        match content.read(&mut buffer) {
-            Ok(0) => return Ok(size),
-            Ok(count) => {
-                io::Write::write_all(file, &buffer[..count]).map_err(failed("write", path))?;
+        match content.chunk(&mut buffer) {
+            Ok(Chunk::End) => break,
+            Ok(Chunk::Hole(length)) => size = size.saturating_add(length),
+            Ok(Chunk::Data(count)) => {
+                if size > written {
+                    file.seek(SeekFrom::Start(size)).map_err(failed("write", path))?;
+                }
+                file.write_all(&buffer[..count]).map_err(failed("write", path))?;
                 size += count as u64;
+                written = size;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(UnpackError::Read(error)),
         }
     }
+    if size > written {
+        file.set_len(size).map_err(failed("write", path))?;
+    }
+    Ok(size)
 }
 
 /// Removes a directory and what is in it without following a link. Not recursive on the stack's account:

@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 use runtime::process::Process;
 use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use crate::context::kept_environment;
@@ -61,8 +61,11 @@ async fn try_find(world: &World, index: Index) -> Result<(Image, Arrival), Failu
                 .await
                 .map_err(|error| failure("ErrImagePull", report::chain(&error)))?
                 .map_err(|failed| failure(&failed.reason, failed.message))?;
-            let arrival =
-                if local { Arrival::Present } else { Arrival::Pulled { took: before.elapsed(), size } };
+            let arrival = match size {
+                Some(size) if !local => Arrival::Pulled { took: before.elapsed(), size },
+                // Another pod's pull was faster, and nobody was asked.
+                _ => Arrival::Present,
+            };
             Ok((image, arrival))
         }
     }
@@ -77,12 +80,15 @@ enum Line {
     Failed(image::Failure),
 }
 
-/// Runs the pull stage. The image comes with the bytes of the layers that had to be fetched.
+/// An image, and its size in bytes as the registry serves it where one was asked.
+type Pulled = (Image, Option<u64>);
+
+/// Runs the pull stage.
 async fn pull(
     world: &World,
     reference: &str,
     policy: PullPolicy,
-) -> io::Result<Result<(Image, u64), image::Failure>> {
+) -> io::Result<Result<Pulled, image::Failure>> {
     let request = StageRequest {
         root: world.settings.store.images(),
         reference: reference.to_owned(),
@@ -109,18 +115,39 @@ async fn pull(
     answer
 }
 
-async fn listen(
-    reader: impl tokio::io::AsyncBufRead + Unpin,
-) -> io::Result<Result<(Image, u64), image::Failure>> {
+async fn listen(reader: impl AsyncBufRead + Unpin) -> io::Result<Result<Pulled, image::Failure>> {
     let mut lines = reader.lines();
-    let mut size = 0;
+    let mut size = None;
     while let Some(line) = lines.next_line().await? {
         match serde_json::from_str(&line)? {
-            Line::Progress(Progress::LayerStarted { total, .. }) => size += total,
+            // Of several places that were asked, the last is the one that it came from.
+            Line::Progress(Progress::Found { size: told }) => size = Some(told),
             Line::Progress(_) => {}
             Line::Image(image) => return Ok(Ok((*image, size))),
             Line::Failed(failure) => return Ok(Err(failure)),
         }
     }
     Err(io::Error::other("the pull ended without an answer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IMAGE: &str = r#"{"image":{"reference":"r","id":"sha256:1","repo_digest":null,"layers":[],"config":{"env":[],"entrypoint":[],"cmd":[],"working_dir":null,"user":null,"stop_signal":null}}}"#;
+
+    async fn size(lines: &[&str]) -> Option<u64> {
+        let text = lines.join("\n");
+        listen(text.as_bytes()).await.expect("an answer").expect("an image").1
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_size_is_the_whole_images_wherever_its_layers_were() {
+        let found = |size| format!(r#"{{"progress":{{"event":"found","size":{size}}}}}"#);
+        let exists = r#"{"progress":{"event":"layerExists","digest":"sha256:2"}}"#;
+        let started = r#"{"progress":{"event":"layerStarted","digest":"sha256:3","total":7}}"#;
+        assert_eq!(size(&[&found(100), exists, IMAGE]).await, Some(100));
+        assert_eq!(size(&[&found(100), started, &found(200), exists, IMAGE]).await, Some(200));
+        assert_eq!(size(&[IMAGE]).await, None);
+    }
 }

@@ -8,6 +8,8 @@ use tar::{Builder, Header};
 
 use super::*;
 
+mod forms;
+
 /// An archive whose names nobody checks.
 struct Made(Builder<Vec<u8>>);
 
@@ -137,6 +139,8 @@ fn owner_mode_and_capabilities_survive_in_the_right_order() {
     let length = rustix::fs::getxattr(&path, "security.capability", &mut value).expect("capabilities");
     assert_eq!(value[..length], capability);
     assert!(rustix::fs::getxattr(&path, "trusted.overlay.redirect", &mut value).is_err());
+    let length = rustix::fs::getxattr(&path, "user.note", &mut value).expect("an attribute");
+    assert_eq!(&value[..length], b"kept");
 }
 
 #[test]

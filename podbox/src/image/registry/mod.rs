@@ -202,6 +202,14 @@ struct Documents {
     layers: Vec<(Descriptor, String)>,
 }
 
+impl Documents {
+    /// Bytes of the whole image as the registry serves it. The sizes of layers are the manifest's word.
+    fn size(&self) -> u64 {
+        let documents = self.bytes.iter().map(|bytes| bytes.len() as u64);
+        documents.chain(self.layers.iter().map(|(layer, _)| layer.size())).fold(0, u64::saturating_add)
+    }
+}
+
 impl Pull<'_> {
     async fn run(
         &self,
@@ -235,6 +243,7 @@ impl Pull<'_> {
 
     async fn from(&self, source: &Source, progress: &mut dyn FnMut(Progress)) -> Result<Image, ImageError> {
         let documents = self.documents(source).await?;
+        progress(Progress::Found { size: documents.size() });
         let (reports, mut arriving) = mpsc::unbounded_channel();
         let layers = fetch::layers(self, source, documents.layers, reports);
         tokio::pin!(layers);

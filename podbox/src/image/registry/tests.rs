@@ -29,6 +29,13 @@ fn count(seen: &[Progress], wanted: fn(&Progress) -> bool) -> usize {
 const DONE: fn(&Progress) -> bool = |progress| matches!(progress, Progress::LayerDone { .. });
 const EXISTS: fn(&Progress) -> bool = |progress| matches!(progress, Progress::LayerExists { .. });
 
+fn size_of(seen: &[Progress]) -> Option<u64> {
+    seen.iter().find_map(|progress| match progress {
+        Progress::Found { size } => Some(*size),
+        _ => None,
+    })
+}
+
 /// Pushes an image of these layers, each compressed with gzip.
 fn push(home: &Home, registry: &Registry, name: &str, layers: &[Vec<u8>]) {
     let directory = tempfile::tempdir_in(home.directory.path()).expect("a directory");
@@ -42,7 +49,7 @@ fn an_image_is_pulled_once_and_asked_for_again_only_when_the_policy_says_so() {
     let home = Home::new();
     let registry = Registry::start(home.directory.path(), "");
     let (base, top) = (layer(&[("base", "1"), ("gone", "1")]), layer(&[("top", "2"), (".wh.gone", "")]));
-    push(&home, &registry, "team/app:1", &[base.clone(), top]);
+    push(&home, &registry, "team/app:1", &[base.clone(), top.clone()]);
     let name = format!("{}/team/app:1", registry.address);
 
     let (image, seen) = pull(&home, &name, &always(&home, "")).expect("pulls");
@@ -50,11 +57,18 @@ fn an_image_is_pulled_once_and_asked_for_again_only_when_the_policy_says_so() {
     assert_eq!((image.layers.len(), count(&seen, DONE)), (2, 2));
     assert_eq!(fs::read_to_string(image.layers[0].join("top")).expect("a file"), "2");
     assert_eq!(fs::read_to_string(image.layers[1].join("base")).expect("a file"), "1");
+    let size = size_of(&seen).expect("a size");
     let by_digest = image.repo_digest.clone().expect("a digest");
+    let manifest = registry.blob(by_digest.rsplit('@').next().expect("a digest"));
+    let documents =
+        [manifest, registry.blob(&image.id)].map(|blob| fs::metadata(blob).expect("a blob").len());
+    let blobs = [&base, &top].map(|layer| gzip(layer).len() as u64);
+    assert_eq!(size, documents.iter().chain(&blobs).sum::<u64>());
     assert!(by_digest.starts_with(&format!("{}/team/app@sha256:", registry.address)));
 
     let (again, seen) = pull(&home, &name, &always(&home, "")).expect("pulls again");
     assert_eq!((again, count(&seen, EXISTS), count(&seen, DONE)), (image.clone(), 2, 0));
+    assert_eq!(size_of(&seen), Some(size), "though nothing had to be fetched");
     let (pinned, _) = pull(&home, &by_digest, &home.options("")).expect("pulls by digest");
     assert_eq!((pinned.id, pinned.reference), (image.id.clone(), by_digest));
 
