@@ -1,8 +1,10 @@
 //! Carrying the machine's actions out. What takes time runs as a task and comes back as an event.
 
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::mem;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -20,10 +22,11 @@ use crate::oci;
 use crate::pod::Container;
 use crate::report;
 use crate::status;
-use crate::store::{remove, write_atomic};
+use crate::store::{StoreError, remove, write_atomic};
 use crate::volumes;
 
 use super::container::{self, Order};
+use super::control::Answer;
 use super::exits::{self, Death};
 use super::hooks::{self, Hook};
 use super::machine::{
@@ -66,6 +69,10 @@ pub(super) struct Effects {
     /// Why the memory could not be written, while it cannot be.
     unwritten: Option<String>,
     written_status: Vec<u8>,
+    /// The same of the status.
+    unpublished: Option<String>,
+    /// The files are marked as old.
+    marked: bool,
     errors: Vec<String>,
 }
 
@@ -78,6 +85,8 @@ impl Effects {
             written_memory: Vec::new(),
             unwritten: None,
             written_status: Vec::new(),
+            unpublished: None,
+            marked: world.dir.stale().exists(),
             errors: Vec::new(),
             world,
         }
@@ -98,10 +107,11 @@ impl Effects {
     /// Writes the memory down, if it has changed; false if that cannot be done now, which is said once.
     ///
     /// # Errors
-    /// If it has never been written at all: a pod that cannot even begin should say so and not wait.
+    /// If it is no JSON.
     pub(super) fn persist(&mut self, memory: &Memory) -> io::Result<bool> {
         let text = serde_json::to_vec(memory)?;
         if text == self.written_memory {
+            self.unwritten = None;
             return Ok(true);
         }
         match write_atomic(&self.world.dir.machine(), &text) {
@@ -117,10 +127,9 @@ impl Effects {
                 }
                 Ok(true)
             }
-            Err(error) if !self.world.dir.machine().exists() => Err(error.source),
             Err(error) => {
                 if self.unwritten.is_none() {
-                    let trouble = report::chain(&error);
+                    let trouble = trouble(&error);
                     report::log(format_args!("supervisor: {trouble}"));
                     self.unwritten = Some(trouble);
                 }
@@ -129,7 +138,19 @@ impl Effects {
         }
     }
 
-    /// Shows the world what is known, if it has changed. Readers only; a full disk must not stop the pod.
+    /// What the files should say, and why they do not, if so.
+    pub(super) fn told(&self, memory: &Memory) -> Answer {
+        let status = status::render(&self.world.pod, memory, &self.world.host_ips);
+        Answer { errors: self.trouble().cloned().into_iter().collect(), status: Some(Box::new(status)) }
+    }
+
+    /// Why what the files say is old, if it is.
+    pub(super) fn trouble(&self) -> Option<&String> {
+        self.unwritten.as_ref().or(self.unpublished.as_ref())
+    }
+
+    /// Shows the world what is known, if it has changed. Readers only; a full disk must not stop the pod: then a mark
+    /// tells them to ask instead.
     pub(super) fn publish(&mut self, memory: &Memory) {
         let notes = mem::take(&mut self.notes);
         self.journal.append(&notes);
@@ -137,14 +158,30 @@ impl Effects {
         let warned = notes.iter().any(|note| note.warning);
         let status = status::render(&self.world.pod, memory, &self.world.host_ips);
         let Ok(text) = serde_json::to_vec(&status) else { return };
-        let changed = text != self.written_status && write_atomic(&self.world.dir.status(), &text).is_ok();
-        if changed {
+        let changed = text != self.written_status;
+        let written = if changed { write_atomic(&self.world.dir.status(), &text) } else { Ok(()) };
+        self.unpublished = written.err().map(|error| trouble(&error));
+        self.mark();
+        if changed && self.unpublished.is_none() {
             self.written_status = text;
             // As a kubelet does at every new status: who is not ready is asked now and not a period later.
             self.live.iter().filter_map(|live| live.workers.as_ref()).for_each(probes::Workers::poke);
         }
-        if changed || warned {
+        if changed || warned || self.trouble().is_some() {
             ring();
+        }
+    }
+
+    /// Makes the mark anew while the files are old, so that those who watch the directory look again.
+    fn mark(&mut self) {
+        let path = self.world.dir.stale();
+        if self.trouble().is_some() {
+            // A name mostly still has room. Without it readers see what there was, and `up` tries the disk itself.
+            let _ = File::create(path);
+            self.marked = true;
+        } else if self.marked {
+            let _ = fs::remove_file(path);
+            self.marked = false;
         }
     }
 
@@ -404,6 +441,19 @@ impl Effects {
             report::log(format_args!("supervisor: {}", report::chain(&error)));
         }
     }
+}
+
+/// What could not be written and why, and where the file system is that did not take it.
+fn trouble(error: &StoreError) -> String {
+    let text = report::chain(error);
+    if error.source.kind() != io::ErrorKind::StorageFull {
+        return text;
+    }
+    let device = |path: &Path| fs::metadata(path).map(|data| data.dev()).ok();
+    let parent = error.path.parent().unwrap_or(&error.path);
+    let own = parent.ancestors().take_while(|above| device(above) == device(parent));
+    let mount = own.last().unwrap_or(parent).display();
+    format!("{text}: the file system at {mount} is full")
 }
 
 /// Tells the command that has started this pod, on the standard output that it gave, that there is something new.
