@@ -242,24 +242,53 @@ fn a_pod_that_nobody_waits_for_starts_when_there_is_room_again() {
 #[test]
 fn a_container_that_fills_the_run_directory_is_shown_as_it_is_and_goes_with_its_pod() {
     let host = Host::builder().run_size(1 << 20).build();
-    let manifest = pod("web", r"
+    let manifest = pod(
+        "web",
+        r"
   restartPolicy: Never
   containers:
-  - {name: c, image: podbox.local/host, command: [sh, -c, 'cat /dev/zero >/x; echo full; sleep infinity']}
+  - {name: c, image: podbox.local/host, command: [sleep, infinity]}
   - {name: d, image: podbox.local/toolbox, command: [sleep, infinity]}
-");
+",
+    );
     host.try_up(&manifest, &[]).ok();
-    wait_until("a full disk", PATIENCE, || host.logs(&["web", "-c", "c"]).contains("full"));
-    let full = Cmd::new("dd").args(["if=/dev/zero", &format!("of={}", host.run_dir().join("last").display())]).run();
+    let full = host.podbox(["exec", "web", "-c", "c", "--", "sh", "-c", "cat /dev/zero >/x"]);
     assert!(full.stderr.contains("No space left"), "{full}");
     // No file can tell of it.
     host.kill(host.container_process("web", "d"));
-    let view = host.wait_pod("web", "the end of d", |pod| !pod.container("d")["state"]["terminated"].is_null());
+    let view =
+        host.wait_pod("web", "the end of d", |pod| !pod.container("d")["state"]["terminated"].is_null());
     assert_eq!(view.container("d")["state"]["terminated"]["exitCode"], 137);
     assert!(!view.container("c")["state"]["running"].is_null(), "{view:#?}");
-    host.podbox(["wait", "web", "--for", "jsonpath={.status.containerStatuses[1].state.terminated.exitCode}=137"])
-        .ok();
+    host.podbox([
+        "wait",
+        "web",
+        "--for",
+        "jsonpath={.status.containerStatuses[1].state.terminated.exitCode}=137",
+    ])
+    .ok();
     host.down(&["web", "--grace-period", "0"]);
+    host.finish();
+}
+
+#[test]
+fn a_pod_that_ends_on_a_full_disk_is_known_to_have_ended_and_how_when_there_is_room_again() {
+    let host = Host::builder().run_size(1 << 20).build();
+    host.up(&pod("web", &format!("  restartPolicy: Never\n{SLEEP}")));
+    let filler = host.run_dir().join("filler");
+    let full = Cmd::new("dd").args(["if=/dev/zero", &format!("of={}", filler.display()), "bs=4k"]).run();
+    assert!(full.stderr.contains("No space left"), "{full}");
+    host.kill(host.container_process("web", "c"));
+    let view = host.wait_pod("web", "its end", |pod| pod.phase() == "Failed");
+    assert_eq!(view.container("c")["state"]["terminated"]["exitCode"], 137);
+    fs::remove_file(filler).unwrap();
+    wait_until("its guardian to leave", PATIENCE, || host.guardian("web").is_none());
+    let view = host.pod("web");
+    assert_eq!(
+        (view.phase(), view.container("c")["state"]["terminated"]["signal"].as_u64()),
+        ("Failed", Some(9))
+    );
+    host.podbox(["get", "pod", "web"]).ok().quiet();
     host.finish();
 }
 
@@ -269,7 +298,10 @@ fn a_death_that_not_even_a_name_has_room_for_is_told_when_there_is_room_again() 
     let (run, names) = (host.run_dir().display().to_string(), 100);
     Cmd::new("mount").args(["-o", &format!("remount,nr_inodes={names}"), &run]).run().ok();
     host.up(&pod("web", "  containers:\n  - {name: c, image: podbox.local/host, command: [sh, -c, 'trap \"exit 7\" TERM; sleep infinity & wait']}"));
-    let names: Vec<_> = (0..).map(|number| host.run_dir().join(format!("name-{number}"))).take_while(|path| fs::File::create(path).is_ok()).collect();
+    let names: Vec<_> = (0..)
+        .map(|number| host.run_dir().join(format!("name-{number}")))
+        .take_while(|path| fs::File::create(path).is_ok())
+        .collect();
     assert!(!names.is_empty());
     let (process, supervisor) = (host.container_process("web", "c"), host.supervisor("web"));
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), nix::sys::signal::Signal::SIGTERM).unwrap();

@@ -98,7 +98,9 @@ fn at_every_moment_state_id_and_count_are_of_one_run_and_the_one_before_it_is_in
             host.cmd(["restart", "web", "--grace-period", "0"]).run().ok();
             host.wait_pod("web", "the next run of both", |pod| {
                 let restarted = |name: &str| pod.container(name)["restartCount"].as_u64() >= Some(round);
-                restarted("calm") && restarted("crash") && !pod.container("crash")["state"]["waiting"].is_null()
+                restarted("calm")
+                    && restarted("crash")
+                    && !pod.container("crash")["state"]["waiting"].is_null()
             });
         }
         over.store(true, Ordering::Relaxed);

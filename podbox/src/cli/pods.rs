@@ -152,7 +152,9 @@ impl Found {
     pub(super) fn status(&self) -> (Option<PodStatus>, Option<String>) {
         if self.dir.stale().exists() {
             match self.ask(Request::Status) {
-                Ok(Answer { errors, status: Some(status) }) => return (Some(*status), errors.into_iter().next()),
+                Ok(Answer { errors, status: Some(status) }) => {
+                    return (Some(*status), errors.into_iter().next());
+                }
                 Ok(_) => {}
                 Err(error) => anstream::eprintln!(
                     "warning: the status of pod {} is old: its disk is full, and its supervisor does not answer: {}",

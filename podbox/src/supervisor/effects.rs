@@ -71,8 +71,8 @@ pub(super) struct Effects {
     written_status: Vec<u8>,
     /// The same of the status.
     unpublished: Option<String>,
-    /// The files are marked as old.
-    marked: bool,
+    /// The status that could not be written and of which readers know that they have to ask.
+    marked_status: Option<Vec<u8>>,
     errors: Vec<String>,
 }
 
@@ -86,7 +86,7 @@ impl Effects {
             unwritten: None,
             written_status: Vec::new(),
             unpublished: None,
-            marked: world.dir.stale().exists(),
+            marked_status: world.dir.stale().exists().then(Vec::new),
             errors: Vec::new(),
             world,
         }
@@ -161,28 +161,35 @@ impl Effects {
         let changed = text != self.written_status;
         let written = if changed { write_atomic(&self.world.dir.status(), &text) } else { Ok(()) };
         self.unpublished = written.err().map(|error| trouble(&error));
-        self.mark();
-        if changed && self.unpublished.is_none() {
+        let marked = self.mark(&text);
+        let changed = changed && self.unpublished.is_none();
+        if changed {
             self.written_status = text;
             // As a kubelet does at every new status: who is not ready is asked now and not a period later.
             self.live.iter().filter_map(|live| live.workers.as_ref()).for_each(probes::Workers::poke);
         }
-        if changed || warned || self.trouble().is_some() {
+        if changed || warned || marked {
             ring();
         }
     }
 
-    /// Makes the mark anew while the files are old, so that those who watch the directory look again.
-    fn mark(&mut self) {
+    /// Marks the files as old if they are, and anew for every status, so that those who watch the directory look again.
+    /// True if there is something new to ask for.
+    fn mark(&mut self, status: &[u8]) -> bool {
         let path = self.world.dir.stale();
-        if self.trouble().is_some() {
-            // A name mostly still has room. Without it readers see what there was, and `up` tries the disk itself.
-            let _ = File::create(path);
-            self.marked = true;
-        } else if self.marked {
-            let _ = fs::remove_file(path);
-            self.marked = false;
+        if self.trouble().is_none() {
+            if self.marked_status.take().is_some() {
+                let _ = fs::remove_file(path);
+            }
+            return false;
         }
+        if self.marked_status.as_deref() == Some(status) {
+            return false;
+        }
+        // A name mostly still has room. Without it readers see what there was, and `up` tries the disk itself.
+        let _ = File::create(path);
+        self.marked_status = Some(status.to_owned());
+        true
     }
 
     /// Carries one action out. [`Action::Finish`] is the loop's own.

@@ -126,7 +126,8 @@ pub(super) fn is_the_guardians(process: &Process) -> bool {
     let Identity { pid, start } = process.identity();
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The fields behind the name: state, parent.
-    let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1)?.parse().ok());
+    let parent =
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1)?.parse().ok());
     parent == Some(getppid().as_raw()) && start_time_of(pid) == Some(start)
 }
 

@@ -46,7 +46,9 @@ impl PodMachine {
                 _ => false,
             };
             later_is_there |= match &record.state {
-                State::Created { .. } | State::Starting(_) | State::Running(_) | State::Stopping { .. } => true,
+                State::Created { .. } | State::Starting(_) | State::Running(_) | State::Stopping { .. } => {
+                    true
+                }
                 State::Exited(_) => container.role != Role::Main,
                 State::Waiting { .. } | State::Pulling | State::Pulled | State::Creating => false,
             };
