@@ -310,12 +310,13 @@ fn a_death_that_not_even_a_name_has_room_for_is_told_when_there_is_room_again() 
     assert_eq!(host.pod("web").restarts(), 0);
     // Its supervisor may die meanwhile, and has a successor.
     host.kill(supervisor.unwrap());
-    host.next_supervisor("web", supervisor);
+    let next = host.next_supervisor("web", supervisor);
     for name in names {
         fs::remove_file(name).unwrap();
     }
     let view = host.wait_pod("web", "a restart", |pod| pod.restarts() == 1 && pod.is("Ready"));
     assert_eq!(view.container("c")["lastState"]["terminated"]["exitCode"], 7, "{view:#?}");
+    assert_eq!(host.supervisor("web"), Some(next), "and that one needs none");
     host.finish();
 }
 
@@ -339,7 +340,7 @@ fn a_disk_that_fills_up_under_a_running_pod_does_not_stop_it() {
     let before = host.container_process("web", "c");
     // Two seconds of lines that cannot be written.
     wait_until("time to pass", Duration::from_secs(10), {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         move || started.elapsed() > Duration::from_secs(2)
     });
     assert_eq!(host.container_process("web", "c"), before);

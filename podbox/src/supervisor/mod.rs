@@ -113,7 +113,7 @@ async fn supervise(run_dir: &Path, guardian: Pid) -> Result<End, SupervisorError
     let memory = memory.transpose().map_err(during("read the pod's state"))?;
     let (mailbox, letters) = unbounded_channel();
     let first = memory.is_none().then_some(StageKind::Sandbox);
-    let world = World::new(pod.clone(), dir, context.settings, lock, mailbox, first)
+    let world = World::new(pod.clone(), (dir, lock), context.settings, mailbox, first)
         .map_err(during("look around"))?;
     exits_and_control(&world, guardian)?;
     let now = Now::read();

@@ -53,12 +53,11 @@ pub(super) struct World {
 }
 
 impl World {
-    /// `first` is the stage that will be needed first: it starts while this process looks around.
+    /// The lock is this supervisor's in that directory. `first` is the stage that will be needed first: it starts while this process looks around.
     pub(super) fn new(
         pod: Pod,
-        dir: PodDir,
+        (dir, lock): (PodDir, File),
         settings: Settings,
-        lock: File,
         mailbox: UnboundedSender<Message>,
         first: Option<StageKind>,
     ) -> std::io::Result<Arc<World>> {
