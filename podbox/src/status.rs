@@ -141,7 +141,7 @@ fn unseen(status: ContainerStatus) -> ContainerStatus {
         reason: Some("Completed".to_owned()),
         message: Some(
             "Unable to get init container status from container runtime and pod has been initialized, treat it as \
-             exit normally"
+             exited normally"
                 .to_owned(),
         ),
         ..ContainerStateTerminated::default()
