@@ -2,10 +2,10 @@
 //!
 //! It is the subreaper that the pod's containers are re-parented to, so they survive their supervisor. It keeps
 //! one supervisor running and writes every death down *before* reaping it: `exits/<pid>.<start>`, renamed into
-//! place, holding `exited CODE NANOS` or `killed SIGNAL NANOS` (NANOS since the epoch; on a full disk an empty file
-//! whose name goes on with these, between dots). It parses nothing,
-//! opens no socket and has one thread: it is the one part that cannot be replaced under a running pod, so it
-//! has to stay too simple to need it.
+//! place, holding `exited CODE NANOS` or `killed SIGNAL NANOS` (NANOS since the epoch; on a full disk a file whose
+//! name goes on with these, between dots). Where not even that can be done the dead stay zombies, and it is tried
+//! again until it can. It parses nothing, opens no socket and has one thread: it is the one part that cannot be
+//! replaced under a running pod, so it has to stay too simple to need it.
 //!
 //! It leaves when its supervisor exits with 0: the pod is over, or another guardian has taken it.
 
@@ -28,6 +28,8 @@ use crate::supervisor;
 const STEADY: Duration = Duration::from_secs(60);
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LAST_DELAY: Duration = Duration::from_secs(10);
+/// How often it is tried to write down a death that could not be written.
+const UNWRITTEN: Duration = Duration::from_millis(500);
 
 /// `podbox guardian POD_DIR ''`.
 #[must_use]
@@ -73,15 +75,28 @@ fn guard(pod_dir: &Path) -> io::Result<Next> {
     let Some(_place) = place(pod_dir)? else { return Ok(Next::Leave) };
     let exits = pod_dir.join("exits");
     let mut supervisor = Supervisor::new();
+    // Whether there is a dead child that could not be written down.
+    let mut unwritten = false;
     loop {
         let wait = match supervisor.start_if_due() {
             Turn::Runs => None,
             Turn::Waits(time) => Some(time),
             Turn::Child => return Ok(Next::Supervise),
         };
-        while let Some(death) = guard::next_death()? {
-            if !supervisor.is(death.pid) {
-                record(&exits, &death);
+        let told = std::mem::take(&mut unwritten);
+        loop {
+            // The kernel shows no other death before that one is reaped, save to those who ask for it.
+            let death = if unwritten { supervisor.death()? } else { guard::next_death()? };
+            let Some(death) = death else { break };
+            if !supervisor.is(death.pid)
+                && let Err(error) = record(&exits, &death)
+            {
+                if !told {
+                    let pid = death.pid;
+                    crate::report::log(format_args!("guardian: record the death of {pid}: {error}"));
+                }
+                unwritten = true;
+                continue;
             }
             guard::reap(death.pid)?;
             if supervisor.is(death.pid) {
@@ -96,7 +111,8 @@ fn guard(pod_dir: &Path) -> io::Result<Next> {
             }
         }
         if supervisor.process.is_some() || wait.is_some() {
-            wait_for_signal(&child_died, wait)?;
+            let again = unwritten.then_some(UNWRITTEN);
+            wait_for_signal(&child_died, wait.into_iter().chain(again).min())?;
         }
     }
 }
@@ -155,6 +171,11 @@ impl Supervisor {
         self.process == Some(pid)
     }
 
+    /// How it has ended; `None` while it runs, or if there is none.
+    fn death(&self) -> io::Result<Option<Death>> {
+        self.process.map_or(Ok(None), guard::death_of)
+    }
+
     /// Starts the supervisor if its time has come. It is a copy of this process, which has one thread and little in
     /// its memory: starting the program anew would cost half a millisecond more.
     fn start_if_due(&mut self) -> Turn {
@@ -195,21 +216,20 @@ impl Supervisor {
 }
 
 /// Writes a death down. A zombie still has its /proc entry, so the start time that names it is there.
-fn record(exits: &Path, death: &Death) {
+///
+/// # Errors
+/// If that cannot be done now, so that the zombie has to stay.
+fn record(exits: &Path, death: &Death) -> io::Result<()> {
     let Death { pid, word, number } = death;
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_nanos());
     let start = runtime::process::start_time_of(*pid).unwrap_or(0);
     let temporary = exits.join(format!(".{pid}"));
     let written = fs::write(&temporary, format!("{word} {number} {nanos}\n"))
         .and_then(|()| fs::rename(&temporary, exits.join(format!("{pid}.{start}"))))
-        .or_else(|_| {
-            // On a full disk there mostly is still room for a name, and all fits into one.
-            let _ = fs::remove_file(&temporary);
-            File::create_new(exits.join(format!("{pid}.{start}.{word}.{number}.{nanos}"))).map(drop)
-        });
-    if let Err(error) = written {
-        crate::report::log(format_args!("guardian: record the death of {pid}: {error}"));
-    }
+        // On a full disk there mostly is still room for a name, and all fits into one.
+        .or_else(|_| fs::rename(&temporary, exits.join(format!("{pid}.{start}.{word}.{number}.{nanos}"))));
+    // Without the directory the pod is gone, and nobody asks any more.
+    if written.is_err() && !exits.exists() { Ok(()) } else { written }
 }
 
 /// Sleeps until a child dies, or for `limit`.

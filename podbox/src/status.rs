@@ -24,10 +24,17 @@ pub fn render(pod: &Pod, memory: &Memory, host_ips: &[IpAddr]) -> PodStatus {
     let statuses = |wanted: fn(Role) -> bool| {
         let pairs = pod.containers.iter().zip(&memory.containers);
         pairs
-            .filter(|(one, _)| wanted(one.role))
-            .map(|(one, record)| {
+            .enumerate()
+            .filter(|(_, (one, _))| wanted(one.role))
+            .map(|(index, (one, record))| {
                 let status = container(pod, one, record);
-                if is_lost(pod, memory, (one, record)) { lost(status) } else { status }
+                if one.role == Role::Init && record.passed && is_waiting(record) {
+                    unseen(status)
+                } else if is_lost(pod, memory, index) {
+                    lost(status)
+                } else {
+                    status
+                }
             })
             .collect()
     };
@@ -110,15 +117,37 @@ fn container(pod: &Pod, container: &Container, record: &Record) -> ContainerStat
 }
 
 /// Whether the pod is over and nobody knows any more what this container would have come to: it was not running, and
-/// had not ended for good either. Source: kubelet `status/status_manager.go` (TerminatePod).
-fn is_lost(pod: &Pod, memory: &Memory, (container, record): (&Container, &Record)) -> bool {
+/// no end of it is shown either. Of the init containers that goes for all up to the last one that has been started, and
+/// for the first one anyway. Source: kubelet `status/status_manager.go` (TerminatePod, initializedContainers).
+fn is_lost(pod: &Pod, memory: &Memory, index: usize) -> bool {
     let all = || pod.containers.iter().zip(&memory.containers);
-    let initialized = || all().all(|(one, record)| one.role == Role::Main || record.passed);
-    let open = memory.finished.is_some() && !matches!(record.state, State::Exited(_));
-    open && match container.role {
-        Role::Main => initialized(),
-        Role::Init | Role::Sidecar => record.ever_started,
-    }
+    let record = &memory.containers[index];
+    let ended = matches!(record.state, State::Exited(_)) || not_yet_replaced(record).is_some();
+    memory.finished.is_some()
+        && !ended
+        && match pod.containers[index].role {
+            Role::Main => all().all(|(one, record)| one.role == Role::Main || record.passed),
+            Role::Init | Role::Sidecar => {
+                let here_or_later = || all().skip(index).filter(|(one, _)| one.role != Role::Main);
+                index == 0 || here_or_later().any(|(_, record)| record.ever_started)
+            }
+        }
+}
+
+/// An init container of which only that others have come after it tells that it has ended well. Source: kubelet
+/// `kubelet_pods.go` (convertToAPIContainerStatuses).
+fn unseen(status: ContainerStatus) -> ContainerStatus {
+    let terminated = ContainerStateTerminated {
+        reason: Some("Completed".to_owned()),
+        message: Some(
+            "Unable to get init container status from container runtime and pod has been initialized, treat it as \
+             exited normally"
+                .to_owned(),
+        ),
+        ..ContainerStateTerminated::default()
+    };
+    let state = ContainerState { terminated: Some(terminated), ..ContainerState::default() };
+    ContainerStatus { ready: true, state: Some(state), ..status }
 }
 
 fn lost(status: ContainerStatus) -> ContainerStatus {
@@ -135,36 +164,22 @@ fn lost(status: ContainerStatus) -> ContainerStatus {
 /// The run that has ended and whose successor has not been seen to run yet: until then it is what a kubelet shows.
 /// A reason to wait beats it.
 fn not_yet_replaced(record: &Record) -> Option<&Terminated> {
-    let between = match &record.state {
-        State::Waiting { .. } | State::Pulling | State::Pulled | State::Creating => true,
-        State::Created { .. } | State::Starting(_) => true,
-        State::Running(_) | State::Stopping { .. } | State::Exited(_) => false,
-    };
-    record.last.as_ref().filter(|_| between && record.why.is_none())
+    record.last.as_ref().filter(|_| is_waiting(record) && record.why.is_none())
 }
 
-/// The attempt that a kubelet would show: the newest that was created.
+/// The attempt that ID and count are of: the one that is the state, or for a container that waits the one that is
+/// `lastState`. A kubelet moves all of them at once too: it does not look while it makes a container and runs its
+/// postStart hook.
 fn attempt_on_show(record: &Record) -> Option<u32> {
-    if let Some(last) = not_yet_replaced(record) {
-        return Some(last.attempt);
-    }
-    match &record.state {
-        State::Waiting { .. } | State::Pulling | State::Pulled | State::Creating => {
-            record.last.as_ref().map(|last| last.attempt)
-        }
-        State::Created { .. }
-        | State::Starting(_)
-        | State::Running(_)
-        | State::Stopping { .. }
-        | State::Exited(_) => Some(record.attempt),
-    }
+    if is_waiting(record) { record.last.as_ref().map(|last| last.attempt) } else { Some(record.attempt) }
 }
 
 fn states(pod: &Pod, record: &Record) -> (ContainerState, Option<ContainerState>) {
+    let past = |run: &Option<Terminated>| run.as_ref().map(|end| terminated(pod, record, end));
     if let Some(last) = not_yet_replaced(record) {
-        return (terminated(pod, record, last), None);
+        return (terminated(pod, record, last), past(&record.before));
     }
-    let last = record.last.as_ref().map(|last| terminated(pod, record, last));
+    let last = past(&record.last);
     let state = match &record.state {
         State::Running(run) | State::Stopping { run, .. } if !is_waiting(record) => ContainerState {
             running: Some(ContainerStateRunning { started_at: Some(Time(whole_second(run.since.wall))) }),

@@ -31,11 +31,21 @@ pub fn become_subreaper() -> io::Result<()> {
 /// # Errors
 /// What waitid(2) says.
 pub fn next_death() -> io::Result<Option<Death>> {
-    let death = sys::peek_death()?;
-    Ok(death.map(|(pid, code, number)| {
-        let word = if code == libc::CLD_EXITED { "exited" } else { "killed" };
-        Death { pid, word, number }
-    }))
+    Ok(sys::peek_death(None)?.map(death))
+}
+
+/// The death of this child, without reaping it; `None` if it lives. [`next_death`] tells of it too, but only after any
+/// that came before and has not been reaped.
+///
+/// # Errors
+/// What waitid(2) says.
+pub fn death_of(child: i32) -> io::Result<Option<Death>> {
+    Ok(sys::peek_death(Some(child.cast_unsigned()))?.map(death))
+}
+
+fn death((pid, code, number): (i32, i32, i32)) -> Death {
+    let word = if code == libc::CLD_EXITED { "exited" } else { "killed" };
+    Death { pid, word, number }
 }
 
 /// Reaps a child that has died.

@@ -1,9 +1,9 @@
 //! Bad input and bad luck: one clear error, the right exit code, and the host exactly as before.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use e2e::{Cmd, Host, pod, wait_until};
+use e2e::{Cmd, Host, PATIENCE, pod, wait_until};
 
 const SLEEP: &str = "  containers:\n  - {name: c, image: podbox.local/toolbox, command: [sleep, infinity]}";
 
@@ -206,20 +206,118 @@ fn a_full_run_directory_is_told_and_leaves_nothing() {
 }
 
 #[test]
-fn however_full_the_run_directory_is_a_pod_starts_or_says_why_it_does_not() {
+fn however_full_the_run_directory_is_a_pod_starts_or_says_at_once_why_it_does_not() {
     let mut started = 0;
-    for kib in (24..=88).step_by(16) {
+    for kib in (20..=88).step_by(4) {
         let host = Host::builder().run_size(kib << 10).build();
-        let output = host.try_up(&pod("web", SLEEP), &["--timeout", "3s"]);
+        let began = Instant::now();
+        let output = host.try_up(&pod("web", SLEEP), &["--timeout", "60s"]);
         if output.good() {
             started += 1;
         } else {
-            output.complains("No space left on device");
+            assert!(began.elapsed() < Duration::from_secs(10), "{kib} KiB: {:?}\n{output}", began.elapsed());
+            let output = output.code(3).complains("No space left on device");
+            assert_eq!(output.stderr.matches("error: ").count(), 1, "{kib} KiB: one clear error\n{output}");
             host.expect_nothing_left();
         }
         host.finish();
     }
     assert!(started > 0, "the last of these should do");
+}
+
+#[test]
+fn a_pod_that_nobody_waits_for_starts_when_there_is_room_again() {
+    let host = Host::builder().run_size(1 << 20).build();
+    let filler = host.run_dir().join("filler");
+    // Room for what `up` writes, and for little more.
+    fs::write(&filler, vec![0; (1 << 20) - (28 << 10)]).unwrap();
+    host.up_none(&pod("web", SLEEP));
+    let view = host.wait_pod("web", "a status", |pod| !pod.at("status.conditions").is_null());
+    assert_eq!(view.phase(), "Pending", "{view:#?}");
+    fs::remove_file(filler).unwrap();
+    host.wait_pod("web", "Ready", |pod| pod.is("Ready"));
+    host.finish();
+}
+
+#[test]
+fn a_container_that_fills_the_run_directory_is_shown_as_it_is_and_goes_with_its_pod() {
+    let host = Host::builder().run_size(1 << 20).build();
+    let manifest = pod(
+        "web",
+        r"
+  restartPolicy: Never
+  containers:
+  - {name: c, image: podbox.local/host, command: [sleep, infinity]}
+  - {name: d, image: podbox.local/toolbox, command: [sleep, infinity]}
+",
+    );
+    host.try_up(&manifest, &[]).ok();
+    let full = host.podbox(["exec", "web", "-c", "c", "--", "sh", "-c", "cat /dev/zero >/x"]);
+    assert!(full.stderr.contains("No space left"), "{full}");
+    // No file can tell of it.
+    host.kill(host.container_process("web", "d"));
+    let view =
+        host.wait_pod("web", "the end of d", |pod| !pod.container("d")["state"]["terminated"].is_null());
+    assert_eq!(view.container("d")["state"]["terminated"]["exitCode"], 137);
+    assert!(!view.container("c")["state"]["running"].is_null(), "{view:#?}");
+    host.podbox([
+        "wait",
+        "web",
+        "--for",
+        "jsonpath={.status.containerStatuses[1].state.terminated.exitCode}=137",
+    ])
+    .ok();
+    host.down(&["web", "--grace-period", "0"]);
+    host.finish();
+}
+
+#[test]
+fn a_pod_that_ends_on_a_full_disk_is_known_to_have_ended_and_how_when_there_is_room_again() {
+    let host = Host::builder().run_size(1 << 20).build();
+    host.up(&pod("web", &format!("  restartPolicy: Never\n{SLEEP}")));
+    let filler = host.run_dir().join("filler");
+    let full = Cmd::new("dd").args(["if=/dev/zero", &format!("of={}", filler.display()), "bs=4k"]).run();
+    assert!(full.stderr.contains("No space left"), "{full}");
+    host.kill(host.container_process("web", "c"));
+    let view = host.wait_pod("web", "its end", |pod| pod.phase() == "Failed");
+    assert_eq!(view.container("c")["state"]["terminated"]["exitCode"], 137);
+    fs::remove_file(filler).unwrap();
+    wait_until("its guardian to leave", PATIENCE, || host.guardian("web").is_none());
+    let view = host.pod("web");
+    assert_eq!(
+        (view.phase(), view.container("c")["state"]["terminated"]["signal"].as_u64()),
+        ("Failed", Some(9))
+    );
+    host.podbox(["get", "pod", "web"]).ok().quiet();
+    host.finish();
+}
+
+#[test]
+fn a_death_that_not_even_a_name_has_room_for_is_told_when_there_is_room_again() {
+    let host = Host::builder().run_size(1 << 20).build();
+    let (run, names) = (host.run_dir().display().to_string(), 100);
+    Cmd::new("mount").args(["-o", &format!("remount,nr_inodes={names}"), &run]).run().ok();
+    host.up(&pod("web", "  containers:\n  - {name: c, image: podbox.local/host, command: [sh, -c, 'trap \"exit 7\" TERM; sleep infinity & wait']}"));
+    let names: Vec<_> = (0..)
+        .map(|number| host.run_dir().join(format!("name-{number}")))
+        .take_while(|path| fs::File::create(path).is_ok())
+        .collect();
+    assert!(!names.is_empty());
+    let (process, supervisor) = (host.container_process("web", "c"), host.supervisor("web"));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), nix::sys::signal::Signal::SIGTERM).unwrap();
+    // Longer than anybody waits for a record that does not come.
+    std::thread::sleep(Duration::from_secs(7));
+    assert_eq!(host.pod("web").restarts(), 0);
+    // Its supervisor may die meanwhile, and has a successor.
+    host.kill(supervisor.unwrap());
+    let next = host.next_supervisor("web", supervisor);
+    for name in names {
+        fs::remove_file(name).unwrap();
+    }
+    let view = host.wait_pod("web", "a restart", |pod| pod.restarts() == 1 && pod.is("Ready"));
+    assert_eq!(view.container("c")["lastState"]["terminated"]["exitCode"], 7, "{view:#?}");
+    assert_eq!(host.supervisor("web"), Some(next), "and that one needs none");
+    host.finish();
 }
 
 #[test]
@@ -242,7 +340,7 @@ fn a_disk_that_fills_up_under_a_running_pod_does_not_stop_it() {
     let before = host.container_process("web", "c");
     // Two seconds of lines that cannot be written.
     wait_until("time to pass", Duration::from_secs(10), {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         move || started.elapsed() > Duration::from_secs(2)
     });
     assert_eq!(host.container_process("web", "c"), before);

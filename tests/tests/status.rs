@@ -1,5 +1,8 @@
 //! What podbox tells of a pod: status, conditions, events, and the commands that print them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use e2e::{Host, PATIENCE, pod, wait_for, wait_until};
 use serde_json::Value;
 
@@ -59,6 +62,67 @@ fn a_restart_moves_the_state_to_last_state_and_changes_the_container_id() {
     assert_eq!(last["startedAt"], old["state"]["running"]["startedAt"]);
     assert!(is_time(&last["finishedAt"]), "{last:#}");
     assert_eq!(after.ip(), before.ip(), "the sandbox stays");
+    host.finish();
+}
+
+#[test]
+fn at_every_moment_state_id_and_count_are_of_one_run_and_the_one_before_it_is_in_sight() {
+    let host = Host::new();
+    host.up(&pod(
+        "web",
+        r"
+  containers:
+  - {name: calm, image: podbox.local/toolbox, command: [sleep, infinity]}
+  - {name: crash, image: podbox.local/toolbox, command: [exitcode, --after, 20ms, '1']}
+",
+    ));
+    let uid = host.pod("web").text("metadata.uid").to_owned();
+    let file = host.run_dir().join("pods").join(uid).join("status.json");
+    let over = AtomicBool::new(false);
+    let seen = std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut seen: Vec<Value> = Vec::new();
+            let started = Instant::now();
+            while !over.load(Ordering::Relaxed) && started.elapsed() < 2 * PATIENCE {
+                let status: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+                for one in status["containerStatuses"].as_array().unwrap() {
+                    if !seen.contains(one) {
+                        seen.push(one.clone());
+                    }
+                }
+                std::thread::sleep(Duration::from_micros(500));
+            }
+            seen
+        });
+        for round in 1..=5 {
+            host.cmd(["restart", "web", "--grace-period", "0"]).run().ok();
+            host.wait_pod("web", "the next run of both", |pod| {
+                let restarted = |name: &str| pod.container(name)["restartCount"].as_u64() >= Some(round);
+                restarted("calm")
+                    && restarted("crash")
+                    && !pod.container("crash")["state"]["waiting"].is_null()
+            });
+        }
+        over.store(true, Ordering::Relaxed);
+        watcher.join().unwrap()
+    });
+    for one in &seen {
+        let count = one["restartCount"].as_u64().unwrap();
+        let id = &one["containerID"];
+        let last = &one["lastState"]["terminated"];
+        if let Some(id) = id.as_str() {
+            assert!(id.ends_with(&format!("/{count}")), "{one:#}");
+        }
+        assert!(count == 0 || !last.is_null(), "{one:#}");
+        if !one["state"]["waiting"].is_null() && !last.is_null() {
+            assert_eq!(&last["containerID"], id, "{one:#}");
+        }
+        if let Some(ended) = one["state"]["terminated"].as_object() {
+            assert_eq!(&ended["containerID"], id, "{one:#}");
+        }
+    }
+    let has = |word: &str| seen.iter().any(|one| !one["state"][word].is_null());
+    assert!(has("running") && has("terminated") && has("waiting"), "{seen:#?}");
     host.finish();
 }
 

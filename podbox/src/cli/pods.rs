@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::PodStatus;
 use serde_json::{Value, json};
 
 use crate::context::kept_environment;
@@ -146,11 +147,32 @@ impl Found {
         }
     }
 
+    /// Its v1.PodStatus, if there is one yet, and why its supervisor cannot write it down, if it cannot. Then it is asked
+    /// for it; if it does not answer, what was written last is all that there is.
+    pub(super) fn status(&self) -> (Option<PodStatus>, Option<String>) {
+        if self.dir.stale().exists() {
+            match self.ask(Request::Status) {
+                Ok(Answer { errors, status: Some(status) }) => {
+                    return (Some(*status), errors.into_iter().next());
+                }
+                Ok(_) => {}
+                Err(error) => anstream::eprintln!(
+                    "warning: the status of pod {} is old: its disk is full, and its supervisor does not answer: {}",
+                    self.name(),
+                    report::chain(&error)
+                ),
+            }
+        }
+        let text = fs::read(self.dir.status()).ok();
+        (text.and_then(|text| serde_json::from_slice(&text).ok()), None)
+    }
+
     /// The v1 Pod with its status.
     pub(super) fn object(&self) -> Value {
         let read = |path: &Path| fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let mut object: Value = read(&self.dir.object()).unwrap_or_else(|| json!({}));
-        let status: Value = read(&self.dir.status()).unwrap_or_else(|| json!({"phase": "Pending"}));
+        let status = self.status().0.and_then(|status| serde_json::to_value(status).ok());
+        let status = status.unwrap_or_else(|| json!({"phase": "Pending"}));
         object["apiVersion"] = json!("v1");
         object["kind"] = json!("Pod");
         object["metadata"]["uid"] = json!(self.pod.uid);

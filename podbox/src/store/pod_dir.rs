@@ -96,6 +96,13 @@ impl PodDir {
         self.run.join("status.json")
     }
 
+    /// Is there while what the files say is old, because the disk takes nothing newer: who wants to know asks the
+    /// supervisor. Writer: supervisor, who touches it at every change.
+    #[must_use]
+    pub fn stale(&self) -> PathBuf {
+        self.run.join("stale")
+    }
+
     /// Events, a line each. Writer: supervisor.
     #[must_use]
     pub fn events(&self) -> PathBuf {

@@ -65,8 +65,8 @@ fn watch(effects: &mut Effects, record: &Record, index: Index, process: ProcessI
             crate::report::log(format_args!("supervisor: read the output of {} again: {error}", record.name))
         }
     }
-    let alive = Process::open(process).ok().flatten().is_some_and(|process| process.is_alive());
-    if alive {
+    let there = Process::open(process).ok().flatten();
+    if there.is_some_and(|process| process.is_alive() || exits::is_the_guardians(&process)) {
         effects.set_alarm(process);
         return;
     }

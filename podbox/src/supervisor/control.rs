@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::PodStatus;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -33,6 +34,8 @@ pub enum Request {
         /// Seconds; the pod's own if none.
         grace_seconds: Option<u64>,
     },
+    /// Tell the status, for those who find the files marked as old.
+    Status,
     /// Set a condition of the pod; answered when it is set.
     SetCondition {
         /// `type`.
@@ -47,10 +50,21 @@ pub enum Request {
 }
 
 /// The answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// What could not be done; empty if all went well.
     pub errors: Vec<String>,
+    /// v1.PodStatus, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Box<PodStatus>>,
+}
+
+impl Answer {
+    /// That something could not be done.
+    #[must_use]
+    pub fn error(error: String) -> Answer {
+        Answer { errors: vec![error], status: None }
+    }
 }
 
 /// A request on its way to the loop.
@@ -70,6 +84,8 @@ impl Request {
         };
         let duration = |seconds: &Option<u64>| seconds.map(Duration::from_secs);
         match self {
+            // What is known is told after the state was looked at once more.
+            Request::Status => Ok(Event::Tick),
             Request::Stop { grace_seconds } => Ok(Event::Stop(duration(grace_seconds))),
             Request::Restart { container: None, grace_seconds } => {
                 unless_ending(Event::Restart(None, duration(grace_seconds)))
@@ -133,7 +149,7 @@ async fn serve(world: Arc<World>, stream: UnixStream) -> io::Result<()> {
                     Err(_) => return Ok(()),
                 }
             }
-            Err(error) => Answer { errors: vec![format!("understand the request: {error}")] },
+            Err(error) => Answer::error(format!("understand the request: {error}")),
         };
         let mut text = serde_json::to_vec(&answer)?;
         text.push(b'\n');

@@ -1,8 +1,10 @@
 //! Carrying the machine's actions out. What takes time runs as a task and comes back as an event.
 
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::mem;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -20,10 +22,11 @@ use crate::oci;
 use crate::pod::Container;
 use crate::report;
 use crate::status;
-use crate::store::{remove, write_atomic};
+use crate::store::{StoreError, remove, write_atomic};
 use crate::volumes;
 
 use super::container::{self, Order};
+use super::control::Answer;
 use super::exits::{self, Death};
 use super::hooks::{self, Hook};
 use super::machine::{
@@ -66,6 +69,10 @@ pub(super) struct Effects {
     /// Why the memory could not be written, while it cannot be.
     unwritten: Option<String>,
     written_status: Vec<u8>,
+    /// The same of the status.
+    unpublished: Option<String>,
+    /// The status that could not be written and of which readers know that they have to ask.
+    marked_status: Option<Vec<u8>>,
     errors: Vec<String>,
 }
 
@@ -78,6 +85,8 @@ impl Effects {
             written_memory: Vec::new(),
             unwritten: None,
             written_status: Vec::new(),
+            unpublished: None,
+            marked_status: world.dir.stale().exists().then(Vec::new),
             errors: Vec::new(),
             world,
         }
@@ -98,10 +107,11 @@ impl Effects {
     /// Writes the memory down, if it has changed; false if that cannot be done now, which is said once.
     ///
     /// # Errors
-    /// If it has never been written at all: a pod that cannot even begin should say so and not wait.
+    /// If it is no JSON.
     pub(super) fn persist(&mut self, memory: &Memory) -> io::Result<bool> {
         let text = serde_json::to_vec(memory)?;
         if text == self.written_memory {
+            self.unwritten = None;
             return Ok(true);
         }
         match write_atomic(&self.world.dir.machine(), &text) {
@@ -117,10 +127,9 @@ impl Effects {
                 }
                 Ok(true)
             }
-            Err(error) if !self.world.dir.machine().exists() => Err(error.source),
             Err(error) => {
                 if self.unwritten.is_none() {
-                    let trouble = report::chain(&error);
+                    let trouble = trouble(&error);
                     report::log(format_args!("supervisor: {trouble}"));
                     self.unwritten = Some(trouble);
                 }
@@ -129,7 +138,19 @@ impl Effects {
         }
     }
 
-    /// Shows the world what is known, if it has changed. Readers only; a full disk must not stop the pod.
+    /// What the files should say, and why they do not, if so.
+    pub(super) fn told(&self, memory: &Memory) -> Answer {
+        let status = status::render(&self.world.pod, memory, &self.world.host_ips);
+        Answer { errors: self.trouble().cloned().into_iter().collect(), status: Some(Box::new(status)) }
+    }
+
+    /// Why what the files say is old, if it is.
+    pub(super) fn trouble(&self) -> Option<&String> {
+        self.unwritten.as_ref().or(self.unpublished.as_ref())
+    }
+
+    /// Shows the world what is known, if it has changed. Readers only; a full disk must not stop the pod: then a mark
+    /// tells them to ask instead.
     pub(super) fn publish(&mut self, memory: &Memory) {
         let notes = mem::take(&mut self.notes);
         self.journal.append(&notes);
@@ -137,15 +158,38 @@ impl Effects {
         let warned = notes.iter().any(|note| note.warning);
         let status = status::render(&self.world.pod, memory, &self.world.host_ips);
         let Ok(text) = serde_json::to_vec(&status) else { return };
-        let changed = text != self.written_status && write_atomic(&self.world.dir.status(), &text).is_ok();
+        let changed = text != self.written_status;
+        let written = if changed { write_atomic(&self.world.dir.status(), &text) } else { Ok(()) };
+        self.unpublished = written.err().map(|error| trouble(&error));
+        let marked = self.mark(&text);
+        let changed = changed && self.unpublished.is_none();
         if changed {
             self.written_status = text;
             // As a kubelet does at every new status: who is not ready is asked now and not a period later.
             self.live.iter().filter_map(|live| live.workers.as_ref()).for_each(probes::Workers::poke);
         }
-        if changed || warned {
+        if changed || warned || marked {
             ring();
         }
+    }
+
+    /// Marks the files as old if they are, and anew for every status, so that those who watch the directory look again.
+    /// True if there is something new to ask for.
+    fn mark(&mut self, status: &[u8]) -> bool {
+        let path = self.world.dir.stale();
+        if self.trouble().is_none() {
+            if self.marked_status.take().is_some() {
+                let _ = fs::remove_file(path);
+            }
+            return false;
+        }
+        if self.marked_status.as_deref() == Some(status) {
+            return false;
+        }
+        // A name mostly still has room. Without it readers see what there was, and `up` tries the disk itself.
+        let _ = File::create(path);
+        self.marked_status = Some(status.to_owned());
+        true
     }
 
     /// Carries one action out. [`Action::Finish`] is the loop's own.
@@ -405,6 +449,19 @@ impl Effects {
             report::log(format_args!("supervisor: {}", report::chain(&error)));
         }
     }
+}
+
+/// What could not be written and why, and where the file system is that did not take it.
+fn trouble(error: &StoreError) -> String {
+    let text = report::chain(error);
+    if error.source.kind() != io::ErrorKind::StorageFull {
+        return text;
+    }
+    let device = |path: &Path| fs::metadata(path).map(|data| data.dev()).ok();
+    let parent = error.path.parent().unwrap_or(&error.path);
+    let own = parent.ancestors().take_while(|above| device(above) == device(parent));
+    let mount = own.last().unwrap_or(parent).display();
+    format!("{text}: the file system at {mount} is full")
 }
 
 /// Tells the command that has started this pod, on the standard output that it gave, that there is something new.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::unistd::getppid;
 use runtime::plan::{Exit as RuntimeExit, Identity};
 use runtime::process::{Process, start_time_of};
 
@@ -38,8 +39,8 @@ pub(super) struct Death {
 /// Sends every death that is recorded, now and from now on.
 pub(super) fn watch(world: &Arc<World>) -> io::Result<()> {
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-    // A record is renamed into place, or made there at once.
-    inotify.add_watch(&world.dir.exits(), AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE)?;
+    // A record is renamed into place.
+    inotify.add_watch(&world.dir.exits(), AddWatchFlags::IN_MOVED_TO)?;
     let changes = readable(&inotify)?;
     let world = Arc::clone(world);
     tokio::spawn(async move {
@@ -102,7 +103,14 @@ pub(super) fn alarm(world: &Arc<World>, process: Process) {
         if gone.readable().await.is_err() {
             return;
         }
-        tokio::time::sleep(RECORD_PATIENCE).await;
+        // From the moment on that the guardian has buried it, or that it is not the guardian's to bury.
+        loop {
+            let is_to_be_recorded = is_the_guardians(&process);
+            tokio::time::sleep(RECORD_PATIENCE).await;
+            if !is_to_be_recorded {
+                break;
+            }
+        }
         let exit = match told_by_the_kernel(&process).await {
             Some(RuntimeExit::Code(code)) => Exit::Code(code.into()),
             Some(RuntimeExit::Signal(signal)) => Exit::Signal(signal),
@@ -110,6 +118,17 @@ pub(super) fn alarm(world: &Arc<World>, process: Process) {
         };
         world.send(Message::Death(Death { process: process.identity(), exit, at: Timestamp::now() }));
     });
+}
+
+/// Whether this is a child of the guardian's that has not been reaped: its death will be recorded, though on a full disk
+/// that may take until there is room.
+pub(super) fn is_the_guardians(process: &Process) -> bool {
+    let Identity { pid, start } = process.identity();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The fields behind the name: state, parent.
+    let parent =
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1)?.parse().ok());
+    parent == Some(getppid().as_raw()) && start_time_of(pid) == Some(start)
 }
 
 /// How a process ended that no guardian waits for any more. The kernel tells only when its new parent, mostly process 1,

@@ -39,6 +39,7 @@ use crate::pod::Pod;
 use crate::store::{PodDir, try_lock};
 
 pub use container::{plan as container_plan, surroundings_of};
+use control::{Answer, Request};
 use effects::Effects;
 use machine::{Action, Event, Leave, Memory, PodMachine};
 use world::{Message, World};
@@ -198,14 +199,14 @@ async fn run(
     // What must not begin before it has been written down, while that cannot be.
     let mut held = Vec::new();
     loop {
-        let first = match held.is_empty() {
+        let first = match held.is_empty() && effects.trouble().is_none() {
             true => next(&machine, &mut letters).await,
             false => tokio::time::timeout(UNWRITTEN, next(&machine, &mut letters))
                 .await
                 .unwrap_or(Message::Event(Event::Tick)),
         };
         let mut actions = Vec::new();
-        let mut taken = Vec::new();
+        let (mut taken, mut curious) = (Vec::new(), Vec::new());
         let mut message = Some(first);
         // What has come in together is answered by one write of the state.
         while let Some(current) = message {
@@ -219,13 +220,16 @@ async fn run(
                 }
                 Message::Ask(ask) => match ask.request.event(machine.pod(), machine.memory()) {
                     Ok(event) => {
-                        let waits = matches!(event, Event::Stop(_));
-                        let list = if waits { &mut answers } else { &mut taken };
+                        let list = match ask.request {
+                            Request::Stop { .. } => &mut answers,
+                            Request::Status => &mut curious,
+                            Request::Restart { .. } | Request::SetCondition { .. } => &mut taken,
+                        };
                         list.push(ask.answer);
                         Some(event)
                     }
                     Err(error) => {
-                        let _ = ask.answer.send(control::Answer { errors: vec![error] });
+                        let _ = ask.answer.send(Answer::error(error));
                         None
                     }
                 },
@@ -241,8 +245,9 @@ async fn run(
         }
         held.extend(actions);
         let written = effects.persist(machine.memory()).map_err(during("write the pod's state"))?;
-        // A full disk must not keep a pod from ending: that is what makes room again.
-        let may = |action: &Action| written || machine.is_ending() || !must_be_written_first(action);
+        // A full disk must not keep a pod from ending: that is what makes room again. How it ended is what is left of it.
+        let ends = |action: &Action| machine.is_ending() && *action != Action::Finish(Leave::Remains);
+        let may = |action: &Action| written || ends(action) || !must_be_written_first(action);
         let actions: Vec<Action> = held.extract_if(.., |action| may(action)).collect();
         for action in actions {
             if let Action::Finish(leave) = action {
@@ -257,12 +262,16 @@ async fn run(
         }
         for answer in taken {
             // Whoever asked may have gone.
-            let _ = answer.send(control::Answer::default());
+            let _ = answer.send(Answer::default());
+        }
+        for answer in curious {
+            let _ = answer.send(effects.told(machine.memory()));
         }
     }
 }
 
-/// Whether the action begins something, or removes what only a supervisor that knows of it could do without.
+/// Whether the action begins something, or removes what only a supervisor that knows of it could do without, or leaves
+/// nobody behind who could write it.
 fn must_be_written_first(action: &Action) -> bool {
     match action {
         Action::MakeSandbox
@@ -271,13 +280,14 @@ fn must_be_written_first(action: &Action) -> bool {
         | Action::Go(_)
         | Action::RunHook(..)
         | Action::Forget(..)
-        | Action::StartProbes(_) => true,
+        | Action::StartProbes(_)
+        | Action::Finish(Leave::Remains) => true,
         Action::AbandonHook(_)
         | Action::Signal(..)
         | Action::StoppingProbes(_)
         | Action::Note(_)
         | Action::TearDown
-        | Action::Finish(_) => false,
+        | Action::Finish(Leave::Nothing) => false,
     }
 }
 
@@ -303,7 +313,7 @@ async fn finish(
     effects: &mut Effects,
     memory: &Memory,
     leave: Leave,
-    answers: Vec<tokio::sync::oneshot::Sender<control::Answer>>,
+    answers: Vec<tokio::sync::oneshot::Sender<Answer>>,
 ) -> End {
     effects.publish(memory);
     let mut errors = effects.take_errors();
@@ -320,7 +330,7 @@ async fn finish(
     }
     for answer in answers {
         // Whoever asked may have gone.
-        let _ = answer.send(control::Answer { errors: errors.clone() });
+        let _ = answer.send(Answer { errors: errors.clone(), status: None });
     }
     // Lets the connections' tasks write their answers, and gives a next pod the time to use the bridge.
     tokio::time::sleep(NETWORK_LINGERS).await;

@@ -5,15 +5,17 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use std::time::Duration;
 
-/// The next dead child, left a zombie: pid, how (`CLD_…`) and the code or signal. `None` if there is none.
+/// The next dead child, or only that one, left a zombie: pid, how (`CLD_…`) and the code or signal. `None` if there is
+/// none.
 ///
 /// Not nix's waitid, which fails for a child that a real-time signal has killed.
-pub(crate) fn peek_death() -> Result<Option<(i32, i32, i32)>> {
+pub(crate) fn peek_death(only: Option<u32>) -> Result<Option<(i32, i32, i32)>> {
     // SAFETY: siginfo_t is plain data, and all zeros is "no child".
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let (which, id) = only.map_or((libc::P_ALL, 0), |pid| (libc::P_PID, pid));
     let flags = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;
     // SAFETY: the kernel writes one siginfo_t.
-    match check(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) }.into()) {
+    match check(unsafe { libc::waitid(which, id, &raw mut info, flags) }.into()) {
         Ok(_) => {}
         Err(Errno::ECHILD) => return Ok(None),
         Err(errno) => return Err(errno),

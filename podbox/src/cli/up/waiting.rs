@@ -134,7 +134,8 @@ fn full_disk(found: &Found) -> Option<String> {
 
 /// How the pod stands to the wish; an error if it cannot be started.
 fn standing(found: &Found, wait: WaitFor) -> Result<Standing, Failure> {
-    let Some(status) = status(found) else { return Ok(Standing::NotYet) };
+    let (status, trouble) = found.status();
+    let Some(status) = status else { return Ok(Standing::NotYet) };
     let containers = status.container_statuses.as_deref().unwrap_or_default();
     let init = status.init_container_statuses.as_deref().unwrap_or_default();
     if let Some(failure) = init.iter().chain(containers).find_map(|one| cannot_start(found, one)) {
@@ -152,6 +153,12 @@ fn standing(found: &Found, wait: WaitFor) -> Result<Standing, Failure> {
         WaitFor::Ready => phase == "Succeeded" || is_true(&status, "Ready"),
         WaitFor::Complete => phase == "Succeeded",
     };
+    if let Some(trouble) = trouble.filter(|_| !reached && !containers.iter().chain(init).any(has_started)) {
+        let run = found.dir.run().display();
+        return Err(Failure::cannot(format!("pod {}: {trouble}", found.name())).hint(format!(
+            "make room for {run}, or choose another directory with --run; the first container starts when there is room"
+        )));
+    }
     Ok(match phase {
         _ if reached => Standing::Reached,
         // An init container has failed for good, or the deadline came first: nothing will start any more.
@@ -190,11 +197,7 @@ fn failed(found: &Found, status: &PodStatus) -> Failure {
 
 /// Whether all containers have been started.
 fn runs(found: &Found) -> bool {
-    status(found).is_some_and(|status| status.container_statuses.iter().flatten().all(has_started))
-}
-
-fn status(found: &Found) -> Option<PodStatus> {
-    serde_json::from_slice(&fs::read(found.dir.status()).ok()?).ok()
+    found.status().0.is_some_and(|status| status.container_statuses.iter().flatten().all(has_started))
 }
 
 fn is_true(status: &PodStatus, condition: &str) -> bool {

@@ -108,6 +108,9 @@ pub struct Record {
     pub why: Option<Why>,
     /// The run before this one.
     pub last: Option<Terminated>,
+    /// The run before that one: `lastState` while the last one still is the state.
+    #[serde(default)]
+    pub before: Option<Terminated>,
     /// Delays restarts.
     pub backoff: Backoff,
     /// Delays pulls.

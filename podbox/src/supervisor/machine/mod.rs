@@ -75,6 +75,7 @@ impl PodMachine {
                 state: State::Waiting { until: Some(now.mono) },
                 why: None,
                 last: None,
+                before: None,
                 backoff: Backoff::default(),
                 pull_backoff: Backoff::default(),
                 image: None,

@@ -93,7 +93,7 @@ impl PodMachine {
         let next = State::Waiting { until: Some(begins) };
         let State::Exited(end) = std::mem::replace(&mut record.state, next) else { return };
         record.attempt += 1;
-        record.last = Some(end);
+        record.before = record.last.replace(end);
         record.asked = false;
     }
 

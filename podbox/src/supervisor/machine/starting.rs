@@ -16,6 +16,9 @@ impl PodMachine {
     /// Whether container `index` may begin now, as far as the others are concerned.
     pub(super) fn may_start(&self, index: Index) -> bool {
         let role = self.pod.containers[index].role;
+        if role == Role::Init && self.memory.containers[index].passed {
+            return false;
+        }
         let earlier = || self.pod.containers[..index].iter().zip(&self.memory.containers);
         let passed =
             |(container, record): (&Container, &Record)| container.role == Role::Main || record.passed;
@@ -28,12 +31,26 @@ impl PodMachine {
     }
 
     /// Notes whose turn is over, so that those after them may begin.
+    ///
+    /// Whoever stands before one that was made has had its turn, whatever became of the knowledge of how it ended: what
+    /// is done must not be done again under those that rely on it. Like a kubelet this looks from the last to the first,
+    /// and takes a main container for a proof only while it is there (computeInitContainerActions).
     pub(super) fn note_who_has_passed(&mut self) {
-        for (container, record) in self.pod.containers.iter().zip(&mut self.memory.containers) {
+        let mut later_is_there = false;
+        for (container, record) in self.pod.containers.iter().zip(&mut self.memory.containers).rev() {
             record.passed |= match (container.role, &record.state) {
+                (Role::Main, _) => false,
+                _ if later_is_there => true,
                 (Role::Init, State::Exited(end)) => end.exit == Exit::Code(0),
                 (Role::Sidecar, State::Running(run)) => run.started,
                 _ => false,
+            };
+            later_is_there |= match &record.state {
+                State::Created { .. } | State::Starting(_) | State::Running(_) | State::Stopping { .. } => {
+                    true
+                }
+                State::Exited(_) => container.role != Role::Main,
+                State::Waiting { .. } | State::Pulling | State::Pulled | State::Creating => false,
             };
         }
     }

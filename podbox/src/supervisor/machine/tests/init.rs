@@ -96,6 +96,44 @@ fn an_init_container_does_not_run_again_when_a_main_one_restarts() {
 }
 
 #[test]
+fn who_stands_before_one_that_was_made_is_done_although_a_new_supervisor_has_lost_how_it_ended() {
+    let names = ["init:a", "side:s", "init:b", "c"];
+    let resumed = |bench: &Bench, forgotten: &[Index]| {
+        let mut memory = bench.machine.memory().clone();
+        for &index in forgotten {
+            let record = &mut memory.containers[index];
+            (record.state, record.passed) = (State::Waiting { until: Some(at(5).mono) }, false);
+        }
+        let pod = bench.machine.pod().clone();
+        let machine = PodMachine::resume(pod, BackoffSettings::default(), memory, at(5));
+        let mut bench = Bench { machine, actions: Vec::new() };
+        bench.step(5, Event::Begin);
+        bench
+    };
+    let mut bench = begun(RestartPolicy::Always, &names);
+    bench.run(0, 0);
+    well(&mut bench, 1, 0);
+    bench.run(1, 1).run(1, 2);
+    // The last init container runs: the first is not run again, the sidecar is.
+    let mut half = resumed(&bench, &[0, 1]);
+    assert!(!half.has(&Action::FindImage(0)) && half.has(&Action::FindImage(1)));
+    assert_eq!(half.condition("Initialized"), (false, Some("ContainersNotInitialized")));
+    assert!(well(&mut half, 6, 2).has(&Action::FindImage(3)), "and what follows may begin");
+    // A main container runs: none of them is run again.
+    well(&mut bench, 2, 2);
+    bench.run(2, 3);
+    let mut whole = resumed(&bench, &[0, 2]);
+    assert!(whole.actions.is_empty(), "{:?}", whole.actions);
+    assert_eq!((whole.phase(), whole.condition("Initialized")), (Phase::Running, (true, None)));
+    let status = crate::status::render(whole.machine.pod(), whole.machine.memory(), &[]);
+    let first = &status.init_container_statuses.unwrap()[0];
+    let end = first.state.as_ref().unwrap().terminated.as_ref().unwrap();
+    assert_eq!((first.ready, end.exit_code, end.reason.as_deref()), (true, 0, Some("Completed")));
+    whole.step(7, Event::Exited(3, ended(Exit::Code(1), 7)));
+    assert!(whole.has(&Action::FindImage(3)) && !whole.has(&Action::FindImage(0)));
+}
+
+#[test]
 fn what_follows_a_sidecar_waits_until_it_is_started_and_no_longer() {
     let mut pod = staged(RestartPolicy::Never, &["side:s", "init:i", "c"]);
     pod.containers[0].startup = Some(probe());

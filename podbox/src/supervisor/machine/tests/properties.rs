@@ -120,6 +120,24 @@ fn check(
         // A live attempt is over only by an exit of its own, never because the next one begins.
         prop_assert!(new.attempt == old.attempt || !has_process(new), "an attempt that nobody ended");
     }
+    shown(machine)
+}
+
+/// Checks that all that is shown of a container is of one run, and that no run before it goes out of sight.
+fn shown(machine: &PodMachine) -> Result<(), TestCaseError> {
+    let status = crate::status::render(machine.pod(), machine.memory(), &[]);
+    for one in status.init_container_statuses.iter().chain(&status.container_statuses).flatten() {
+        let state = one.state.clone().unwrap_or_default();
+        let last = one.last_state.clone().unwrap_or_default().terminated;
+        let shown = one.container_id.as_deref().map_or("0", |id| id.rsplit('/').next().unwrap_or(id));
+        prop_assert_eq!(one.restart_count.to_string(), shown, "{:?}", one);
+        prop_assert!(one.restart_count == 0 || last.is_some(), "{:?}", one);
+        if state.waiting.is_some() {
+            prop_assert_eq!(&last.and_then(|last| last.container_id), &one.container_id, "{:?}", one);
+        } else if let Some(id) = state.terminated.and_then(|ended| ended.container_id) {
+            prop_assert_eq!(Some(&id), one.container_id.as_ref(), "{:?}", one);
+        }
+    }
     Ok(())
 }
 

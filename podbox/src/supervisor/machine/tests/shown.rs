@@ -1,6 +1,6 @@
 //! What the status shows of a container between two runs, and of one that a finished pod never saw end.
 
-use k8s_openapi::api::core::v1::ContainerStatus;
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus};
 
 use super::*;
 use crate::status::render;
@@ -34,6 +34,66 @@ fn a_container_shows_its_last_run_until_the_next_one_is_seen_to_run() {
     assert!(status.state.unwrap().running.is_some());
     assert_eq!(status.last_state.unwrap().terminated.unwrap().exit_code, 3);
     assert_eq!(status.restart_count, 1);
+}
+
+/// What a container shows: its restarts, the attempt in its ID, and the exit codes of its state and its last state.
+fn seen(bench: &Bench) -> (i32, Option<String>, Option<i32>, Option<i32>) {
+    let status = shown(bench, 0);
+    let code = |state: Option<ContainerState>| Some(state?.terminated?.exit_code);
+    let id = status.container_id.map(|id| id.rsplit('/').next().unwrap().to_owned());
+    (status.restart_count, id, code(status.state), code(status.last_state))
+}
+
+#[test]
+fn all_that_a_container_shows_is_of_one_run_and_the_run_before_it_stays_in_sight() {
+    let mut bench = Bench::new(pod(RestartPolicy::Always, &["c"]));
+    bench.step(0, Event::Begin).sandbox(0);
+    bench.step(0, Event::ImageFound(0, image(), Arrival::Present));
+    bench.step(0, Event::Created(0, process(7)));
+    assert_eq!(seen(&bench), (0, None, None, None), "nothing has run");
+    bench.step(0, Event::Started(0));
+    let of = |attempt: i32, state, last| (attempt, Some(attempt.to_string()), state, last);
+    assert_eq!(seen(&bench), of(0, None, None));
+    // Two runs that end before their back-off could begin.
+    bench.step(1, Event::Exited(0, ended(Exit::Code(1), 1)));
+    assert_eq!(seen(&bench), of(0, Some(1), None));
+    bench.run(1, 0).step(700, Event::Exited(0, ended(Exit::Code(2), 700)));
+    assert_eq!(seen(&bench), of(1, Some(2), Some(1)), "the first run does not go out of sight");
+    bench.step(700, Event::ImageFound(0, image(), Arrival::Present));
+    bench.step(700, Event::Created(0, process(9)));
+    assert_eq!(seen(&bench), of(1, Some(2), Some(1)));
+    bench.step(700, Event::Started(0));
+    assert_eq!(seen(&bench), of(2, None, Some(2)));
+    // One that waits for its back-off, and then is made while it still shows that.
+    bench.step(701, Event::Exited(0, ended(Exit::Code(3), 701)));
+    assert_eq!(seen(&bench), of(2, None, Some(3)));
+    bench.step(711, Event::Tick).step(711, Event::ImageFound(0, image(), Arrival::Present));
+    bench.step(711, Event::Created(0, process(11)));
+    assert_eq!(shown(&bench, 0).state.unwrap().waiting.unwrap().reason.unwrap(), "CrashLoopBackOff");
+    assert_eq!(seen(&bench), of(2, None, Some(3)));
+    bench.step(711, Event::Started(0));
+    assert_eq!(seen(&bench), of(3, None, Some(3)));
+}
+
+#[test]
+fn a_finished_pod_keeps_the_end_that_it_shows_and_counts_an_init_container_that_never_ran_as_lost() {
+    let mut pod = pod(RestartPolicy::OnFailure, &["c"]);
+    pod.active_deadline_seconds = Some(3);
+    let mut bench = Bench::new(pod.clone());
+    bench.step(0, Event::Begin).sandbox(0).run(0, 0);
+    bench.step(2, Event::Exited(0, ended(Exit::Code(7), 2))).step(3, Event::Tick);
+    assert_eq!(bench.phase(), Phase::Failed);
+    assert_eq!(seen(&bench), (0, Some("0".to_owned()), Some(7), None), "its successor was being made");
+
+    let second = Container { name: "second".to_owned(), role: Role::Init, ..pod.containers[0].clone() };
+    let first = Container { name: "first".to_owned(), ..second.clone() };
+    pod.containers.splice(0..0, [first, second]);
+    let mut bench = Bench::new(pod);
+    bench.step(0, Event::Begin).sandbox(0).step(3, Event::Tick);
+    let status = render(bench.machine.pod(), bench.machine.memory(), &[]);
+    let states = status.init_container_statuses.unwrap().into_iter().map(|one| one.state.unwrap());
+    let lost: Vec<bool> = states.map(|state| state.terminated.is_some()).collect();
+    assert_eq!(lost, [true, false]);
 }
 
 #[test]
