@@ -322,3 +322,21 @@ fn the_example_of_every_kind_of_probe_becomes_ready() {
     assert_eq!(view.condition("Ready")["message"], "containers with unready status: [exec]");
     host.finish();
 }
+
+#[test]
+fn a_commands_variables_are_those_that_the_manifest_itself_gives_a_value() {
+    let host = Host::new();
+    host.up(&pod(
+        "named",
+        r"
+  containers:
+  - name: c
+    image: podbox.local/host
+    command: [sleep, infinity]
+    env: [{name: A, value: one}, {name: B, value: $(A)}, {name: F, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
+    readinessProbe: {exec: {command: [test, '$(A) $(B) $(F) $(NONE) $$(A)', '=', 'one $$(A)  $(NONE) $$(A)']}, periodSeconds: 1}
+",
+    ));
+    host.wait_pod("named", "Ready", |pod| pod.is("Ready"));
+    host.finish();
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::{Host, PATIENCE, pod, wait_until};
+use e2e::{Background, Host, PATIENCE, pod, wait_until};
 
 #[test]
 fn whatever_signal_ends_a_container_its_code_is_128_plus_its_number() {
@@ -97,5 +97,42 @@ fn in_a_process_namespace_of_its_own_the_program_is_process_1_and_reaps_or_does_
     // sleep is process 1 here, and does not wait for what it inherits. That is as with any other runtime.
     wait_until("five zombies", PATIENCE, || zombies(&host, "own") == 5);
     host.down(&["own", "--grace-period", "0"]);
+    host.finish();
+}
+
+#[test]
+fn a_grace_period_without_end_ends_with_the_calendar_and_a_shorter_one_ends_it() {
+    let host = Host::new();
+    let spec = format!(
+        "  terminationGracePeriodSeconds: {}\n  containers:\n  - {{name: c, image: podbox.local/host, command: [sh, -c, 'trap \"\" TERM; while :; do sleep 1; done']}}",
+        i64::MAX
+    );
+    host.up(&pod("never", &spec));
+    let mut down: Background = host.cmd(["down", "never"]).spawn();
+    let view = host.wait_pod("never", "its end", |pod| !pod.text("metadata.deletionTimestamp").is_empty());
+    assert_eq!(view.text("metadata.deletionTimestamp"), "9999-12-30T22:00:00Z");
+    assert_eq!(view.at("metadata.deletionGracePeriodSeconds"), i64::MAX);
+    host.podbox(["get", "pods"]).ok().says("Terminating");
+    host.down(&["never", "--grace-period", "0"]);
+    assert_eq!(down.end(PATIENCE), 0);
+    host.finish();
+}
+
+#[test]
+fn an_up_whose_pod_is_taken_down_says_so_and_blames_no_container() {
+    let host = Host::new();
+    let spec = "  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: a, image: podbox.local/toolbox, command: [sleep, infinity], lifecycle: {postStart: {exec: {command: [sleep, '20']}}}}
+  - {name: b, image: podbox.local/toolbox, command: [sleep, infinity]}";
+    let mut up: Background = host.cmd(["up", "-d", "--wait", "ready", "-"]).input(pod("short", spec)).spawn();
+    up.close_input();
+    host.wait_pod("short", "its beginning", |pod| pod.phase() == "Pending");
+    host.wait_event("short", "Created", "Created container: a");
+    host.down(&["short"]);
+    up.wait_to_say("error: pod default/short ");
+    let said = up.said();
+    assert!(said.contains("was taken down") || said.contains("went away"), "{said}");
+    assert_eq!(up.end(PATIENCE), 1);
     host.finish();
 }

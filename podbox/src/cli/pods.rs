@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::context::kept_environment;
 use crate::pod::Pod;
 use crate::report;
+use crate::status::qos;
 use crate::store::{PodDir, Store, StoreError, is_locked, remove, try_lock};
 use crate::supervisor::control::{Answer, Request};
 use crate::supervisor::machine::Memory;
@@ -172,17 +173,22 @@ impl Found {
         let read = |path: &Path| fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let mut object: Value = read(&self.dir.object()).unwrap_or_else(|| json!({}));
         let status = self.status().0.and_then(|status| serde_json::to_value(status).ok());
-        let status = status.unwrap_or_else(|| json!({"phase": "Pending"}));
+        // Until its supervisor has begun, it is as an API server has it before a kubelet has seen it.
+        let status = status.unwrap_or_else(|| json!({"phase": "Pending", "qosClass": qos(self.pod.qos)}));
         object["apiVersion"] = json!("v1");
         object["kind"] = json!("Pod");
         object["metadata"]["uid"] = json!(self.pod.uid);
         let memory = self.memory();
-        if let Some(memory) = &memory {
-            object["metadata"]["creationTimestamp"] = json!(events::whole_seconds(memory.accepted));
+        let written =
+            || jiff::Timestamp::try_from(fs::metadata(self.dir.object()).ok()?.modified().ok()?).ok();
+        if let Some(created) = memory.as_ref().map(|memory| memory.accepted).or_else(written) {
+            object["metadata"]["creationTimestamp"] = json!(events::whole_seconds(created));
         }
         if let Some(stop) = memory.as_ref().and_then(|memory| memory.stop.as_ref()) {
             let seconds = stop.grace.as_secs();
-            let at = stop.at.wall + jiff::SignedDuration::from_secs(seconds.min(1 << 40).cast_signed());
+            // Some mean "never": the calendar has an end.
+            let grace = jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+            let at = stop.at.wall.saturating_add(grace).unwrap_or(jiff::Timestamp::MAX);
             object["metadata"]["deletionTimestamp"] = json!(events::whole_seconds(at));
             object["metadata"]["deletionGracePeriodSeconds"] = json!(seconds);
         }

@@ -43,6 +43,22 @@ pub(super) fn environment(
     env.0.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
+/// A probe as it is asked: `$(NAME)` in its command is what the manifest itself says of that variable, not expanded
+/// again; one that comes from elsewhere counts as empty. Commands of hooks are not expanded at all. Source: the kubelet's
+/// `prober.go` and `ExpandContainerCommandOnlyStatic`.
+#[must_use]
+pub fn probe(container: &Container, probe: &probes::Spec) -> probes::Spec {
+    let mut probe = probe.clone();
+    let known = |name: &str| {
+        let variable = container.env.iter().rev().find(|variable| variable.name == name)?;
+        Some(if let EnvValue::Literal(text) = &variable.value { text.as_str() } else { "" })
+    };
+    if let probes::Handler::Exec { command } = &mut probe.handler {
+        command.iter_mut().for_each(|word| *word = expand(word, known));
+    }
+    probe
+}
+
 /// The arguments: `command` replaces ENTRYPOINT and CMD, `args` alone replaces CMD.
 pub(super) fn arguments(container: &Container, image: &ImageConfig, env: &[String]) -> Vec<String> {
     let lookup = |name: &str| env.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));

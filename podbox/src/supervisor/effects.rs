@@ -301,9 +301,9 @@ impl Effects {
         });
         Some(probes::start(probes::Attempt {
             probes: probes::Probes {
-                liveness: container.liveness.clone(),
-                readiness: container.readiness.clone(),
-                startup: container.startup.clone(),
+                liveness: container.liveness.as_ref().map(|probe| oci::probe(container, probe)),
+                readiness: container.readiness.as_ref().map(|probe| oci::probe(container, probe)),
+                startup: container.startup.as_ref().map(|probe| oci::probe(container, probe)),
             },
             target: probes::Target { ip },
             exec: Arc::new(exec),

@@ -164,3 +164,41 @@ fn run_as_non_root_is_checked_and_told_as_a_kubelet_does() {
     host.expect_nothing_left();
     host.finish();
 }
+
+#[test]
+fn a_command_run_in_a_container_gets_no_descriptor_of_its_caller() {
+    let host = Host::new();
+    host.up(&sleeper("apart", "podbox.local/host", ""));
+    let (kept, dir) = (host.dir().join("kept"), host.dir().display());
+    fs::write(&kept, "mine\n").unwrap();
+    // A directory to walk from, a file to reopen and cut, and whatever standard error is.
+    let inside = "ls -l /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 | sed s/.*-..//; ls /proc/self/fd/0/; : > /proc/self/fd/1";
+    let line =
+        format!("{} exec -i apart -- sh -c '{inside}' <{dir} >>{}", e2e::binary().display(), kept.display());
+    let script = host.environment(Cmd::new("sh")).args(["-c", line.as_str()]).run();
+    script.complains("Is a directory").complains("ls: cannot access '/proc/self/fd/0/'");
+    let said = fs::read_to_string(&kept).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (4, "mine"), "{said}");
+    assert!(lines[1..].iter().all(|line| line.starts_with("pipe:")), "{said}");
+    host.finish();
+}
+
+#[test]
+fn what_goes_through_a_command_in_a_container_arrives_whole_and_its_background_keeps_nobody() {
+    let host = Host::new();
+    host.up(&sleeper("through", "podbox.local/host", ""));
+    let much = "0123456789abcde\n".repeat(256 << 10);
+    let cat = host.cmd(["exec", "-i", "through", "--", "cat"]).input(much.clone()).run().ok();
+    assert!(cat.stdout == much, "{} of {} bytes", cat.stdout.len(), much.len());
+    // A command that does not read its input, and one whose reader leaves.
+    host.cmd(["exec", "-i", "through", "--", "true"]).input(much).run().ok();
+    let line = format!("{} exec through -- yes | head -n 1", e2e::binary().display());
+    host.environment(Cmd::new("sh")).args(["-c", line.as_str()]).run().ok().says("y");
+    let background = host.podbox(["exec", "through", "--", "sh", "-c", "yes & echo begun; exit 4"]).code(4);
+    assert!(background.stdout.contains("begun"), "{}", background.stderr);
+    // As kubectl does it.
+    let none = host.cmd(["exec", "-it", "through", "--", "tty"]).input("").run().code(1);
+    none.says("not a tty").complains("Unable to use a TTY");
+    host.finish();
+}

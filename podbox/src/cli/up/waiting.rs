@@ -161,6 +161,9 @@ fn standing(found: &Found, wait: WaitFor) -> Result<Standing, Failure> {
     }
     Ok(match phase {
         _ if reached => Standing::Reached,
+        "Failed" if found.memory().is_some_and(|memory| memory.stop.is_some()) => {
+            Standing::Failed(Failure::pod(format!("pod {} was taken down meanwhile", found.name())))
+        }
         // An init container has failed for good, or the deadline came first: nothing will start any more.
         "Failed" => Standing::Failed(failed(found, &status)),
         _ => Standing::NotYet,
