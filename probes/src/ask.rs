@@ -9,21 +9,18 @@
 
 mod call;
 mod dial;
-mod dns;
 mod grpc;
 mod http;
-mod resolve;
 mod tcp;
 mod tls;
 mod url;
 mod wire;
-mod words;
 
 use std::{net::IpAddr, time::Duration};
 
 use tokio::time::timeout;
 
-use crate::{Exec, ExecResult, Handler, Outcome, Spec};
+use crate::{Exec, ExecResult, Handler, Outcome, Spec, words};
 
 pub use call::{Call, Called};
 

@@ -7,12 +7,16 @@
 //! to a verdict. `ask` turns one `Spec` into one `Outcome` and keeps nothing. `worker` owns the clock: one
 //! task per probe of one *attempt* (one run of one container), which ends with the attempt. Since a worker
 //! never outlives the run that it watches, it never has to ask whether its container is still the same one.
+//!
+//! `names` looks host names up, for probes and for everybody above.
 
 mod ask;
 mod event;
 mod exec;
+pub mod names;
 mod spec;
 mod state;
+mod words;
 mod worker;
 
 pub use ask::{Call, Called, Target};

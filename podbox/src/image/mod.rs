@@ -43,7 +43,7 @@ pub use catalogue::{ImageDetails, ImageSummary, PruneScope};
 pub use import::ImportOptions;
 pub use layer::UnpackError;
 pub use reference::{Name, Reference, ReferenceError};
-pub use registry::{RegistryError, RegistryOptions, ResolveError};
+pub use registry::{RegistryError, RegistryOptions};
 pub use stage::{Failure, StageRequest, stage_main};
 pub use store::Store;
 

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpStream;
 
-use super::{resolve::resolve, words};
+use super::words;
+use crate::names::Resolver;
 
 /// Connects to the first address of `host` that accepts; otherwise says what the first one answered.
 pub(super) async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
     let mut first = None;
-    for ip in resolve(host).await? {
+    let addresses = Resolver::system().addresses(host).await.map_err(|error| format!("dial tcp: {error}"))?;
+    for ip in addresses {
         let peer = SocketAddr::new(ip, port);
         match TcpStream::connect(peer).await {
             Ok(stream) => return Ok(stream),

@@ -11,6 +11,7 @@ use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use probes::names::Resolver;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -20,7 +21,6 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::RegistryError;
-use super::resolve::Resolver;
 use super::trust::NoVerification;
 
 /// One connection that can take a request.
@@ -139,11 +139,7 @@ impl Connector {
     }
 
     async fn tcp(&self, host: &str, port: u16) -> Result<TcpStream, RegistryError> {
-        let addresses = self
-            .resolver
-            .addresses(host)
-            .await
-            .map_err(|source| RegistryError::Resolve { host: host.to_owned(), source })?;
+        let addresses = self.resolver.addresses(host).await?;
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in addresses {
             match timeout(CONNECT_TIMEOUT, TcpStream::connect((address, port))).await {

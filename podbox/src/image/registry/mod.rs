@@ -16,7 +16,6 @@ mod conf;
 mod connect;
 mod credentials;
 mod fetch;
-mod resolve;
 mod trust;
 
 pub(crate) use fetch::empty_layer;
@@ -26,10 +25,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use oci_spec::image::Descriptor;
+use probes::names::LookupError;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-
-pub use resolve::ResolveError;
 
 use self::client::{Client, accept};
 use self::conf::{Conf, Source};
@@ -77,13 +75,8 @@ pub enum RegistryError {
         prefix: String,
     },
     /// The host's name has no address.
-    #[error("find the address of {host}")]
-    Resolve {
-        /// The name.
-        host: String,
-        /// Why.
-        source: ResolveError,
-    },
+    #[error(transparent)]
+    Resolve(#[from] LookupError),
     /// Nobody listens, or nobody answers in time.
     #[error("connect to {host}")]
     Connect {
@@ -142,7 +135,7 @@ impl RegistryError {
     /// Nobody could be asked, as opposed to: somebody said no.
     pub fn is_unreachable(&self) -> bool {
         match self {
-            RegistryError::Resolve { .. } | RegistryError::Connect { .. } | RegistryError::Tls { .. } => true,
+            RegistryError::Resolve(_) | RegistryError::Connect { .. } | RegistryError::Tls { .. } => true,
             RegistryError::Nowhere { unreachable, .. } => *unreachable,
             _ => false,
         }

@@ -36,7 +36,7 @@ async fn a_certificate_is_checked_against_the_authorities_of_its_registry() -> i
     std::fs::write(&hosts, "127.0.0.1 registry.test other.test\n")?;
     let port = tls_server().await?;
     let connector = || Connector {
-        resolver: Resolver::of_hosts(&hosts),
+        resolver: Resolver::of_files(&hosts, "/dev/null"),
         proxies: Proxies::default(),
         ..Connector::new(Some(&certs))
     };

@@ -1,12 +1,17 @@
 //! Against a name server on loopback.
 
-use simple_dns::{
-    ResourceRecord,
-    rdata::{A, AAAA},
-};
-use tokio::net::TcpListener;
+use std::time::Duration;
 
-use super::*;
+use simple_dns::{
+    CLASS, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE,
+    rdata::{A, AAAA, RData},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, UdpSocket},
+};
+
+use super::{config::in_interfaces, *};
 
 /// One that knows `db.example` and `db.search.example`, has no address for `empty.example`, breaks on
 /// `broken.example`, is silent about `silent.example`, and cuts what it says of `long.example` short by UDP.
@@ -75,7 +80,7 @@ async fn a_name_has_the_addresses_that_the_name_server_gives() {
 
 #[tokio::test]
 async fn a_name_without_an_address_is_told_in_gos_words() {
-    let config = config().await;
+    let mut config = config().await;
     let server = config.servers[0];
     for (name, text) in [
         ("none.example", "no such host"),
@@ -84,9 +89,17 @@ async fn a_name_without_an_address_is_told_in_gos_words() {
         ("broken.example.", "server misbehaving"),
         ("silent.example.", "i/o timeout"),
     ] {
-        assert_eq!(config.look_up(name).await, Err(format!(" on {server}: {text}")), "{name}");
+        let error = config.look_up(name).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("lookup {name} on {server}: {text}"));
     }
-    assert_eq!(config.look_up(&"x".repeat(64)).await, Err(": no such host".to_owned()));
+    let no_name = "x".repeat(64);
+    let error = config.look_up(&no_name).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("lookup {no_name}: no such host"));
+
+    // Below the domain there is no such name; what hides behind the failure is not known.
+    config.ndots = 2;
+    let error = config.look_up("broken.example").await.unwrap_err();
+    assert_eq!(error.to_string(), format!("lookup broken.example on {server}: server misbehaving"));
 }
 
 #[tokio::test]
@@ -96,8 +109,8 @@ async fn the_next_server_is_asked_when_one_does_not_answer() {
     config.servers.insert(0, nobody);
     assert_eq!(config.look_up("db.example").await.map(|found| found.len()), Ok(2));
     config.servers.truncate(1);
-    let expected = Err(format!(" on {nobody}: connection refused"));
-    assert_eq!(config.look_up("db.example.").await, expected);
+    let error = config.look_up("db.example.").await.unwrap_err();
+    assert_eq!(error.to_string(), format!("lookup db.example. on {nobody}: connection refused"));
 }
 
 #[test]
@@ -111,4 +124,59 @@ fn resolv_conf_is_read_as_its_manual_says() {
     assert_eq!(config.names("x.y.z"), ["x.y.z", "x.y.z.a.example", "x.y.z.b.example"]);
     assert_eq!(config.names("x."), ["x"]);
     assert_eq!(Config::read("").servers, ["127.0.0.1:53".parse().unwrap()]);
+}
+
+#[test]
+fn numbers_out_of_the_manuals_bounds_are_cut_and_a_fourth_server_is_not_asked() {
+    let config = Config::read(
+        "options ndots:99 timeout:99 attempts:99\n\
+         nameserver 10.0.0.1\nnameserver 10.0.0.2\nnameserver 10.0.0.3\nnameserver 10.0.0.4\n",
+    );
+    assert_eq!((config.ndots, config.wait, config.attempts), (15, Duration::from_secs(30), 5));
+    assert_eq!(config.servers.last(), Some(&"10.0.0.3:53".parse().unwrap()));
+}
+
+#[test]
+fn a_link_local_server_is_asked_over_its_interface() {
+    let servers = |text| Config::read(text).servers;
+    assert_eq!(servers("nameserver fe80::1%7"), ["[fe80::1%7]:53".parse().unwrap()]);
+    assert_eq!(servers("nameserver fe80::1%no-such-0"), servers(""));
+    let table = "00000000000000000000000000000001 01 80 10 80       lo\n\
+                 fe8000000000000000fc00fffe000001 1a 40 20 80     eth0\n";
+    assert_eq!(in_interfaces(table, "eth0"), Some(26));
+    assert_eq!(in_interfaces(table, "eth"), None);
+}
+
+#[test]
+fn the_hosts_table_is_read_as_hosts_5_says() {
+    let table = "::1 six both\n127.0.0.1\tlocalhost # not this\n10.0.0.7 Db db.local both\nnonsense x\n";
+    let text = |host| in_table(table, host).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(text("db"), ["10.0.0.7"]);
+    assert_eq!(text("db.local."), ["10.0.0.7"]);
+    assert_eq!(text("both"), ["10.0.0.7", "::1"]);
+    assert!(text("not").is_empty());
+    assert!(text("x").is_empty());
+}
+
+#[tokio::test]
+async fn what_needs_no_name_server_asks_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let hosts = directory.path().join("hosts");
+    fs::write(&hosts, "10.0.0.7 db localhost.localdomain\n").unwrap();
+    let resolver = Resolver::of_files(&hosts, "/dev/null");
+    let loopback = "127.0.0.1 ::1";
+    for (host, expected) in [
+        ("10.1.2.3", "10.1.2.3"),
+        ("fd00::7", "fd00::7"),
+        ("[::1]", "::1"),
+        ("DB.", "10.0.0.7"),
+        ("localhost", loopback),
+        ("Here.LocalHost.", loopback),
+    ] {
+        let found: Vec<String> =
+            resolver.addresses(host).await.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(found.join(" "), expected, "{host}");
+    }
+    let error = resolver.addresses("no-such-host.Invalid").await.unwrap_err();
+    assert_eq!(error.to_string(), "lookup no-such-host.Invalid: no such host");
 }

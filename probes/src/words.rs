@@ -7,7 +7,7 @@
 use std::{fmt::Write as _, io, net::SocketAddr, time::Duration};
 
 /// The text of a system call's error.
-pub(super) fn errno(error: &io::Error) -> String {
+pub(crate) fn errno(error: &io::Error) -> String {
     let Some(code) = error.raw_os_error() else {
         return match error.kind() {
             io::ErrorKind::UnexpectedEof => "unexpected EOF".to_owned(),
@@ -23,7 +23,7 @@ pub(super) fn errno(error: &io::Error) -> String {
 }
 
 /// A connection that did not come about.
-pub(super) fn dial(peer: SocketAddr, error: &io::Error) -> String {
+pub(crate) fn dial(peer: SocketAddr, error: &io::Error) -> String {
     // Running out of descriptors is noticed before there is anything to connect.
     let call = match error.raw_os_error() {
         Some(ENFILE | EMFILE) => "socket",
@@ -37,7 +37,7 @@ const EMFILE: i32 = 24;
 const EPIPE: i32 = 32;
 
 /// A connection that broke.
-pub(super) fn broken(local: Option<SocketAddr>, peer: SocketAddr, error: &io::Error) -> String {
+pub(crate) fn broken(local: Option<SocketAddr>, peer: SocketAddr, error: &io::Error) -> String {
     if error.raw_os_error().is_none() {
         return errno(error);
     }
@@ -47,7 +47,7 @@ pub(super) fn broken(local: Option<SocketAddr>, peer: SocketAddr, error: &io::Er
 }
 
 /// `%q`: a Go string literal.
-pub(super) fn quote(bytes: &[u8]) -> String {
+pub(crate) fn quote(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() + 2);
     out.push('"');
     for chunk in bytes.utf8_chunks() {
@@ -84,7 +84,7 @@ fn quote_char(out: &mut String, letter: char) {
 }
 
 /// A duration as Go prints it: `1s`, `1m30s`, `500ms`.
-pub(super) fn duration(time: Duration) -> String {
+pub(crate) fn duration(time: Duration) -> String {
     let (hours, minutes) = (time.as_secs() / 3600, time.as_secs() / 60 % 60);
     let seconds =
         f64::from(u32::try_from(time.as_secs() % 60).unwrap_or(0)) + f64::from(time.subsec_nanos()) / 1e9;
@@ -99,7 +99,7 @@ pub(super) fn duration(time: Duration) -> String {
 }
 
 /// Bytes as text, what is not text replaced; no copy when they are text.
-pub(super) fn lossy(bytes: Vec<u8>) -> String {
+pub(crate) fn lossy(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
