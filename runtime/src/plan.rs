@@ -281,3 +281,7 @@ pub enum FromStage {
 
 /// The line that opens init's gate.
 pub const GO: &str = "go\n";
+
+/// The exit code of an init whose gate was never opened: whoever held it is gone, or wants it no more. Others tell by it
+/// that the program has not run; a program that ends with it by itself may be taken for one.
+pub const GATE_CLOSED: u8 = 194;

@@ -5,15 +5,20 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use runtime::plan::GATE_CLOSED;
 use runtime::process::Process;
 
 use super::container;
 use super::effects::Effects;
 use super::exits::{self, Death};
 use super::machine::{Event, Exit, Index, Memory, ProcessId, Record, Run, State};
-use super::world::Message;
+use super::world::{Message, World};
+
+/// How long a process may take to leave its gate and to be recorded.
+const LEAVING: Duration = Duration::from_millis(500);
 
 /// Looks at every container that had a process.
 pub(super) fn adopt(effects: &mut Effects, memory: &Memory) {
@@ -32,22 +37,37 @@ pub(super) fn adopt(effects: &mut Effects, memory: &Memory) {
     }
 }
 
-/// Its gate was held by the supervisor that is gone. Either it had passed, and runs; or it leaves, and is made
-/// again.
+/// Its gate was held by the supervisor that is gone. Either it had passed, and runs or has ended; or it leaves, and is
+/// made again.
 fn adopt_at_gate(effects: &mut Effects, record: &Record, index: Index, process: ProcessId) {
-    let alive = Process::open(process).ok().flatten().filter(Process::is_alive);
-    match alive {
-        Some(_) if !is_podbox(process.pid) => {
-            watch(effects, record, index, process);
-            effects.world.event(Event::Started(index));
-        }
-        Some(waiting) => {
-            // It leaves by itself when it reads the end of file; this is only faster.
-            let _ = waiting.signal(libc::SIGKILL);
-            effects.world.event(Event::GateClosed(index));
-        }
-        None => effects.world.event(Event::GateClosed(index)),
+    if has_run(&effects.world, process) {
+        watch(effects, record, index, process);
+        effects.world.event(Event::Started(index));
+    } else {
+        effects.world.event(Event::GateClosed(index));
     }
+}
+
+/// Whether a process has passed its gate. One that has not leaves as soon as it reads the end of file there, with a code
+/// that says so; what nobody has recorded by then has not run either, or not so that anybody could tell.
+fn has_run(world: &World, process: ProcessId) -> bool {
+    let there = Process::open(process).ok().flatten();
+    let begun = Instant::now();
+    while begun.elapsed() < LEAVING {
+        if let Some(exit) = exits::recorded(world, process) {
+            return exit != Exit::Code(GATE_CLOSED.into());
+        }
+        match &there {
+            Some(alive) if alive.is_alive() && !is_podbox(process.pid) => return true,
+            Some(leaving) if leaving.is_alive() || exits::is_the_guardians(leaving) => {}
+            _ => return false,
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    if let Some(stuck) = there {
+        let _ = stuck.signal(libc::SIGKILL);
+    }
+    false
 }
 
 /// Whether the process still is podbox itself.
@@ -70,7 +90,7 @@ fn watch(effects: &mut Effects, record: &Record, index: Index, process: ProcessI
         effects.set_alarm(process);
         return;
     }
-    if !exits::is_recorded(&effects.world, process) {
+    if exits::recorded(&effects.world, process).is_none() {
         // Guardian and supervisor were gone at once: nobody saw how it ended.
         let death = Death { process, exit: Exit::Unknown, at: Timestamp::now() };
         effects.world.send(Message::Death(death));

@@ -68,13 +68,11 @@ fn collect(world: &World) {
     }
 }
 
-/// Whether there is a record of a process's death that has not been read yet.
-pub(super) fn is_recorded(world: &World, process: Identity) -> bool {
-    let name = format!("{}.{}", process.pid, process.start);
-    let longer = format!("{name}.");
-    let Ok(entries) = fs::read_dir(world.dir.exits()) else { return false };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    names.into_iter().any(|found| found == name || found.starts_with(&longer))
+/// How a process ended whose record has not been collected yet.
+pub(super) fn recorded(world: &World, process: Identity) -> Option<Exit> {
+    let entries = fs::read_dir(world.dir.exits()).ok()?;
+    let deaths = entries.flatten().filter_map(|entry| read(&entry.path(), entry.file_name().to_str()?));
+    deaths.into_iter().find(|death| death.process == process).map(|death| death.exit)
 }
 
 /// `<pid>.<start>` holding `exited CODE NANOS` or `killed SIGNAL NANOS`; on a full disk these are in the name too.

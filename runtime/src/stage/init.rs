@@ -20,7 +20,7 @@ use crate::devices::Access;
 use crate::in_root::{self, Kind};
 use crate::launch::send;
 use crate::mounts::{self, Place};
-use crate::plan::{ContainerPlan, FromStage, GO, Ready, Timed};
+use crate::plan::{ContainerPlan, FromStage, GATE_CLOSED, GO, Ready, Timed};
 use crate::privileges::{Privileges, Seccomp, limit_resources, set_oom_score};
 use crate::recipe::{During, Fault, Step, quoted, run as run_steps, step};
 use crate::seccomp::{self, Filters};
@@ -134,7 +134,7 @@ pub(super) fn run(mut state: Init<'_>, channel: &mut Channel, mut report: UnixSt
     task::set_name("waits at gate");
     match channel.hear() {
         Ok(Some(line)) if line == GO.trim_end() => {}
-        _ => task::leave(0),
+        _ => task::leave(GATE_CLOSED),
     }
     let Err(failure) = run_steps(behind_the_gate(plan), &mut state, &mut trace) else { task::leave(126) };
     let code = failure.exit_code.unwrap_or(126);

@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use e2e::{Host, PATIENCE, pod, wait_until};
+use e2e::{Host, PATIENCE, pod, wait_for, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -112,6 +112,43 @@ fn supervisor_killed_while_it_takes_the_pod_down_the_pod_goes_down() {
     wait_until("the pod's end", PATIENCE, || !host.podbox(["get", "pod", "slow"]).good());
     drop(down);
     host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
+fn supervisor_killed_as_a_program_begins_that_may_run_once_it_runs_once() {
+    let host = Host::new();
+    let runs = host.dir().join("runs");
+    fs::create_dir(&runs).unwrap();
+    let spec = format!(
+        "  restartPolicy: Never
+  containers:
+  - {{name: c, image: podbox.local/host, command: [sh, -c, 'echo run >>/runs/all; exit 3'], volumeMounts: [{{name: r, mountPath: /runs}}]}}
+  volumes: [{{name: r, hostPath: {{path: {}}}}}]",
+        runs.display()
+    );
+    let manifest = host.dir().join("once.yaml");
+    fs::write(&manifest, pod("once", &spec)).unwrap();
+    let manifest = manifest.to_str().unwrap();
+    for step in 0..40_u64 {
+        let mut up = host.cmd(["up", "-d", "--wait", "none", manifest]).spawn();
+        let supervisor = wait_for("a supervisor", PATIENCE, || host.helpers("supervise").pop().ok_or("none"));
+        let begun = Instant::now();
+        // It has begun; the supervisor may have written that down or not.
+        while !runs.join("all").exists() && begun.elapsed() < PATIENCE {
+            std::hint::spin_loop();
+        }
+        thread::sleep(Duration::from_micros(step / 4 * 20));
+        let _ = kill(Pid::from_raw(supervisor), Signal::SIGKILL);
+        up.end(PATIENCE);
+        let view = host.wait_pod("once", "its end", |pod| pod.phase() == "Failed");
+        let ended = &view.container("c")["state"]["terminated"];
+        assert_eq!((&ended["exitCode"], &ended["reason"]), (&3.into(), &"Error".into()), "{step}: {ended:#}");
+        let said = fs::read_to_string(runs.join("all")).unwrap();
+        assert_eq!(said, "run\n", "after {step} steps");
+        fs::remove_file(runs.join("all")).unwrap();
+        host.down(&["once"]);
+    }
     host.finish();
 }
 
