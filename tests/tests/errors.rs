@@ -407,10 +407,62 @@ fn a_file_that_is_no_archive_is_called_so_and_not_quoted() {
     fs::write(&secret, "root:very-secret:0:0:".repeat(60)).unwrap();
     let image = format!("docker-archive:{}", secret.display());
     let spec = SLEEP.replace("podbox.local/toolbox", &image);
-    let output = host.try_up(&pod("web", &spec), &[]).code(1).complains("it is no image archive");
+    let output = host.try_up(&pod("web", &spec), &[]).code(1).complains("not a tar archive of images");
     assert!(!output.stderr.contains("very-secret"), "{output}");
     host.expect_nothing_left();
     host.finish();
+}
+
+#[test]
+fn files_that_are_no_archives_are_refused_in_one_line() {
+    let host = Host::new();
+    let text = host.dir().join("passwd");
+    fs::write(&text, "root:x:0:0:very-secret:/:\n\u{1b}[31m:x:\n".repeat(60)).unwrap();
+    let garbage = host.dir().join("garbage.tar.gz");
+    fs::write(&garbage, [[0x1f, 0x8b, 8, 0].as_slice(), &[0xa5; 4000]].concat()).unwrap();
+    for file in [&text, &garbage] {
+        let file = file.to_str().unwrap();
+        for args in [["image", "import", file, "x:1"].as_slice(), &["image", "load", file]] {
+            let output = host.podbox(args);
+            assert!(!output.good(), "{output}");
+            assert_eq!(output.stderr.lines().count(), 1, "{output}");
+            assert!(!output.stderr.contains("very-secret") && !output.stderr.contains('\u{1b}'), "{output}");
+        }
+    }
+    let text = text.to_str().unwrap();
+    host.podbox(["image", "import", text, "x:1"]).complains("not a tar archive");
+    host.podbox(["image", "load", text]).complains("not a tar archive");
+    host.finish();
+}
+
+#[test]
+fn what_a_kubelet_would_refuse_is_valid_with_a_warning() {
+    let host = Host::new();
+    let spec = format!(
+        "  securityContext: {{sysctls: [{{name: vm.swappiness, value: '1'}}]}}\n  serviceAccountName: robot\n  volumes: [{{name: v, emptyDir: {{sizeLimit: 1Mi}}}}]\n{SLEEP}"
+    );
+    let manifest = pod("web", &spec);
+    let output =
+        host.cmd(["validate", "-"]).input(manifest.as_str()).run().ok().says("pod default/web is valid");
+    for field in ["spec.securityContext.sysctls[0].name", "spec.serviceAccountName", "emptyDir.sizeLimit"] {
+        assert!(output.stderr.contains(field), "{output}");
+    }
+    // What refuses it in the end says the same.
+    let same = "SysctlForbidden: forbidden sysctl: \"vm.swappiness\" not allowlisted";
+    assert!(output.stderr.contains(same), "{output}");
+    let output = host.try_up(&manifest, &[]).code(1);
+    assert_eq!(output.stderr.matches(same).count(), 2, "{output}");
+    host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
+fn a_volume_over_the_root_is_refused() {
+    let spec = SLEEP.replace("command:", "volumeMounts: [{name: v, mountPath: /}], command:");
+    refused(
+        &pod("web", &format!("{spec}\n  volumes: [{{name: v, emptyDir: {{}}}}]")),
+        &["spec.containers[0].volumeMounts[0].mountPath: Invalid value: \"/\":", "exec and probes"],
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 
 use crate::config::duration;
 use crate::manifest::LoadedPod;
-use crate::pod::PullPolicy;
+use crate::pod::{PullPolicy, sysctl};
 
 use super::follow::{self, Ended};
 use super::pods::Found;
@@ -174,30 +174,11 @@ fn start_all(
     Ok(())
 }
 
-/// Kernel settings that a kubelet allows without being told to: they cannot harm other pods or the host.
-const SAFE_SYSCTLS: [&str; 12] = [
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.tcp_wmem",
-];
-
 fn refuse_unsafe_sysctls(loaded: &LoadedPod) -> Result<(), Failure> {
     let pod = &loaded.pod;
-    match pod.security.sysctls.keys().find(|name| !SAFE_SYSCTLS.contains(&name.as_str())) {
+    match pod.security.sysctls.keys().find_map(|name| sysctl::refusal(name)) {
         None => Ok(()),
-        Some(name) => Err(Failure::pod(format!(
-            "pod {}/{}: SysctlForbidden: forbidden sysctl: \"{name}\" not allowlisted",
-            pod.namespace, pod.name
-        ))),
+        Some(why) => Err(Failure::pod(format!("pod {}/{}: {why}", pod.namespace, pod.name))),
     }
 }
 

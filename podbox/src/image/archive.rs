@@ -178,7 +178,7 @@ fn repository_of(path: &Path) -> String {
 
 fn choose(mut images: Vec<Found>, wanted: Option<&str>, object: &str) -> Result<Found, ImageError> {
     let known = |image: &Found| image.names.iter().chain(&image.tag).cloned().collect::<Vec<_>>();
-    let offered: Vec<String> = images.iter().flat_map(known).collect();
+    let offered: Vec<String> = images.iter().flat_map(known).map(|name| shown(&name)).collect();
     let same = |name: &String, wanted: &str| {
         name == wanted || Name::parse(name).is_ok_and(|name| name.to_string() == wanted)
     };
@@ -234,13 +234,17 @@ fn take(store: &Store, work: &Work, members: &Members<'_>, found: &Found) -> Res
             continue;
         }
         let path = work.fresh_path();
-        let failed = |source| ImageError::Unpack { layer: member.clone(), source };
-        let unpacked = layer::unpack(members.open(member)?, &path).map_err(failed)?;
         let named = member.strip_prefix("blobs/sha256/").map(|hex| format!("sha256:{hex}"));
+        let unpacked = layer::unpack(members.open(member)?, &path)
+            .map_err(|failed| failed.of(&shown(member), named.as_deref()))?;
         for (expected, found) in [(Some(diff_id.clone()), &unpacked.diff_id), (named, &unpacked.blob)] {
             if let Some(expected) = expected.filter(|expected| expected != found) {
                 let found = found.clone();
-                return Err(ImageError::Mismatch { object: format!("layer {member}"), expected, found });
+                return Err(ImageError::Mismatch {
+                    object: format!("layer {}", shown(member)),
+                    expected,
+                    found,
+                });
             }
         }
         work.publish_layer(store, &path, &unpacked)?;
@@ -253,6 +257,11 @@ fn take(store: &Store, work: &Work, members: &Members<'_>, found: &Found) -> Res
     Ok(Taken { configuration, documents })
 }
 
+/// A name out of an archive, as an error shows it: anybody may have written it, and it must stay on its line.
+fn shown(name: &str) -> String {
+    name.escape_debug().to_string()
+}
+
 /// What the tar reader's error means: the disk's, or that these bytes are no archive. It then quotes them, and they may
 /// be anybody's.
 fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ImageError {
@@ -261,7 +270,7 @@ fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ImageError {
         Some(_) => ImageError::io("read the archive", &path)(source),
         None => ImageError::Unusable {
             object: path.display().to_string(),
-            reason: "it is no image archive".to_owned(),
+            reason: "not a tar archive of images".to_owned(),
         },
     }
 }
@@ -330,7 +339,7 @@ impl<'a> Members<'a> {
                         None => break,
                     }
                 }
-                let reason = format!("{name} is missing in it");
+                let reason = format!("{} is missing in it", shown(&name));
                 Err(ImageError::Unusable { object: path.display().to_string(), reason })
             }
         }

@@ -56,8 +56,8 @@ pub(crate) fn make_toolbox(store: &Store) -> Result<Image, ImageError> {
     let archive = toolbox_archive(&binary).map_err(ImageError::io("archive", &source))?;
     let work = Work::new(store)?;
     let path = work.fresh_path();
-    let unpacked = layer::unpack(archive.as_slice(), &path)
-        .map_err(|source| ImageError::Unpack { layer: "podbox.local/toolbox".to_owned(), source })?;
+    let unpacked =
+        layer::unpack(archive.as_slice(), &path).map_err(|failed| failed.of("podbox.local/toolbox", None))?;
     work.publish_layer(store, &path, &unpacked)?;
     let config = ImageConfig {
         env: vec![PATH.to_owned()],

@@ -56,8 +56,7 @@ impl Store {
         };
         let work = Work::new(self)?;
         let path = work.fresh_path();
-        let unpacked = layer::unpack(input, &path)
-            .map_err(|source| ImageError::Unpack { layer: options.reference.clone(), source })?;
+        let unpacked = layer::unpack(input, &path).map_err(|failed| failed.of(&options.reference, None))?;
         work.publish_layer(self, &path, &unpacked)?;
         let bytes =
             documents::write_configuration(&options.config, &[unpacked.diff_id], options.created.clone());

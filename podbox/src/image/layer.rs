@@ -19,6 +19,7 @@ use std::path::{Component, Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 use tar::EntryType;
 
+use super::ImageError;
 use super::digest::{Running, Tee};
 use super::tree::{Content, Metadata, Node, Tree};
 
@@ -76,21 +77,66 @@ const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 const AUFS_METADATA: &[u8] = b".wh..wh.";
 
+/// A layer that has not become a directory.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// What stopped it.
+    pub(crate) why: UnpackError,
+    /// Digest of the bytes as they came, if they could be read to their end.
+    blob: Option<String>,
+}
+
+impl Failed {
+    /// Bytes that were changed on their way fail in any manner, and that they were changed is what to say of them:
+    /// so this comes first if the digest is not the `expected` one.
+    pub(crate) fn of(self, layer: &str, expected: Option<&str>) -> ImageError {
+        match (self.blob, expected) {
+            (Some(found), Some(expected)) if found != expected => ImageError::Mismatch {
+                object: format!("layer {layer}"),
+                expected: expected.to_owned(),
+                found,
+            },
+            _ => ImageError::Unpack { layer: layer.to_owned(), source: self.why },
+        }
+    }
+}
+
+impl UnpackError {
+    /// Whether it is certain that the bytes are not to blame.
+    fn is_of_the_disk(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        matches!(self, UnpackError::Write { source, .. }
+            if matches!(source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem))
+    }
+}
+
 /// Unpacks the layer into `directory`, which must not exist. The caller compares the digests, and removes
-/// the directory where they differ or this fails.
-pub(crate) fn unpack(input: impl Read, directory: &Path) -> Result<Unpacked, UnpackError> {
+/// the directory where they differ or this fails. Where the bytes do not unpack, the rest of them is read all the same,
+/// for their digest.
+pub(crate) fn unpack(input: impl Read, directory: &Path) -> Result<Unpacked, Failed> {
+    let (mut input, blob) = Tee::new(input);
+    match unpack_into(&mut input, directory) {
+        Ok((diff_id, size)) => Ok(Unpacked { blob: blob.finish(), diff_id, size }),
+        Err(why) => {
+            let whole = !why.is_of_the_disk() && io::copy(&mut input, &mut io::sink()).is_ok();
+            Err(Failed { why, blob: whole.then(|| blob.finish()) })
+        }
+    }
+}
+
+/// Gives back the digest of the tar stream, and the bytes of regular files.
+fn unpack_into(input: impl Read, directory: &Path) -> Result<(String, u64), UnpackError> {
     let mut tree = Tree::create(directory)?;
-    let (blob, diff, size) = read_all(input, |entry, content| accept(&mut tree, entry, content))?;
+    let (diff, size) = read_all(input, |entry, content| accept(&mut tree, entry, content))?;
     tree.finish()?;
-    Ok(Unpacked { blob: blob.finish(), diff_id: diff.finish(), size })
+    Ok((diff.finish(), size))
 }
 
 fn read_all(
     input: impl Read,
     mut each: impl FnMut(&Entry, &mut dyn Content) -> Result<u64, UnpackError>,
-) -> Result<(Running, Running, u64), UnpackError> {
-    let (compressed, blob) = Tee::new(input);
-    let mut compressed = BufReader::with_capacity(1 << 17, compressed);
+) -> Result<(Running, u64), UnpackError> {
+    let mut compressed = BufReader::with_capacity(1 << 17, input);
     let (mut plain, diff) = Tee::new(decompress(&mut compressed)?);
     let mut size = 0_u64;
     {
@@ -102,7 +148,7 @@ fn read_all(
     io::copy(&mut plain, &mut io::sink()).map_err(UnpackError::Read)?;
     drop(plain);
     io::copy(&mut compressed, &mut io::sink()).map_err(UnpackError::Read)?;
-    Ok((blob, diff, size))
+    Ok((diff, size))
 }
 
 /// Bytes by which compressions are told apart.
@@ -158,7 +204,7 @@ fn accept(tree: &mut Tree, entry: &Entry, content: &mut dyn Content) -> Result<u
         EntryType::Char => Node::Character { major: entry.device.0, minor: entry.device.1 },
         EntryType::Block => Node::Block { major: entry.device.0, minor: entry.device.1 },
         other => {
-            let what = format!("an entry of type {:?} ({})", other.as_byte() as char, path.display());
+            let what = format!("an entry of type {:?} ({path:?})", other.as_byte() as char);
             return Err(UnpackError::Unsupported { what });
         }
     };

@@ -46,6 +46,7 @@ pub use reference::{Name, Reference, ReferenceError};
 pub use registry::{RegistryError, RegistryOptions};
 pub use stage::{Failure, StageRequest, stage_main};
 pub use store::Store;
+pub(crate) use store::parse as parse_reference;
 
 /// An image that is in the store, ready to be a container's root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,7 +208,7 @@ pub enum ImageError {
         source: UnpackError,
     },
     /// Bytes that are not what their name says.
-    #[error("verify {object}: it should have digest {expected} and has {found}")]
+    #[error("verify {object}: digest mismatch: expected {expected}, got {found}")]
     Mismatch {
         /// Which blob.
         object: String,

@@ -150,7 +150,11 @@ impl<'a, 't> De<'a, 't> {
             Some(Value::Float(float)) if float.fract() == 0.0 && float.abs() < 1e18 => float as i128,
             Some(Value::Null) => 0,
             Some(Value::Float(float)) => {
-                self.note(format!("Invalid value: {float}: must be a whole number ({wanted})"), None);
+                let wrong = match float.fract() == 0.0 {
+                    true => format!("is out of the range of {wanted}"),
+                    false => format!("must be a whole number ({wanted})"),
+                };
+                self.note(format!("Invalid value: {}: {wrong}", self.written()), None);
                 return 0;
             }
             _ => {
@@ -159,10 +163,18 @@ impl<'a, 't> De<'a, 't> {
             }
         };
         if number < min || number > max {
-            self.note(format!("Invalid value: {number}: is out of the range of {wanted}"), None);
+            self.note(format!("Invalid value: {}: is out of the range of {wanted}", self.written()), None);
             return 0;
         }
         number
+    }
+
+    /// A scalar as it stands in the file: what is shown must be found there.
+    fn written(&self) -> &'t str {
+        match self.kind() {
+            Kind::Scalar(scalar) => scalar.text(),
+            Kind::Seq(_) | Kind::Map(_) => "",
+        }
     }
 
     fn entries(&self) -> &'t [Entry<'t>] {

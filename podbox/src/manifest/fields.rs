@@ -6,7 +6,7 @@
 
 use super::diagnostic::{Finding, NOTED, Severity};
 use super::scalar::Value;
-use super::tree::{Kind, NodeId, Span, Tree};
+use super::tree::{Entry, Kind, NodeId, Span, Tree};
 use crate::pod::field::Path;
 
 /// What becomes of a field.
@@ -20,13 +20,15 @@ enum Verdict {
     Only(&'static [&'static str]),
     /// Accepted without effect, and said so.
     Warn(&'static str),
+    /// The same, unless the field beside it that is named first has the value that is named second.
+    WarnUnless(&'static str, &'static str, &'static str),
     /// Accepted with this value, which is what happens anyway; otherwise not supported.
     Unless(&'static str),
     /// Refused, for this reason.
     Refused(&'static str),
 }
 
-use Verdict::{Honoured, Look, Only, Refused, Unless, Warn};
+use Verdict::{Honoured, Look, Only, Refused, Unless, Warn, WarnUnless};
 
 const SCHEDULER: Verdict = Warn("only a scheduler needs it, and a single host has none: ignored");
 const SERVER: Verdict = Warn("written by the API server of a cluster: ignored");
@@ -54,7 +56,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec", Look),
     ("spec.activeDeadlineSeconds", Honoured),
     ("spec.affinity", SCHEDULER),
-    ("spec.automountServiceAccountToken", Honoured),
+    ("spec.automountServiceAccountToken", TOKEN),
     ("spec.containers", Look),
     ("spec.containers[*].(probe)", Look),
     ("spec.containers[*].(probe).exec", Look),
@@ -201,8 +203,8 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.securityContext.sysctls", Look),
     ("spec.securityContext.sysctls[*].name", Honoured),
     ("spec.securityContext.sysctls[*].value", Honoured),
-    ("spec.serviceAccount", Honoured),
-    ("spec.serviceAccountName", Honoured),
+    ("spec.serviceAccount", TOKEN),
+    ("spec.serviceAccountName", TOKEN),
     ("spec.setHostnameAsFQDN", Unless("false")),
     ("spec.shareProcessNamespace", Honoured),
     ("spec.subdomain", Honoured),
@@ -212,7 +214,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.volumes", Look),
     ("spec.volumes[*].emptyDir", Look),
     ("spec.volumes[*].emptyDir.medium", Honoured),
-    ("spec.volumes[*].emptyDir.sizeLimit", Honoured),
+    ("spec.volumes[*].emptyDir.sizeLimit", WarnUnless("medium", "Memory", UNLIMITED)),
     ("spec.volumes[*].hostPath", Look),
     ("spec.volumes[*].hostPath.path", Honoured),
     ("spec.volumes[*].hostPath.type", Honoured),
@@ -221,12 +223,22 @@ const FIELDS: &[(&str, Verdict)] = &[
 ];
 
 const STORAGE: Verdict = Warn("ephemeral storage is not limited by podbox yet");
+const UNLIMITED: &str = "an emptyDir on disk is not limited by podbox yet; one with medium: Memory is";
+/// The account's name is what the downward API shows; more of it there is not.
+const TOKEN: Verdict = Warn("no token of a service account is mounted: there is no API server to take it");
 
-/// Values that the API server writes by itself where nothing was given: not worth a warning.
-const DEFAULTS: [(&str, &str); 3] = [
-    ("spec.schedulerName", "default-scheduler"),
+/// Values that the API server writes by itself where nothing was given, or that ask for nothing: not worth a
+/// warning.
+const SILENT: [(&str, &str); 9] = [
+    ("spec.automountServiceAccountToken", "false"),
     ("spec.preemptionPolicy", "PreemptLowerPriority"),
     ("spec.priority", "0"),
+    ("spec.schedulerName", "default-scheduler"),
+    ("spec.serviceAccount", ""),
+    ("spec.serviceAccount", "default"),
+    ("spec.serviceAccountName", ""),
+    ("spec.serviceAccountName", "default"),
+    ("spec.volumes[*].emptyDir.sizeLimit", "0"),
 ];
 
 fn verdict(pattern: &str) -> Option<Verdict> {
@@ -268,7 +280,7 @@ impl Walk<'_, '_> {
                         true => path.key(&entry.key),
                         false => path.field(&entry.key),
                     };
-                    self.field(entry.key_span, entry.value, &path);
+                    self.field(node, entry, &path);
                     self.pattern.truncate(before);
                 }
             }
@@ -284,7 +296,8 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn field(&mut self, key: Span, value: NodeId, path: &Path<'_>) {
+    fn field(&mut self, object: NodeId, entry: &Entry<'_>, path: &Path<'_>) {
+        let (key, value) = (entry.key_span, entry.value);
         // Neither of them says anything: the API server drops them.
         if self.tree.is_null(value)
             || matches!(&self.tree.node(value).kind, Kind::Seq(items) if items.is_empty())
@@ -294,10 +307,9 @@ impl Walk<'_, '_> {
         match verdict(&self.pattern) {
             Some(Look) => self.fields(value, path),
             Some(Honoured) => {}
-            Some(Warn(why)) if !self.is_default(value) => {
-                self.warn(key, path, why);
-            }
-            Some(Warn(_)) => {}
+            Some(Warn(_) | WarnUnless(..)) if self.is_silent(value) => {}
+            Some(WarnUnless(beside, saved, _)) if self.has(object, beside, saved) => {}
+            Some(Warn(why) | WarnUnless(_, _, why)) => self.warn(key, path, why),
             Some(Only(values)) if values.iter().any(|v| self.scalar_is(value, v)) => {}
             Some(Unless(only)) if self.scalar_is(value, only) => {}
             Some(Only(values)) => {
@@ -331,8 +343,12 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn is_default(&self, value: NodeId) -> bool {
-        DEFAULTS.iter().any(|(path, text)| *path == self.pattern && self.scalar_is(value, text))
+    fn has(&self, object: NodeId, field: &str, text: &str) -> bool {
+        self.tree.entry(object, field).is_some_and(|entry| self.scalar_is(entry.value, text))
+    }
+
+    fn is_silent(&self, value: NodeId) -> bool {
+        SILENT.iter().any(|(path, text)| *path == self.pattern && self.scalar_is(value, text))
     }
 
     fn warn(&mut self, span: Span, path: &Path<'_>, message: &str) {

@@ -15,6 +15,7 @@ mod diagnostic;
 mod fields;
 mod object;
 mod paths;
+mod refusals;
 mod scalar;
 mod suggest;
 mod tree;
@@ -28,7 +29,7 @@ use k8s_openapi::api::core::v1 as k8s;
 
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Severity};
 
-use crate::pod::field::Path;
+use crate::pod::field::{FieldError, Path};
 use crate::pod::{self, Pod};
 use diagnostic::{Finding, SourceText};
 use tree::{Kind, Mistake, NodeId, Span, Tree};
@@ -155,6 +156,11 @@ fn load_source(
         }
     };
     let source = Arc::new(SourceText::new(&given.name, text));
+    if let Some((at, control)) = text.chars().enumerate().find(|(_, one)| is_foreign(*one)) {
+        let at = u32::try_from(at).unwrap_or(u32::MAX);
+        let message = format!("this is no manifest: it has the control character {control:?} here");
+        return (source, vec![error(Span { start: at, end: at }, String::new(), message)]);
+    }
     let (tree, mistakes) = Tree::parse(&source.text, &options.limits);
     let mut findings: Vec<Finding> = mistakes.into_iter().map(from_mistake).collect();
     if tree.documents.is_empty() && findings.is_empty() {
@@ -168,6 +174,11 @@ fn load_source(
         reader.object(*document, &Path::ROOT);
     }
     (source, findings)
+}
+
+/// A control character that YAML takes nowhere, not even in quotes: mostly the file is a program or an archive.
+fn is_foreign(one: char) -> bool {
+    one.is_control() && !matches!(one, '\t' | '\n' | '\r' | '\u{85}')
 }
 
 fn error(span: Span, path: String, message: String) -> Finding {
@@ -261,17 +272,21 @@ impl Reader<'_, '_> {
         if let Some(mut typed) = typed {
             defaults::fill(&mut typed, &self.options.namespace);
             let wrong = pod::validate(&typed, path);
-            found.extend(wrong.into_iter().map(|wrong| Finding {
-                hint: wrong.hint,
-                ..error(object::locate_below(self.tree, node, path, &wrong.path), wrong.path, wrong.message)
-            }));
+            found.extend(wrong.into_iter().map(|wrong| self.placed(node, path, wrong)));
             self.unique(node, path, &typed, &mut found);
             if !found.iter().any(|one| one.severity == Severity::Error) {
-                self.accept(node, &typed, &mut found);
+                self.accept((node, path), &typed, &mut found);
             }
         }
         object::without_consequences(&mut found, causes);
         self.findings.append(&mut found);
+    }
+
+    /// A mistake of the API server's kind, at the place where it was made.
+    fn placed(&self, node: NodeId, path: &Path<'_>, wrong: FieldError) -> Finding {
+        let culprit = wrong.culprit.as_ref().unwrap_or(&wrong.path);
+        let span = object::locate_below(self.tree, node, path, culprit);
+        Finding { hint: wrong.hint, ..error(span, wrong.path, wrong.message) }
     }
 
     /// Two Pods of one name would be one Pod.
@@ -292,7 +307,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn accept(&mut self, node: NodeId, typed: &k8s::Pod, found: &mut Vec<Finding>) {
+    fn accept(&mut self, (node, path): (NodeId, &Path<'_>), typed: &k8s::Pod, found: &mut Vec<Finding>) {
         let span = self.tree.node(node).span;
         let mut rooted = typed.clone();
         paths::make_absolute(&mut rooted, self.directory);
@@ -302,6 +317,11 @@ impl Reader<'_, '_> {
         match both {
             Ok((hash, object)) => {
                 let pod = pod::convert(&rooted, hash);
+                let foreseen = refusals::foresee(typed, &pod, path).into_iter();
+                found.extend(
+                    foreseen
+                        .map(|one| Finding { severity: Severity::Warning, ..self.placed(node, path, one) }),
+                );
                 let line = self.source.line_of(span.start);
                 self.pods.push(LoadedPod { pod, object, file: self.source.name.clone(), line });
             }

@@ -1,6 +1,8 @@
 use super::*;
 use crate::pod::{PullPolicy, QosClass, RestartPolicy};
 
+mod warnings;
+
 fn one(text: &str) -> LoadedPod {
     let mut loaded =
         load(&[Source::new("pod.yaml", text)], &Options::default()).unwrap_or_else(|why| panic!("{why}"));
@@ -334,7 +336,8 @@ spec:
 "
     );
     let loaded = load(&[Source::new("p", text)], &Options::default()).unwrap_or_else(|why| panic!("{why}"));
-    assert!(loaded.warnings.0.is_empty(), "{}", loaded.warnings);
+    let warned: Vec<_> = loaded.warnings.0.iter().map(|one| one.field_path.as_str()).collect();
+    assert_eq!(warned, ["spec.securityContext.sysctls[0].name", "spec.serviceAccountName"]);
     let again = one(&loaded.pods[0].object.to_string());
     assert_eq!((&again.pod, &again.object), (&loaded.pods[0].pod, &loaded.pods[0].object));
 }
@@ -345,35 +348,6 @@ fn empty_unsupported_lists_and_values_that_change_nothing_are_accepted() {
         "  initContainers: []\n  imagePullSecrets:\n  hostUsers: true\n  setHostnameAsFQDN: no\n  os: {name: linux}\n  schedulerName: default-scheduler",
         "    envFrom: []\n    securityContext: {procMount: Default, seccompProfile: {type: Unconfined}}",
     ));
-}
-
-#[test]
-fn fields_for_a_scheduler_and_those_of_a_server_only_warn() {
-    let text = pod_with(
-        "  nodeSelector: {a: b}\n  tolerations: [{operator: Exists}]\n  priority: 3\n  nodeName: node",
-        "    resources: {limits: {ephemeral-storage: 1Gi}}",
-    );
-    let text = text.replace("{name: p}", "{name: p, uid: x, creationTimestamp: null, resourceVersion: '3'}")
-        + "status: {phase: [}\n";
-    assert_eq!(errors(&text).len(), 1, "{:?}", errors(&text));
-    let text = text.replace("[}", "Running, nonsense: 1}");
-    let loaded = load(&[Source::new("p.yaml", text)], &Options::default()).unwrap();
-    let paths: Vec<_> = loaded.warnings.0.iter().map(|one| one.field_path.as_str()).collect();
-    assert_eq!(
-        paths,
-        [
-            "metadata.uid",
-            "metadata.resourceVersion",
-            "spec.nodeSelector",
-            "spec.tolerations",
-            "spec.priority",
-            "spec.nodeName",
-            "spec.containers[0].resources.limits[ephemeral-storage]",
-        ]
-    );
-    assert!(loaded.warnings.0.iter().all(|one| one.severity == Severity::Warning));
-    assert_eq!(loaded.pods[0].object.get("status"), None);
-    assert_eq!(loaded.pods[0].object["metadata"].get("uid"), None);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use oci_spec::runtime::{
 use runtime::plan::{GroupPolicy, UserSpec};
 
 use crate::image::Image;
-use crate::pod::{Container, Pod};
+use crate::pod::{Container, ContainerSecurity, Pod};
 use crate::store::AttemptDir;
 
 pub use expand::expand;
@@ -57,7 +57,7 @@ pub enum ConfigError {
     #[error("no command specified")]
     NoCommand,
     /// `runAsNonRoot` and user 0.
-    #[error("container's runAsUser breaks non-root policy (pod: \"{pod}\", container: {container})")]
+    #[error("{} (pod: \"{pod}\", container: {container})", ContainerSecurity::ROOT_AGAINST_POLICY)]
     RootAsked {
         /// `name_namespace(uid)`
         pod: String,
@@ -134,13 +134,17 @@ fn spec_error(error: oci_spec::OciSpecError) -> ConfigError {
 }
 
 fn check_non_root(pod: &Pod, container: &Container, image: &Image) -> Result<(), ConfigError> {
-    if !container.security.run_as_non_root {
+    let security = &container.security;
+    if !security.run_as_non_root {
         return Ok(());
     }
     let place = format!("{}_{}({})", pod.name, pod.namespace, pod.uid);
     let name = container.name.clone();
-    if let Some(uid) = container.security.run_as_user {
-        return if uid == 0 { Err(ConfigError::RootAsked { pod: place, container: name }) } else { Ok(()) };
+    if security.is_root_against_its_policy() {
+        return Err(ConfigError::RootAsked { pod: place, container: name });
+    }
+    if security.run_as_user.is_some() {
+        return Ok(());
     }
     let user = image.config.user.as_deref().unwrap_or_default().split(':').next().unwrap_or_default();
     match user.parse::<u32>() {

@@ -109,7 +109,7 @@ fn pod_security(spec: &k8s::PodSpec) -> PodSecurity {
             .sysctls
             .iter()
             .flatten()
-            .map(|sysctl| (sysctl.name.replace('/', "."), sysctl.value.clone()))
+            .map(|sysctl| (super::sysctl::dotted(&sysctl.name), sysctl.value.clone()))
             .collect(),
     }
 }

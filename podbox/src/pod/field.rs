@@ -66,6 +66,8 @@ impl fmt::Display for Path<'_> {
 pub struct FieldError {
     /// Where.
     pub path: String,
+    /// The path of what is written and at fault, where the API server names another.
+    pub culprit: Option<String>,
     /// `TYPE: DETAIL`.
     pub message: String,
     /// What would be right, where that can be said.
@@ -134,8 +136,13 @@ impl Errors {
     fn push(&mut self, path: &Path<'_>, message: String) {
         self.full = self.found.len() >= MOST;
         if !self.full {
-            self.found.push(FieldError { path: path.to_string(), message, hint: None });
+            self.found.push(FieldError { path: path.to_string(), culprit: None, message, hint: None });
         }
+    }
+
+    /// Words that the API server does not have.
+    pub(crate) fn say(&mut self, path: &Path<'_>, message: String) {
+        self.push(path, message);
     }
 
     /// `Required value`, with a detail or without.
@@ -179,6 +186,13 @@ impl Errors {
     /// `Too many: N: must have at most M items`
     pub(crate) fn too_many(&mut self, path: &Path<'_>, count: usize, most: usize) {
         self.push(path, format!("Too many: {count}: must have at most {most} items"));
+    }
+
+    /// Says which field is at fault, for the mistake that was reported last, if its own path is not written.
+    pub(crate) fn blame(&mut self, culprit: &Path<'_>) {
+        if let Some(last) = self.found.last_mut().filter(|_| !self.full) {
+            last.culprit = Some(culprit.to_string());
+        }
     }
 
     /// Says what would be right, for the mistake that was reported last.

@@ -8,6 +8,7 @@ mod downward;
 pub mod field;
 mod model;
 pub mod quantity;
+pub(crate) mod sysctl;
 mod validate;
 
 pub(crate) use convert::convert;

@@ -470,3 +470,14 @@ pub struct ContainerSecurity {
     /// `capabilities.drop`, upper case without `CAP_`, `ALL` allowed.
     pub drop_capabilities: Vec<String>,
 }
+
+impl ContainerSecurity {
+    /// What a kubelet says where [`Self::is_root_against_its_policy`].
+    pub const ROOT_AGAINST_POLICY: &str = "container's runAsUser breaks non-root policy";
+
+    /// Whether it asks for user 0 and for a user that is not 0.
+    #[must_use]
+    pub fn is_root_against_its_policy(&self) -> bool {
+        self.run_as_non_root && self.run_as_user == Some(0)
+    }
+}

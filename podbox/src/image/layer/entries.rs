@@ -18,6 +18,7 @@ use crate::image::tree::{Chunk, Content};
 pub(super) const LARGEST: u64 = 1 << 20;
 /// An archive is made of these.
 pub(super) const BLOCK: usize = 512;
+const NO_ARCHIVE: &str = "not a tar archive, plain or compressed with gzip or zstd";
 
 /// What an archive says of an entry. Its content is read from [`Entries`].
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub(super) struct Entries<'a> {
     pieces: VecDeque<Piece>,
     /// Bytes between that and the next header.
     padding: u64,
+    /// A header was read, so that this is an archive.
+    is_archive: bool,
 }
 
 /// What headers before an entry's own say of it.
@@ -59,7 +62,7 @@ struct Extra {
 
 impl<'a> Entries<'a> {
     pub(super) fn new(input: &'a mut dyn Read) -> Entries<'a> {
-        Entries { input, pieces: VecDeque::new(), padding: 0 }
+        Entries { input, pieces: VecDeque::new(), padding: 0, is_archive: false }
     }
 
     /// The next entry, whether or not the content of the last was read; nothing at the archive's end.
@@ -144,7 +147,8 @@ impl<'a> Entries<'a> {
         while filled < BLOCK {
             match self.input.read(&mut bytes[filled..]) {
                 Ok(0) if filled == 0 => return Ok(None),
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) if self.is_archive => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) => return Err(wrong(NO_ARCHIVE)),
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -153,15 +157,18 @@ impl<'a> Entries<'a> {
         if bytes.iter().all(|byte| *byte == 0) {
             return Ok(None);
         }
-        let stands = number(&header.as_old().cksum)?;
+        // What is wrong with the first header is wrong with the choice of the file.
+        let other = |error| if self.is_archive { error } else { wrong(NO_ARCHIVE) };
+        let stands = number(&header.as_old().cksum).map_err(other)?;
         // The sum is of the header with blanks in place of the sum. Old tars took bytes for signed.
         let counted = |at: usize, byte: u8| if (148..156).contains(&at) { b' ' } else { byte };
         let bytes = || header.as_bytes().iter().enumerate().map(|(at, byte)| counted(at, *byte));
         let unsigned: u64 = bytes().map(u64::from).sum();
         let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
         if stands != unsigned && stands.cast_signed() != signed {
-            return Err(wrong("a header's checksum is not right"));
+            return Err(other(wrong("a header's checksum is not right")));
         }
+        self.is_archive = true;
         Ok(Some(header))
     }
 

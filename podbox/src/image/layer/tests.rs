@@ -66,7 +66,7 @@ impl Root {
     }
 
     fn unpack(&self, archive: Made) -> Result<Unpacked, UnpackError> {
-        unpack(archive.bytes().as_slice(), &self.layer())
+        unpack(archive.bytes().as_slice(), &self.layer()).map_err(|failed| failed.why)
     }
 
     fn is_whiteout(&self, name: &str) -> bool {
@@ -296,7 +296,7 @@ fn every_compression_gives_the_same_layer() {
     assert_eq!(ids.len(), 1, "{ids:?}");
     let root = Root::new();
     let xz = unpack(&b"\xfd7zXZ\0rest"[..], &root.layer());
-    assert!(matches!(xz, Err(UnpackError::Unsupported { .. })), "{xz:?}");
+    assert!(matches!(xz, Err(Failed { why: UnpackError::Unsupported { .. }, .. })), "{xz:?}");
 }
 
 #[test]
@@ -308,6 +308,67 @@ fn bytes_after_the_archive_count_in_both_digests() {
     let unpacked = unpack(bytes.as_slice(), &root.layer()).expect("unpacks");
     assert_eq!(unpacked.diff_id, super::super::digest::of(&bytes));
     assert_eq!(unpacked.blob, unpacked.diff_id);
+}
+
+/// What stopped it, with all its causes.
+fn message(failed: &Failed) -> String {
+    crate::report::chain(&failed.why)
+}
+
+#[test]
+fn a_file_that_is_no_archive_is_called_so_in_one_line() {
+    let text = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:\u{1b}[31m:/:/bin/false\n";
+    let gzip = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text.repeat(40).as_bytes()).expect("compresses");
+        encoder.finish().expect("compresses")
+    };
+    for bytes in [text.as_bytes(), text.repeat(40).as_bytes(), &[0xff; 4096], &gzip, b"x"] {
+        let root = Root::new();
+        let failed = unpack(bytes, &root.layer()).expect_err("no archive");
+        assert_eq!(
+            message(&failed),
+            "read the archive: not a tar archive, plain or compressed with gzip or zstd"
+        );
+    }
+    let mut broken = Made::new().file("a", "x").file("b", "x").bytes();
+    broken[1024 + 3] ^= 1;
+    let failed = unpack(broken.as_slice(), &Root::new().layer()).expect_err("a broken header");
+    assert_eq!(message(&failed), "read the archive: a header's checksum is not right");
+}
+
+#[test]
+fn of_bytes_that_do_not_unpack_all_are_read_so_that_their_digest_can_tell_why() {
+    let mut bytes = Made::new().file("a", "x").bytes();
+    bytes.extend([0x55; 300_000]);
+    bytes[3] ^= 1;
+    let digest = super::super::digest::of(&bytes);
+    let failed = || unpack(bytes.as_slice(), &Root::new().layer()).expect_err("a broken header");
+    let other = format!("sha256:{}", "0".repeat(64));
+    match failed().of("l", Some(&other)) {
+        ImageError::Mismatch { expected, found, .. } => {
+            assert_eq!((expected, found), (other, digest.clone()))
+        }
+        error => panic!("{error:?}"),
+    }
+    for expected in [Some(digest.as_str()), None] {
+        let error = failed().of("l", expected);
+        assert!(matches!(error, ImageError::Unpack { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn of_bytes_that_stop_coming_nobody_says_that_they_were_changed() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+    let bytes = Made::new().file("a", &"x".repeat(4000)).bytes();
+    let failed = unpack(bytes[..2000].chain(Broken), &Root::new().layer()).expect_err("cut off");
+    let error = failed.of("l", Some("sha256:other"));
+    assert!(matches!(error, ImageError::Unpack { .. }), "{error:?}");
 }
 
 #[test]

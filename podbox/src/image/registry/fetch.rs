@@ -16,7 +16,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use super::client::rest_from;
 use super::conf::Source;
 use super::{Pull, RegistryError};
-use crate::image::layer::{self, UnpackError, Unpacked};
+use crate::image::layer::{self, Failed, UnpackError, Unpacked};
 use crate::image::store::Store;
 use crate::image::work::Work;
 use crate::image::{ImageError, Progress, digest};
@@ -124,14 +124,13 @@ async fn one(pull: &Pull<'_>, source: &Source, wanted: &Wanted, reports: &Report
     Ok(())
 }
 
-fn flatten(
-    joined: Result<Result<Unpacked, UnpackError>, JoinError>,
-    blob: &str,
-) -> Result<Unpacked, ImageError> {
-    let failed = |source| ImageError::Unpack { layer: blob.to_owned(), source };
+fn flatten(joined: Result<Result<Unpacked, Failed>, JoinError>, blob: &str) -> Result<Unpacked, ImageError> {
     match joined {
-        Ok(unpacked) => unpacked.map_err(failed),
-        Err(error) => Err(failed(UnpackError::Read(io::Error::other(error)))),
+        Ok(unpacked) => unpacked.map_err(|failed| failed.of(blob, Some(blob))),
+        Err(error) => {
+            let source = UnpackError::Read(io::Error::other(error));
+            Err(ImageError::Unpack { layer: blob.to_owned(), source })
+        }
     }
 }
 
@@ -268,8 +267,8 @@ impl Read for Queue {
 /// A container's root needs a lower directory even where the image has no layer.
 pub(crate) fn empty_layer(store: &Store, work: &Work) -> Result<String, ImageError> {
     let path = work.fresh_path();
-    let unpacked = layer::unpack([0_u8; 1024].as_slice(), &path)
-        .map_err(|source| ImageError::Unpack { layer: "of nothing".to_owned(), source })?;
+    let unpacked =
+        layer::unpack([0_u8; 1024].as_slice(), &path).map_err(|failed| failed.of("of nothing", None))?;
     work.publish_layer(store, &path, &unpacked)?;
     Ok(unpacked.diff_id)
 }

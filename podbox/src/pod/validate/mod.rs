@@ -22,6 +22,8 @@ const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 /// What `activeDeadlineSeconds` may be.
 const DEADLINES: std::ops::RangeInclusive<i64> = 1..=i32::MAX as i64;
 const ANNOTATIONS_MAX: usize = 256 * 1024;
+/// What the API server still turns into `appArmorProfile`, for the container whose name follows.
+const APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// All that is wrong with a defaulted Pod that stands at `path`.
 pub(crate) fn pod(pod: &k8s::Pod, path: &Path<'_>) -> Vec<FieldError> {
@@ -53,6 +55,9 @@ fn metadata(errors: &mut Errors, path: &Path<'_>, pod: &k8s::Pod) {
     for (key, value) in meta.annotations.iter().flatten() {
         errors.invalid_all(&annotations, key, &names::qualified(&key.to_lowercase()));
         size += key.len() + value.len();
+        if key.starts_with(APPARMOR) && value != "unconfined" {
+            errors.forbidden(&annotations.key(key), "profiles of AppArmor are not supported by podbox yet");
+        }
     }
     if size > ANNOTATIONS_MAX {
         errors.too_long(&annotations, &format!("may not be more than {ANNOTATIONS_MAX} bytes"));
@@ -119,10 +124,12 @@ fn dns(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PodSpec) {
         &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"],
     );
     let none = spec.dns_policy.as_deref() == Some("None");
+    let policy = path.field("dnsPolicy");
     let path = path.field("dnsConfig");
     let Some(config) = &spec.dns_config else {
         if none {
             errors.required(&path, "must provide `dnsConfig` when `dnsPolicy` is None");
+            errors.blame(&policy);
         }
         return;
     };

@@ -16,11 +16,12 @@ fn id(errors: &mut Errors, path: &Path<'_>, value: Option<i64>) {
 }
 
 /// Checks what holds for the whole pod.
-pub(super) fn check_pod(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PodSpec) {
-    let path = path.field("securityContext");
+pub(super) fn check_pod(errors: &mut Errors, spec_path: &Path<'_>, spec: &k8s::PodSpec) {
+    let path = spec_path.field("securityContext");
     if spec.host_pid == Some(true) && spec.share_process_namespace == Some(true) {
         let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
         errors.invalid(&path.field("shareProcessNamespace"), true, detail);
+        errors.blame(&spec_path.field("shareProcessNamespace"));
     }
     let Some(context) = &spec.security_context else { return };
     id(errors, &path.field("runAsUser"), context.run_as_user);

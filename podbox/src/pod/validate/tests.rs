@@ -478,7 +478,7 @@ fn volumes_and_their_mounts_are_checked() {
             &["spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type"],
         ),
         (
-            "volumes: [{name: a, emptyDir: {sizeLimit: -1}}]",
+            "volumes: [{name: a, emptyDir: {medium: Memory, sizeLimit: -1}}]",
             "",
             &[
                 "spec.volumes[0].emptyDir.sizeLimit: Forbidden: SizeLimit field must be a valid resource quantity",
@@ -506,6 +506,14 @@ fn volumes_and_their_mounts_are_checked() {
             "volumes: [{name: a}]",
             "volumeMounts: [{name: a, mountPath: /a}, {name: a, mountPath: /a}]",
             &["_.volumeMounts[1].mountPath: Invalid value: \"/a\": must be unique"],
+        ),
+        (
+            "volumes: [{name: a}]",
+            "volumeMounts: [{name: a, mountPath: /}, {name: a, mountPath: /x/../.}, {name: a, mountPath: /./x}]",
+            &[
+                "_.volumeMounts[0].mountPath: Invalid value: \"/\": must not be the container's root",
+                "_.volumeMounts[1].mountPath: Invalid value: \"/x/../.\": must not be the container's root",
+            ],
         ),
         (
             "volumes: [{name: a}]",

@@ -81,6 +81,19 @@ fn has_parent_step(path: &str) -> bool {
     path.split('/').any(|part| part == "..")
 }
 
+/// Whether a path in a container, which starts from the root in any case, leads to the root itself.
+fn is_root(path: &str) -> bool {
+    let mut depth = 0_usize;
+    for part in path.split('/') {
+        depth = match part {
+            "" | "." => depth,
+            ".." => depth.saturating_sub(1),
+            _ => depth + 1,
+        };
+    }
+    depth == 0
+}
+
 /// Checks a container's mounts against the pod's volumes.
 pub(super) fn check_mounts(
     errors: &mut Errors,
@@ -103,6 +116,12 @@ pub(super) fn check_mounts(
         let mount_path = path.field("mountPath");
         if mount.mount_path.is_empty() {
             errors.required(&mount_path, "");
+        } else if is_root(&mount.mount_path) {
+            errors.invalid(&mount_path, &mount.mount_path, "must not be the container's root");
+            errors.hint(
+                "the root is the image's: a volume over it would be the program's alone, and exec and \
+                 probes would go on seeing the image; mount it at a directory of its own",
+            );
         } else if !seen.insert(mount.mount_path.as_str()) {
             errors.invalid(&mount_path, &mount.mount_path, "must be unique");
         }

@@ -89,7 +89,7 @@ fn names_of_any_length_come_in_gnus_form_and_in_pax() {
     let root = Root::new();
     let too_long = [pax(&[("path", &[b'f'; 256])]), raw(&self::header(b'0', "short", 0), b"")].concat();
     let refused = unpack(too_long.as_slice(), &root.layer());
-    assert!(matches!(refused, Err(UnpackError::Write { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Failed { why: UnpackError::Write { .. }, .. })), "{refused:?}");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_file_with_holes_that_lies_about_them_is_refused() {
         let archive = [pax(records), raw(&header(b'0', "f", 1), b"x")].concat();
         let root = Root::new();
         let refused = unpack(archive.as_slice(), &root.layer());
-        assert!(matches!(refused, Err(UnpackError::Read(_))), "{records:?}: {refused:?}");
+        assert!(matches!(refused, Err(Failed { why: UnpackError::Read(_), .. })), "{records:?}: {refused:?}");
     }
 }
 
@@ -198,7 +198,7 @@ fn what_describes_an_entry_has_a_limit() {
         archive.resize(archive.len() + (3 << 20), b'a');
         let root = Root::new();
         let refused = unpack(archive.as_slice(), &root.layer());
-        assert!(matches!(refused, Err(UnpackError::Read(_))), "{kind}: {refused:?}");
+        assert!(matches!(refused, Err(Failed { why: UnpackError::Read(_), .. })), "{kind}: {refused:?}");
     }
 }
 
@@ -206,12 +206,12 @@ fn what_describes_an_entry_has_a_limit() {
 fn an_entry_that_is_announced_must_come() {
     let root = Root::new();
     let refused = unpack(pax(&[("path", b"x")]).as_slice(), &root.layer());
-    assert!(matches!(refused, Err(UnpackError::Read(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Failed { why: UnpackError::Read(_), .. })), "{refused:?}");
     let mut damaged = Made::new().file("a", "x").bytes();
     damaged[0] = b'b';
     let root = Root::new();
     let refused = unpack(damaged.as_slice(), &root.layer());
-    assert!(matches!(refused, Err(UnpackError::Read(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Failed { why: UnpackError::Read(_), .. })), "{refused:?}");
 }
 
 #[test]

@@ -1,0 +1,54 @@
+//! What the API server accepts and a kubelet then refuses: no mistake in the manifest, and yet it will not run.
+//!
+//! Each is judged by what refuses it later, so that both always say the same.
+
+use k8s_openapi::api::core::v1 as k8s;
+
+use crate::image;
+use crate::pod::field::{Errors, FieldError, Path};
+use crate::pod::{ContainerSecurity, Pod, sysctl};
+
+/// All of it, for a Pod that stands at `path`: `written` as the user did, `pod` as it would run.
+pub(super) fn foresee(written: &k8s::Pod, pod: &Pod, path: &Path<'_>) -> Vec<FieldError> {
+    let mut found = Errors::default();
+    let Some(spec) = &written.spec else { return Vec::new() };
+    let path = path.field("spec");
+    let context = path.field("securityContext");
+    let sysctls = spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
+    let sysctls_path = context.field("sysctls");
+    for (index, sysctl) in sysctls.enumerate() {
+        if let Some(why) = sysctl::refusal(&sysctl::dotted(&sysctl.name)) {
+            found.say(&sysctls_path.index(index).field("name"), refused("pod", &why));
+        }
+    }
+    let init = spec.init_containers.as_deref().unwrap_or(&[]);
+    let mut of_pod = false;
+    for (list, containers) in [("initContainers", init), ("containers", &spec.containers)] {
+        let list = path.field(list);
+        for (index, container) in containers.iter().enumerate() {
+            let path = list.index(index);
+            let Some(made) = pod.containers.iter().find(|made| made.name == container.name) else { continue };
+            if let Err(why) = image::parse_reference(&made.image) {
+                let why = format!("{}: {}", why.reason(), why.message());
+                found.say(&path.field("image"), refused("container", &why));
+            }
+            if !made.security.is_root_against_its_policy() {
+                continue;
+            }
+            if container.security_context.as_ref().is_some_and(|own| own.run_as_user.is_some()) {
+                found.say(&path.field("securityContext").field("runAsUser"), root());
+            } else if !std::mem::replace(&mut of_pod, true) {
+                found.say(&context.field("runAsUser"), root());
+            }
+        }
+    }
+    found.into_vec()
+}
+
+fn refused(what: &str, why: &str) -> String {
+    format!("the kubelet would refuse the {what}: {why}")
+}
+
+fn root() -> String {
+    refused("container", &format!("CreateContainerConfigError: {}", ContainerSecurity::ROOT_AGAINST_POLICY))
+}
