@@ -132,14 +132,3 @@ fn a_container_whose_turn_never_came_goes_on_waiting() {
     assert_eq!(bench.phase(), Phase::Failed);
     assert_eq!(shown(&bench, 0).state.unwrap().waiting.unwrap().reason.unwrap(), "PodInitializing");
 }
-
-#[test]
-fn main_containers_are_sorted_by_name_and_others_stay_in_the_order_of_the_spec() {
-    let bench = Bench::new(pod(RestartPolicy::Always, &["init:z", "side:y", "init:a", "web", "app", "log"]));
-    let status = render(bench.machine.pod(), bench.machine.memory(), &[]);
-    let names = |list: Option<Vec<ContainerStatus>>| {
-        list.unwrap().into_iter().map(|one| one.name).collect::<Vec<_>>()
-    };
-    assert_eq!(names(status.container_statuses), ["app", "log", "web"]);
-    assert_eq!(names(status.init_container_statuses), ["z", "y", "a"]);
-}
