@@ -36,8 +36,12 @@ pub fn render(pod: &Pod, memory: &Memory, host_ips: &[IpAddr]) -> PodStatus {
                     status
                 }
             })
-            .collect()
+            .collect::<Vec<_>>()
     };
+    let mut main = statuses(|role| role == Role::Main);
+    // As a kubelet sorts them; init containers stay in the order of the spec. Source: kubelet `kubelet_pods.go`
+    // (convertToAPIContainerStatuses, SortedContainerStatuses).
+    main.sort_by(|one, other| one.name.cmp(&other.name));
     let too_old = memory.finished.is_some() && memory.over == Some(Over::DeadlineExceeded);
     PodStatus {
         phase: Some(phase(pod, memory).name().to_owned()),
@@ -49,7 +53,7 @@ pub fn render(pod: &Pod, memory: &Memory, host_ips: &[IpAddr]) -> PodStatus {
         start_time: Some(Time(whole_second(memory.accepted))),
         qos_class: Some(qos(pod.qos).to_owned()),
         init_container_statuses: some_if_any(statuses(|role| role != Role::Main)),
-        container_statuses: Some(statuses(|role| role == Role::Main)),
+        container_statuses: Some(main),
         reason: too_old.then(|| "DeadlineExceeded".to_owned()),
         message: too_old.then(|| DEADLINE_MESSAGE.to_owned()),
         ..PodStatus::default()

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use e2e::{Cmd, Host, PATIENCE, pod, wait_until};
+use e2e::{Archive, Cmd, Host, Layer, Output, PATIENCE, Registry, pod, wait_until};
 
 const SLEEP: &str = "  containers:\n  - {name: c, image: podbox.local/toolbox, command: [sleep, infinity]}";
 
@@ -123,6 +123,18 @@ fn missing_files_are_refused_by_name() {
         .complains("No such file");
     let empty = host.dir().join("empty");
     fs::create_dir(&empty).unwrap();
+    for args in [
+        ["load", "/no/such/image.tar"].as_slice(),
+        &["load", "-i", "/etc/passwd/image.tar"],
+        &["load", empty.to_str().unwrap()],
+        &["import", "/no/such/root.tar", "local/root"],
+        &["pull", "docker-archive:/no/such/image.tar"],
+        &["pull", "oci:/no/such/layout"],
+        &["pull", "rootfs:/no/such/root"],
+    ] {
+        let output = host.podbox(["image"].iter().chain(args)).code(2);
+        assert_eq!(output.stderr.matches("error: ").count(), 1, "{args:?}\n{output}");
+    }
     host.podbox(["up", "-d", empty.to_str().unwrap()]).code(2).complains("holds no");
     host.podbox(["--config", "/no/such.toml", "get", "pods"]).code(2).complains("/no/such.toml");
     let config = host.dir().join("bad.toml");
@@ -322,12 +334,38 @@ fn a_death_that_not_even_a_name_has_room_for_is_told_when_there_is_room_again() 
 
 #[test]
 fn a_full_root_directory_is_told_and_leaves_nothing() {
-    let host = Host::builder().root_size(1 << 20).build();
-    let output = host.try_up(&pod("web", SLEEP), &["--timeout", "20s"]);
-    assert!(matches!(output.code, Some(1 | 3)), "{output}");
-    output.complains("No space left on device");
-    host.expect_nothing_left();
+    for kib in [4, 16, 64, 1024] {
+        let host = Host::builder().root_size(kib << 10).build();
+        let output = told_at_once(&host, SLEEP);
+        if kib > 4 {
+            output.complains(&format!("the file system at {} is full", host.root_dir().display()));
+        }
+        host.expect_nothing_left();
+        host.finish();
+    }
+}
+
+#[test]
+fn a_full_root_directory_is_told_of_a_registrys_image_too() {
+    let host = Host::builder().registries("").root_size(64 << 10).build();
+    let registry = Registry::start(host.dir(), host.port(30));
+    fs::write(host.dir().join("registries.conf"), registry.mirrors()).unwrap();
+    let rest = Layer::new().file("more", &"x".repeat(100 << 10));
+    registry.push(&Archive::new([Layer::toolbox(&["sleep"]), rest]), "app:1");
+    let image = format!("{}/app:1", registry.host());
+    told_at_once(&host, &SLEEP.replace("podbox.local/toolbox", &image))
+        .complains(&format!("the file system at {} is full", host.root_dir().display()));
+    drop(registry);
     host.finish();
+}
+
+/// An `up` that a full disk lets fail: at once, with one clear error and what may help.
+fn told_at_once(host: &Host, spec: &str) -> Output {
+    let began = Instant::now();
+    let output = host.try_up(&pod("web", spec), &["--timeout", "60s"]).code(3);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}\n{output}", began.elapsed());
+    assert_eq!(output.stderr.matches("error: ").count(), 1, "one clear error\n{output}");
+    output.complains("No space left on device").complains("`podbox image prune` frees unused images")
 }
 
 #[test]

@@ -504,3 +504,55 @@ fn down_on_a_terminal_says_what_it_waits_for_when_it_lasts() {
     host.down(&["web"]).quiet();
     host.finish();
 }
+
+/// A pod whose `down` was asked for and left alone, as `timeout 1 podbox down web` leaves it.
+fn being_ended(host: &Host, grace: &str) -> String {
+    host.up(&stubborn("web", grace));
+    wait_until("the trap", PATIENCE, || host.logs(&["web"]).contains("ready"));
+    let down = host.cmd(["down", "web"]).spawn();
+    let ending = |pod: &e2e::PodView| !pod.text("metadata.deletionTimestamp").is_empty();
+    let uid = host.wait_pod("web", "deletionTimestamp", ending).text("metadata.uid").to_owned();
+    down.signal(Signal::SIGKILL);
+    uid
+}
+
+#[test]
+fn up_of_a_pod_that_is_being_ended_waits_for_its_end_and_starts_it_anew() {
+    let host = Host::new();
+    let (same, other) = (stubborn("web", "3"), pod("web", TWO));
+    for (manifest, args, told) in
+        [(&same, ["--timeout", "2s"].as_slice(), 1), (&other, &[], 1), (&same, &["-q", "--replace"], 0)]
+    {
+        let before = being_ended(&host, "3");
+        let output = host.try_up(manifest, args).ok();
+        assert!(!output.stdout.contains("unchanged"), "{output}");
+        let text = "pod default/web: waiting for container c to end, SIGKILL in ";
+        assert_eq!(output.stderr.matches(text).count(), told, "{output}");
+        let now = host.pod("web");
+        assert_ne!(now.text("metadata.uid"), before);
+        assert_eq!(now.text("metadata.deletionTimestamp"), "", "{now:#?}");
+        host.down(&["web", "--grace-period", "0"]);
+    }
+    host.finish();
+}
+
+#[test]
+fn a_wait_for_the_old_pods_end_does_not_hurry_it_and_can_be_left() {
+    let host = Host::new();
+    host.up(&stubborn("web", "1"));
+    wait_until("the trap", PATIENCE, || host.logs(&["web"]).contains("ready"));
+    let mut down = host.cmd(["down", "web", "--grace-period", "5"]).spawn();
+    let began = Instant::now();
+    host.wait_pod("web", "deletionTimestamp", |pod| !pod.text("metadata.deletionTimestamp").is_empty());
+    let mut up = host.cmd(["up", "-d", "-"]).input(stubborn("web", "1")).spawn();
+    up.close_input();
+    up.wait_to_say("waiting for container c to end");
+    up.signal(Signal::SIGINT);
+    assert_eq!(up.end(PATIENCE), 130, "{}", up.said());
+    up.wait_to_say("left; pod default/web goes on ending in the background");
+    assert_eq!(down.end(PATIENCE), 0, "{}", down.said());
+    assert!(began.elapsed() > Duration::from_millis(4500), "{:?}", began.elapsed());
+    host.podbox(["get", "pod", "web"]).code(2);
+    host.expect_nothing_left();
+    host.finish();
+}

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::output::selector::Selector;
 use crate::store::is_locked;
-use crate::supervisor::machine::{Memory, State};
+use crate::supervisor::machine::State;
 
 use super::pods::{self, Found};
 use super::{Failure, Session, completion, names, out};
@@ -81,14 +81,15 @@ fn tell_if_it_lasts(pods: &[Found], ended: mpsc::Receiver<()>) {
         return;
     }
     for pod in pods {
-        if let Some(text) = pod.memory().and_then(|memory| waited_for(&memory, Timestamp::now())) {
+        if let Some(text) = waited_for(pod) {
             anstream::eprintln!("pod {}: {text}", pod.name());
         }
     }
 }
 
 /// Which containers of a pod that is being ended still run, and for how long they may.
-fn waited_for(memory: &Memory, now: Timestamp) -> Option<String> {
+pub(super) fn waited_for(pod: &Found) -> Option<String> {
+    let (memory, now) = (pod.memory()?, Timestamp::now());
     let stop = memory.stop.as_ref()?;
     let runs =
         |state: &State| matches!(state, State::Starting(_) | State::Running(_) | State::Stopping { .. });
@@ -129,7 +130,7 @@ fn collect(session: &Session, args: &DownArgs) -> Result<(Vec<Found>, Vec<Failur
         all => (false, all),
     };
     let (files, targets): (Vec<&String>, Vec<&String>) =
-        targets.iter().partition(|target| !kind && names::is_file(target));
+        targets.iter().partition(|target| !kind && names::is_file(session, target, &args.namespace));
     for file in files.into_iter().chain(&args.files) {
         for (namespace, name) in names::pods_of(file)? {
             found.extend(pods::find(session, &namespace, &name).ok());

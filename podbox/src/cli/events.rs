@@ -55,7 +55,7 @@ pub(super) fn run(session: &Session, args: &EventsArgs) -> Result<ExitCode, Fail
             let (namespace, name) = names::pod_name(pod, &args.targets.namespace);
             Meaning::Named(vec![(namespace.to_owned(), name.to_owned())])
         }
-        None => args.targets.meaning(Need::Nothing)?,
+        None => args.targets.meaning(session, Need::Nothing)?,
     };
     let mut page = Page { args, widths: Widths::default(), begun: false };
     if args.watch {

@@ -54,6 +54,12 @@ impl Failure {
         Failure { code: 0, message: String::new(), hint: None }
     }
 
+    /// Somebody pressed Ctrl-C, and knows it.
+    #[must_use]
+    pub fn interrupted() -> Failure {
+        Failure { code: 130, message: String::new(), hint: None }
+    }
+
     /// All failures of several independent requests are told; the first gives the exit code.
     ///
     /// # Errors

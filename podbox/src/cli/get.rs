@@ -38,7 +38,7 @@ pub(super) struct GetArgs {
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &GetArgs) -> Result<ExitCode, Failure> {
     args.targets.refuse_other_kinds(session)?;
-    let meaning = args.targets.meaning(Need::Nothing)?;
+    let meaning = args.targets.meaning(session, Need::Nothing)?;
     let mut screen = Screen::new(&args.look, &args.targets)?;
     if args.watch || args.watch_only {
         if args.sort_by.is_some() {

@@ -1,6 +1,10 @@
 //! Commands of other programs that people's hands type, and what podbox calls them.
 
+use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Command, CommandFactory};
+
+use super::Cli;
 
 /// What podbox has instead of a command that it does not have.
 fn instead(command: &str) -> Option<&'static str> {
@@ -18,8 +22,14 @@ fn instead(command: &str) -> Option<&'static str> {
     })
 }
 
-/// Adds to an error of the argument parser what may have been meant.
-pub(super) fn explain(mut error: clap::Error) -> clap::Error {
+/// Adds to an error of the argument parser what may have been meant, and how the command is called: clap's own line names
+/// the options that were given as if they had to be, and no others.
+pub(super) fn explain(mut error: clap::Error, words: &[String]) -> clap::Error {
+    if error.get(ContextKind::Usage).is_some() {
+        let mut command = Cli::command();
+        command.build();
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(usage(&mut command, words)));
+    }
     if error.kind() != ErrorKind::InvalidSubcommand {
         return error;
     }
@@ -32,14 +42,42 @@ pub(super) fn explain(mut error: clap::Error) -> clap::Error {
     error
 }
 
+/// The usage of the command that the words of the command line lead to.
+fn usage(command: &mut Command, words: &[String]) -> StyledStr {
+    let next = words.iter().position(|word| command.find_subcommand(word).is_some());
+    let Some(next) = next else { return command.render_usage() };
+    match command.find_subcommand_mut(&words[next]) {
+        Some(command) => usage(command, &words[next + 1..]),
+        None => StyledStr::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::Cli;
     use super::*;
     use clap::Parser;
 
+    fn explained(words: &[&str]) -> String {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let line = ["podbox".to_owned()].into_iter().chain(words.clone());
+        explain(Cli::try_parse_from(line).unwrap_err(), &words).to_string()
+    }
+
     fn told(command: &str) -> String {
-        explain(Cli::try_parse_from(["podbox", command]).unwrap_err()).to_string()
+        explained(&[command])
+    }
+
+    #[test]
+    fn a_usage_line_is_the_commands_whole_one_whatever_was_given() {
+        for (words, usage) in [
+            (&["up"][..], "Usage: podbox up [OPTIONS] [FILE|DIR|-]..."),
+            (&["--run", "/r", "up", "--wait", "ready"], "Usage: podbox up [OPTIONS] [FILE|DIR|-]..."),
+            (&["image", "tag", "--root", "/r", "a"], "Usage: podbox image tag [OPTIONS] <IMAGE> <NAME>..."),
+            (&["-q", "nonsense"], "Usage: podbox [OPTIONS] <COMMAND>"),
+        ] {
+            let text = explained(words);
+            assert!(text.lines().any(|line| line == usage), "{words:?}\n{text}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -185,7 +186,7 @@ fn pull(session: &Session, store: &Store, args: &PullArgs) -> Result<ExitCode, F
         display.end();
         match result {
             Ok(image) => line(&image.id)?,
-            Err(error) => errors.add(&error),
+            Err(error) => errors.0.push(failure_of_named(session, &error)),
         }
     }
     errors.end()
@@ -257,7 +258,7 @@ fn load(session: &Session, store: &Store, args: &LoadArgs) -> Result<ExitCode, F
     } else {
         store.load(path, default)
     };
-    for image in loaded.map_err(|error| failure(&error))? {
+    for image in loaded.map_err(|error| failure_of_named(session, &error))? {
         let Image { reference, id, .. } = image;
         if session.quiet { line(&id)? } else { line(format!("Loaded image: {reference}"))? }
     }
@@ -356,6 +357,19 @@ fn failure(error: &ImageError) -> Failure {
         _ => false,
     };
     if of_the_host { Failure::host(error) } else { Failure::request(error) }
+}
+
+/// The same where the request may name a file: one that is not there, and would not be in the store, was named wrongly.
+fn failure_of_named(session: &Session, error: &ImageError) -> Failure {
+    match error {
+        ImageError::Io { path, source, .. }
+            if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+                && !path.starts_with(session.settings.store.images()) =>
+        {
+            Failure::request(error)
+        }
+        _ => failure(error),
+    }
 }
 
 /// The failures of several independent requests.

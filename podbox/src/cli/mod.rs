@@ -47,17 +47,18 @@ pub struct Cli {
     command: Command,
 }
 
-/// Flags that every command takes.
+/// Flags that every command takes. The environment is read with the configuration file: to clap a variable would be an
+/// argument that was given, and so a part of every usage line.
 #[derive(Debug, Clone, Args)]
 struct Global {
-    /// Images and what else survives a reboot [default: /var/lib/podbox]
-    #[arg(long, global = true, value_name = "DIR", env = "PODBOX_ROOT")]
+    /// Images and what else survives a reboot [env: PODBOX_ROOT] [default: /var/lib/podbox]
+    #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// What dies with the boot [default: /run/podbox]
-    #[arg(long, global = true, value_name = "DIR", env = "PODBOX_RUN")]
+    /// What dies with the boot [env: PODBOX_RUN] [default: /run/podbox]
+    #[arg(long, global = true, value_name = "DIR")]
     run: Option<PathBuf>,
-    /// Configuration file [default: /etc/podbox/podbox.toml]
-    #[arg(long, global = true, value_name = "FILE", env = "PODBOX_CONFIG")]
+    /// Configuration file [env: PODBOX_CONFIG] [default: /etc/podbox/podbox.toml]
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print results only
     #[arg(long, short, global = true)]
@@ -117,7 +118,9 @@ pub fn main() -> ExitCode {
     if let Some(code) = completion::answer() {
         return code;
     }
-    let cli = Cli::try_parse().unwrap_or_else(|error| habit::explain(error).exit());
+    let words =
+        || std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    let cli = Cli::try_parse().unwrap_or_else(|error| habit::explain(error, &words()).exit());
     match run(cli) {
         Ok(code) => code,
         Err(failure) => failure.report(),

@@ -7,7 +7,10 @@ use std::path::Path;
 use crate::manifest::{self, Color, Loaded, Options, Severity, Source};
 use crate::report;
 
-use super::Failure;
+use super::{Failure, Session, pods};
+
+/// How the names of manifests end.
+const ENDINGS: [&str; 3] = [".yaml", ".yml", ".json"];
 
 /// Reads manifests from files, directories and `-`.
 pub(super) fn sources(paths: &[String]) -> Result<Vec<Source>, Failure> {
@@ -36,7 +39,7 @@ fn directory(path: &str) -> Result<Vec<Source>, Failure> {
     let mut files: Vec<String> = entries
         .flatten()
         .filter_map(|entry| entry.path().to_str().map(str::to_owned))
-        .filter(|name| [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending)))
+        .filter(|name| ENDINGS.iter().any(|ending| name.ends_with(ending)))
         .collect();
     if files.is_empty() {
         return Err(Failure::wrong(format!("{path} holds no .yaml, .yml or .json file")));
@@ -128,16 +131,27 @@ pub(super) fn pod_name<'a>(text: &'a str, namespace: &'a str) -> (&'a str, &'a s
 }
 
 /// Whether an argument means a manifest rather than a pod. A plain word never does: what happens to lie in the
-/// working directory must not hide a pod of that name.
-pub(super) fn is_file(text: &str) -> bool {
-    text == "-"
-        || [".yaml", ".yml", ".json"].iter().any(|ending| text.ends_with(ending))
-        || text.starts_with("./")
-        || text.starts_with("../")
-        || text.starts_with("http://")
-        || text.starts_with("https://")
+/// working directory must not hide a pod of that name. A pod's name may end as manifests' do: then it is meant where it
+/// is called a pod, or where there is no such file.
+pub(super) fn is_file(session: &Session, text: &str, namespace: &str) -> bool {
+    let beginnings = ["./", "../", "http://", "https://"];
+    if text == "-"
+        || beginnings.iter().any(|beginning| text.starts_with(beginning))
         || Path::new(text).is_absolute()
-        || (text.contains('/') && !names_a_kind(text) && Path::new(text).exists())
+    {
+        return true;
+    }
+    let there = Path::new(text).exists();
+    let known = || {
+        let (namespace, name) = pod_name(text, namespace);
+        pods::find(session, namespace, name).is_ok()
+    };
+    match (ENDINGS.iter().any(|ending| text.ends_with(ending)), names_a_kind(text)) {
+        (true, true) => there && !known(),
+        (true, false) => there || !known(),
+        (false, true) => false,
+        (false, false) => there && text.contains('/'),
+    }
 }
 
 /// Whether a word is of the form `pod/web`.

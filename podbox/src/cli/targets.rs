@@ -65,7 +65,7 @@ impl Query {
 
 impl Targets {
     /// Understands the arguments; `need` says what to do if none is given.
-    pub(super) fn meaning(&self, need: Need) -> Result<Meaning, Failure> {
+    pub(super) fn meaning(&self, session: &Session, need: Need) -> Result<Meaning, Failure> {
         // `pods` alone is a kind only where no name has to follow; else it is a pod's name.
         let alone = self.chooses() || need == Need::Nothing;
         let (kind, words) = match self.words.split_first() {
@@ -84,7 +84,7 @@ impl Targets {
         }
         let mut named = Vec::new();
         for word in words {
-            if !kind && names::is_file(word) {
+            if !kind && names::is_file(session, word, &self.namespace) {
                 named.extend(names::pods_of(word)?);
             } else {
                 let (namespace, name) = names::pod_name(word, &self.namespace);
@@ -104,7 +104,7 @@ impl Targets {
 
     /// The pods that are meant; one that is named and not there is an error.
     pub(super) fn find(&self, session: &Session, need: Need) -> Result<Vec<Found>, Failure> {
-        match self.meaning(need)? {
+        match self.meaning(session, need)? {
             Meaning::Named(named) => {
                 named.iter().map(|(namespace, name)| pods::find(session, namespace, name)).collect()
             }
@@ -165,6 +165,7 @@ pub(super) enum Need {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{self, Flags};
     use clap::Parser;
 
     #[derive(Parser)]
@@ -173,9 +174,29 @@ mod tests {
         targets: Targets,
     }
 
+    /// What the words mean where there are pods called `t.yaml` and `team/t.yaml`.
     fn named(words: &[&str], need: Need) -> Result<Vec<(String, String)>, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("podbox.toml"), "").unwrap();
+        let flags =
+            Flags { root: Some(path("root")), run: Some(path("run")), config: Some(path("podbox.toml")) };
+        let session = Session { settings: config::load(&flags).unwrap(), quiet: false };
+        let store = &session.settings.store;
+        for namespace in ["default", "team"] {
+            let manifest = format!(
+                "{{apiVersion: v1, kind: Pod, metadata: {{name: t.yaml, namespace: {namespace}}}, \
+                 spec: {{containers: [{{name: c, image: podbox.local/toolbox}}]}}}}"
+            );
+            let sources = [crate::manifest::Source::new("<test>", manifest.into_bytes())];
+            let loaded = crate::manifest::load(&sources, &Default::default()).unwrap();
+            store.claim(namespace, "t.yaml", namespace).unwrap();
+            let pod = store.pod(namespace).pod();
+            crate::store::make_parent(&pod).unwrap();
+            std::fs::write(pod, serde_json::to_vec(&loaded.pods[0].pod).unwrap()).unwrap();
+        }
         let line = Line::parse_from([&["podbox"], words].concat());
-        match line.targets.meaning(need) {
+        match line.targets.meaning(&session, need) {
             Ok(Meaning::Named(named)) => Ok(named),
             Ok(Meaning::Fitting(_)) => Ok(Vec::new()),
             Err(failure) => Err(failure.message().to_owned()),
@@ -195,6 +216,22 @@ mod tests {
         assert_eq!(named(&["-n", "team", "po/web"], Need::Some).unwrap(), [pair("team", "web")]);
         assert_eq!(named(&["pod"], Need::Some).unwrap(), [pair("default", "pod")], "a pod may be called so");
         assert_eq!(named(&["web", "pod/web", "a"], Need::Some).unwrap().len(), 2, "each only once");
+    }
+
+    #[test]
+    fn a_pods_name_may_end_as_a_manifests_does() {
+        for word in ["t.yaml", "pod/t.yaml", "default/t.yaml"] {
+            assert_eq!(named(&[word], Need::Some).unwrap(), [pair("default", "t.yaml")], "{word}");
+        }
+        assert_eq!(named(&["team/t.yaml"], Need::Some).unwrap(), [pair("team", "t.yaml")]);
+        assert_eq!(
+            named(&["pod/other.yaml"], Need::Some).unwrap(),
+            [pair("default", "other.yaml")],
+            "always a pod"
+        );
+        for word in ["other.yaml", "nobody/t.yaml", "./t.yaml"] {
+            assert!(named(&[word], Need::Some).unwrap_err().starts_with(&format!("read {word}: ")), "{word}");
+        }
     }
 
     #[test]

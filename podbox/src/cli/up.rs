@@ -1,5 +1,6 @@
 //! `podbox up`: start the pods of a manifest.
 
+mod previous;
 mod start;
 mod waiting;
 
@@ -103,8 +104,8 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
     let mut watch = Watch::new()?;
     watch.catch_interrupts()?;
     let mut started = Vec::new();
-    let result = start_all(session, args, loaded, &mut started)
-        // What was replaced had its own time to end.
+    let result = start_all(session, args, (loaded, &watch), &mut started)
+        // What had the name before had its own time to end.
         .and_then(|()| wait_all(args, &watch, &started, Instant::now() + args.timeout));
     let waited = match result {
         Ok(waited) => waited,
@@ -151,7 +152,7 @@ fn say(session: &Session, started: &[Start]) -> Result<(), Failure> {
 fn start_all(
     session: &Session,
     args: &UpArgs,
-    loaded: Vec<LoadedPod>,
+    (loaded, watch): (Vec<LoadedPod>, &Watch),
     started: &mut Vec<Start>,
 ) -> Result<(), Failure> {
     for mut pod in loaded {
@@ -164,7 +165,7 @@ fn start_all(
                 };
             }
         }
-        started.push(start(session, args, pod)?);
+        started.push(start(session, args, pod, watch)?);
     }
     if args.all {
         for uid in session.settings.store.stored_uids() {

@@ -55,7 +55,7 @@ pub(super) fn run(session: &Session, args: &WaitArgs) -> Result<ExitCode, Failur
     }
     let deadline = Instant::now() + args.timeout;
     let wait = Wait { session, args, wish, watch: Watch::new()?, deadline };
-    let named = match args.targets.meaning(Need::Some)? {
+    let named = match args.targets.meaning(session, Need::Some)? {
         Meaning::Named(named) => named,
         Meaning::Fitting(query) => wait.choose(&query)?,
     };

@@ -3,8 +3,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::mem;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -37,7 +35,7 @@ use super::output::Output;
 use super::probing::InContainer;
 use super::trace::{self, TraceLine};
 use super::world::{Message, World};
-use super::{images, message, sandbox};
+use super::{full, images, message, sandbox};
 
 /// How long the files of a finished attempt stay: nobody should wait for their removal before its successor runs.
 const FORGET_AFTER: Duration = Duration::from_millis(50);
@@ -457,11 +455,7 @@ fn trouble(error: &StoreError) -> String {
     if error.source.kind() != io::ErrorKind::StorageFull {
         return text;
     }
-    let device = |path: &Path| fs::metadata(path).map(|data| data.dev()).ok();
-    let parent = error.path.parent().unwrap_or(&error.path);
-    let own = parent.ancestors().take_while(|above| device(above) == device(parent));
-    let mount = own.last().unwrap_or(parent).display();
-    format!("{text}: the file system at {mount} is full")
+    full::told(&text, error.path.parent().unwrap_or(&error.path))
 }
 
 /// Tells the command that has started this pod, on the standard output that it gave, that there is something new.

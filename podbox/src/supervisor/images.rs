@@ -18,6 +18,7 @@ use crate::image::{self, Image, Progress, Reference, StageRequest};
 use crate::pod::PullPolicy;
 use crate::report;
 
+use super::full;
 use super::machine::{Arrival, Event, Failure, ImageFacts, Index};
 use super::world::World;
 
@@ -25,9 +26,17 @@ use super::world::World;
 pub(super) async fn find(world: Arc<World>, index: Index) {
     let event = match try_find(&world, index).await {
         Ok((image, arrival)) => Event::ImageFound(index, facts(&image), arrival),
-        Err(failure) => Event::ImageFailed(index, failure),
+        Err(failure) => Event::ImageFailed(index, explain(&world, failure)),
     };
     world.event(event);
+}
+
+/// What a full disk did not take is the store's, wherever the image comes from. That it is full arrives as text.
+fn explain(world: &World, failure: Failure) -> Failure {
+    if !failure.message.contains("No space left on device") {
+        return failure;
+    }
+    Failure { message: full::told(&failure.message, &world.settings.store.images()), ..failure }
 }
 
 fn facts(image: &Image) -> ImageFacts {

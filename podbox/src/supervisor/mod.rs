@@ -9,6 +9,7 @@ mod container;
 pub mod control;
 mod effects;
 mod exits;
+mod full;
 mod hooks;
 mod images;
 pub mod machine;

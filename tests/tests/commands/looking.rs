@@ -46,6 +46,61 @@ fn get_takes_kubectls_flags() {
 }
 
 #[test]
+fn pods_that_are_named_come_in_the_order_in_which_they_are_named() {
+    let host = Host::new();
+    for name in ["a", "b", "c"] {
+        host.up(&pod(name, IDLE));
+    }
+    for order in [["c", "a", "b"], ["b", "c", "a"]] {
+        let get = |args: &[&str]| host.podbox(["get", "pods"].iter().chain(&order).chain(args)).ok().stdout;
+        assert_eq!(get(&["-o", "name"]), order.map(|name| format!("pod/{name}\n")).concat());
+        let rows = get(&["--no-headers"]);
+        let names: Vec<_> = rows.lines().filter_map(|row| row.split_whitespace().next()).collect();
+        assert_eq!(names, order);
+    }
+    host.finish();
+}
+
+#[test]
+fn a_pod_whose_name_ends_as_a_manifests_does_can_be_named() {
+    let host = Host::new();
+    let manifest = pod("u.yaml", IDLE);
+    for word in ["u.yaml", "pod/u.yaml", "default/u.yaml"] {
+        host.up(&manifest);
+        host.podbox(["describe", word]).ok().says("u.yaml");
+        host.podbox(["get", word, "-o", "name"]).ok().says("pod/u.yaml");
+        host.down(&[word, "--grace-period", "0"]).says("pod default/u.yaml down");
+        let kind = word.starts_with("pod/");
+        host.podbox(["down", word]).code(2).complains(if kind { "not found" } else { "No such file" });
+    }
+    // Here there is such a file, which is about another pod.
+    let pods = host.dir().join("pod");
+    fs::create_dir(&pods).unwrap();
+    fs::write(pods.join("u.yaml"), pod("other", IDLE)).unwrap();
+    let there = |args: &str| {
+        let line = format!("cd {} && {} {args}", host.dir().display(), e2e::binary().display());
+        host.environment(Cmd::new("bash")).args(["-c", &line]).run()
+    };
+    host.up(&manifest);
+    there("up -d pod/u.yaml").ok().says("pod default/other up");
+    there("down pod/u.yaml --grace-period 0").ok().says("pod default/u.yaml down");
+    there("down pod/u.yaml --grace-period 0").ok().says("pod default/other down");
+    host.finish();
+}
+
+#[test]
+fn a_usage_line_does_not_call_for_what_the_environment_says_already() {
+    let host = Host::new();
+    host.podbox(["up"]).code(2).complains("Usage: podbox up [OPTIONS] [FILE|DIR|-]...\n");
+    host.podbox(["up", "--wat"]).code(2).complains("Usage: podbox up [OPTIONS] [FILE|DIR|-]...\n");
+    host.podbox(["up", "--help"])
+        .ok()
+        .says("Usage: podbox up [OPTIONS] [FILE|DIR|-]...\n")
+        .says("PODBOX_CONFIG");
+    host.finish();
+}
+
+#[test]
 fn describe_tells_what_kubectl_describe_tells() {
     let host = Host::new();
     let spec = r"

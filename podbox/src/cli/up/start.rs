@@ -17,15 +17,21 @@ use crate::store::{
 };
 
 use super::super::pods::{self, Care, Found, PATIENCE};
+use super::super::watch::Watch;
 use super::super::{Failure, Session};
-use super::{Start, UpArgs};
+use super::{Start, UpArgs, previous};
 
 /// Starts a pod, unless it runs already.
-pub(super) fn start(session: &Session, args: &UpArgs, mut loaded: LoadedPod) -> Result<Start, Failure> {
+pub(super) fn start(
+    session: &Session,
+    args: &UpArgs,
+    mut loaded: LoadedPod,
+    watch: &Watch,
+) -> Result<Start, Failure> {
     let store = &session.settings.store;
     loaded.pod.uid = new_uid()?;
     let (pod, dir) = (loaded.pod.clone(), store.pod(&loaded.pod.uid));
-    let started = claim(session, args, &loaded).and_then(|claim| match claim {
+    let started = claim(session, args, &loaded, watch).and_then(|claim| match claim {
         Claim::Mine(place) => guard(session, loaded, place),
         Claim::Unchanged(found) => Ok(Start::Unchanged(*found)),
     });
@@ -46,7 +52,7 @@ enum Claim {
     Unchanged(Box<Found>),
 }
 
-fn claim(session: &Session, args: &UpArgs, loaded: &LoadedPod) -> Result<Claim, Failure> {
+fn claim(session: &Session, args: &UpArgs, loaded: &LoadedPod, watch: &Watch) -> Result<Claim, Failure> {
     let (store, pod) = (&session.settings.store, &loaded.pod);
     let begun = Instant::now();
     let mut place = None;
@@ -66,7 +72,7 @@ fn claim(session: &Session, args: &UpArgs, loaded: &LoadedPod) -> Result<Claim, 
         let written = PodDir::context(dir.run()).exists();
         match pods::read(store, &holder) {
             Some(found) => {
-                if let Some(unchanged) = settle(session, args, found, loaded)? {
+                if let Some(unchanged) = settle(session, args, (found, loaded), watch)? {
                     return Ok(Claim::Unchanged(Box::new(unchanged)));
                 }
             }
@@ -127,12 +133,13 @@ fn guard(session: &Session, loaded: LoadedPod, place: File) -> Result<Start, Fai
     Ok(Start::Fresh(Found { pod: loaded.pod, dir }, guardian, bell))
 }
 
-/// The name is taken: by the same pod, by one that has ended, or by another one. `None` means that it is free now.
+/// The name is taken: by the same pod, by one that has ended or is about to, or by another one. `None` means that it is
+/// free now.
 fn settle(
     session: &Session,
     args: &UpArgs,
-    found: Found,
-    loaded: &LoadedPod,
+    (found, loaded): (Found, &LoadedPod),
+    watch: &Watch,
 ) -> Result<Option<Found>, Failure> {
     // An `up` is about to start it, or has been killed over it: which of the two shows in a moment.
     let begun = Instant::now();
@@ -147,6 +154,12 @@ fn settle(
         found.stop(session, None)?;
         return Ok(None);
     }
+    // Somebody has asked for its end: whatever it was, it goes, and leaves nothing.
+    let ending = found.memory().is_some_and(|memory| memory.stop.is_some());
+    if ending {
+        previous::end(session, watch, &found)?;
+        return Ok(None);
+    }
     if same && !args.replace {
         found.readopt_if_abandoned()?;
         return Ok(Some(found));
@@ -155,7 +168,7 @@ fn settle(
         return Err(Failure::wrong(format!("pod {} is already running with another manifest", found.name()))
             .hint("`podbox up --replace` takes it down first"));
     }
-    found.stop(session, None)?;
+    previous::end(session, watch, &found)?;
     Ok(None)
 }
 

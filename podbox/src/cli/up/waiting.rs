@@ -245,7 +245,7 @@ fn cannot_start(found: &Found, container: &ContainerStatus) -> Option<Failure> {
     let text = format!("container {} of pod {}: {reason}: {message}", container.name, found.name());
     if !hopeless {
         None
-    } else if reason == "CreateContainerError" {
+    } else if reason == "CreateContainerError" || message.contains("No space left on device") {
         Some(Failure::cannot(text))
     } else {
         Some(Failure::pod(text))

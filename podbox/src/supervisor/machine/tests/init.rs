@@ -279,3 +279,14 @@ fn statuses_are_listed_apart_and_all_wait_for_the_pod_to_be_initialized() {
     let init = &status.init_container_statuses.unwrap()[0];
     assert_eq!((init.ready, init.started), (true, Some(false)), "a finished init container is ready");
 }
+
+#[test]
+fn main_containers_are_sorted_by_name_and_others_stay_in_the_order_of_the_spec() {
+    let bench = begun(RestartPolicy::Always, &["init:z", "side:y", "init:a", "web", "app", "log"]);
+    let status = crate::status::render(bench.machine.pod(), bench.machine.memory(), &[]);
+    let names = |list: Option<Vec<k8s_openapi::api::core::v1::ContainerStatus>>| {
+        list.unwrap().into_iter().map(|one| one.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(status.container_statuses), ["app", "log", "web"]);
+    assert_eq!(names(status.init_container_statuses), ["z", "y", "a"]);
+}
