@@ -31,24 +31,30 @@ fn is_sleeper(words: &[String], marker: &str) -> bool {
     words.len() == 2 && words[1] == marker && words[0].ends_with("sleep")
 }
 
+/// How long a process may take from getting its id to being seen.
+const BIRTH: Duration = Duration::from_millis(50);
+
 /// Waits until a process younger than this call sleeps `marker`, and tells how long after `since` it was seen
 /// to. Looks every 100 µs at the id given out last, so it costs little and the host's other processes nothing.
 pub(crate) fn await_sleeper(marker: &str, first: Pid, since: Instant) -> Outcome<Duration> {
-    let mut candidates: Vec<Pid> = Vec::new();
+    // With the time of each: an id is given out before its process can be seen.
+    let mut candidates: Vec<(Pid, Instant)> = Vec::new();
     let mut seen = first;
     while since.elapsed() < Duration::from_secs(20) {
         let latest = last_pid().unwrap_or(seen);
         if latest < seen {
             // The numbers have started again from the bottom.
-            candidates.extend(seen + 1..=pid_max());
+            candidates.extend((seen + 1..=pid_max()).map(|pid| (pid, Instant::now())));
             seen = 0;
         }
-        candidates.extend(seen + 1..=latest);
+        candidates.extend((seen + 1..=latest).map(|pid| (pid, Instant::now())));
         seen = latest;
-        if candidates.iter().any(|pid| is_sleeper(&command_line(*pid), marker)) {
+        if candidates.iter().any(|(pid, _)| is_sleeper(&command_line(*pid), marker)) {
             return Ok(since.elapsed());
         }
-        candidates.retain(|pid| fs::exists(format!("/proc/{pid}")).unwrap_or(false));
+        candidates.retain(|(pid, since)| {
+            since.elapsed() < BIRTH || fs::exists(format!("/proc/{pid}")).unwrap_or(false)
+        });
         std::thread::sleep(Duration::from_micros(100));
     }
     Err(Failure(format!("nothing took the place of the killed process sleep {marker}")))
