@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::stat::Mode;
 use runtime::launch::StageKind;
@@ -37,8 +37,38 @@ pub(super) struct Order {
     pub(super) go: oneshot::Receiver<()>,
 }
 
+/// Attempts that were prepared while the supervisor had to wait for their sandbox anyway.
+#[derive(Default)]
+pub(super) struct Prepared(Mutex<Vec<(Index, u32, Output)>>);
+
+impl Prepared {
+    /// Prepares an attempt. What fails is tried again, and reported, when its turn comes.
+    pub(super) fn add(&self, world: &World, index: Index, attempt: u32) {
+        self.attempts().extend(prepare(world, index, attempt).ok().map(|output| (index, attempt, output)));
+    }
+
+    /// The attempt's output, prepared now if it was not before.
+    pub(super) fn take(&self, world: &World, index: Index, attempt: u32) -> Result<Output, Failure> {
+        let waiting = {
+            let mut attempts = self.attempts();
+            let found = attempts.iter().position(|(of, number, _)| (*of, *number) == (index, attempt));
+            found.map(|at| attempts.swap_remove(at).2)
+        };
+        waiting.map_or_else(|| prepare(world, index, attempt), Ok)
+    }
+
+    /// Lets go of those whose turn does not come.
+    pub(super) fn clear(&self) {
+        self.attempts().clear();
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, Vec<(Index, u32, Output)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The attempt's directories and FIFOs, and the readers behind them.
-pub(super) fn prepare(world: &World, index: Index, attempt: u32) -> Result<Output, Failure> {
+fn prepare(world: &World, index: Index, attempt: u32) -> Result<Output, Failure> {
     let container = &world.pod.containers[index];
     let dir = world.dir.attempt(&container.name, attempt);
     let made = make_files(container, &dir).and_then(|()| open_log(world, container, attempt));

@@ -193,7 +193,9 @@ impl Effects {
     /// Carries one action out. [`Action::Finish`] is the loop's own.
     pub(super) fn perform(&mut self, memory: &Memory, action: Action) {
         match action {
-            Action::MakeSandbox => drop(tokio::spawn(sandbox::make(Arc::clone(&self.world)))),
+            Action::MakeSandbox => {
+                drop(tokio::spawn(sandbox::make(Arc::clone(&self.world), self.first_attempts(memory))));
+            }
             Action::FindImage(index) => drop(tokio::spawn(images::find(Arc::clone(&self.world), index))),
             Action::Create(index) => self.create(memory, index),
             Action::Go(index) => self.go(memory, index),
@@ -213,9 +215,17 @@ impl Effects {
         }
     }
 
+    /// The attempts that begin as soon as the sandbox is there: init containers and sidecars go one by one.
+    fn first_attempts(&self, memory: &Memory) -> Vec<(Index, u32)> {
+        let together = if self.world.pod.has_init_containers() { 1 } else { memory.containers.len() };
+        let attempts = memory.containers.iter().map(|record| record.attempt).enumerate();
+        // What ran before has left files that are not to be touched before its turn.
+        attempts.take(together).filter(|(_, attempt)| *attempt == 0).collect()
+    }
+
     fn create(&mut self, memory: &Memory, index: Index) {
         let attempt = memory.containers[index].attempt;
-        let output = match container::prepare(&self.world, index, attempt) {
+        let output = match self.world.ready.take(&self.world, index, attempt) {
             Ok(output) => output,
             Err(failure) => return self.world.event(Event::CreateFailed(index, failure)),
         };
@@ -344,6 +354,7 @@ impl Effects {
             *live = Live::default();
         }
         self.world.warm.clear();
+        self.world.ready.clear();
         let reaper = memory.sandbox.facts().and_then(|facts| facts.reaper);
         self.errors.extend(sandbox::take_down(&self.world, reaper));
     }

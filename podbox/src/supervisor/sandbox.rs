@@ -17,7 +17,7 @@ use crate::report;
 use crate::store::{PodDir, StoreError, write_atomic};
 use crate::volumes;
 
-use super::machine::{Event, Failure, Note, SandboxFacts};
+use super::machine::{Event, Failure, Index, Note, SandboxFacts};
 use super::trace::TraceLine;
 use super::world::{Message, World};
 
@@ -103,12 +103,13 @@ pub fn port_mappings(pod: &Pod) -> Vec<PortMapping> {
         .collect()
 }
 
-/// Makes the sandbox and tells the machine.
-pub(super) async fn make(world: Arc<World>) {
-    let event = match try_make(&world).await {
+/// Makes the sandbox and tells the machine. The attempts are those that begin as soon as it is there.
+pub(super) async fn make(world: Arc<World>, attempts: Vec<(Index, u32)>) {
+    let event = match try_make(&world, &attempts).await {
         Ok(facts) => Event::SandboxReady(facts),
         Err(failure) => {
             world.warm.clear();
+            world.ready.clear();
             take_down(&world, None);
             Event::SandboxFailed(failure)
         }
@@ -116,7 +117,7 @@ pub(super) async fn make(world: Arc<World>) {
     world.event(event);
 }
 
-async fn try_make(world: &World) -> Result<SandboxFacts, Failure> {
+async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFacts, Failure> {
     let failed = |message: String| Failure {
         reason: "FailedCreatePodSandBox".to_owned(),
         message: format!("Failed to create pod sandbox: {message}"),
@@ -146,6 +147,8 @@ async fn try_make(world: &World) -> Result<SandboxFacts, Failure> {
     // The stage works on the other processor meanwhile, where more than one other would be in its way.
     world.warm.add(&world.exe, StageKind::Container);
     let volumes = volumes::prepare(&world.pod, &world.dir);
+    let etc = prepare_etc(world);
+    attempts.iter().for_each(|(index, attempt)| world.ready.add(world, *index, *attempt));
     let ready = stage.ready().await;
     // It has said all; its end is nobody's concern.
     drop(stage);
@@ -158,16 +161,11 @@ async fn try_make(world: &World) -> Result<SandboxFacts, Failure> {
     for note in ready.notes {
         tell(world, "SandboxDegraded", note);
     }
-    let others = start_together(&world.pod).clamp(1, WARM_STAGES) - 1;
+    let others = attempts.len().clamp(1, WARM_STAGES) - 1;
     (0..others).for_each(|_| world.warm.add(&world.exe, StageKind::Container));
     let ips = if world.pod.host.network { world.host_ips.clone() } else { attach(world).map_err(failed)? };
-    write_etc(world, &ips).map_err(|error| failed(report::chain(&error)))?;
+    etc.and_then(|()| write_hosts(world, &ips)).map_err(|error| failed(report::chain(&error)))?;
     Ok(SandboxFacts { ips, reaper: ready.process })
-}
-
-/// How many containers start as soon as the sandbox is there: init containers and sidecars go one by one.
-fn start_together(pod: &Pod) -> usize {
-    if pod.has_init_containers() { 1 } else { pod.containers.len() }
 }
 
 fn attach(world: &World) -> Result<Vec<IpAddr>, String> {
@@ -211,21 +209,29 @@ pub(super) fn lines<'a>(
         .collect()
 }
 
-fn write_etc(world: &World, ips: &[IpAddr]) -> Result<(), StoreError> {
+/// What containers see as hostname and resolv.conf: known before the pod has addresses.
+fn prepare_etc(world: &World) -> Result<(), StoreError> {
     let etc = world.dir.etc();
     crate::store::make_dir(&etc)?;
-    let host = |file: &str| fs::read_to_string(file).unwrap_or_default();
-    let host_hosts = if world.pod.host.network { host("/etc/hosts") } else { String::new() };
-    let (resolv, warnings) = etc_files::resolv_conf(&world.pod.dns, &host("/etc/resolv.conf"));
+    let (resolv, warnings) = etc_files::resolv_conf(&world.pod.dns, &of_the_host("/etc/resolv.conf"));
     for warning in warnings {
         tell(world, "DNSConfigForming", warning);
     }
     let hostname = if world.pod.host.network { &world.node_name } else { &world.pod.hostname };
-    let hosts = etc_files::hosts(&world.pod, ips, &host_hosts);
-    for (file, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)] {
+    for (file, text) in [("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)] {
         write_atomic(&etc.join(file), text.as_bytes())?;
     }
     Ok(())
+}
+
+fn write_hosts(world: &World, ips: &[IpAddr]) -> Result<(), StoreError> {
+    let host_hosts = if world.pod.host.network { of_the_host("/etc/hosts") } else { String::new() };
+    let hosts = etc_files::hosts(&world.pod, ips, &host_hosts);
+    write_atomic(&world.dir.etc().join("hosts"), hosts.as_bytes())
+}
+
+fn of_the_host(file: &str) -> String {
+    fs::read_to_string(file).unwrap_or_default()
 }
 
 /// The alias depends on what else was on the host when it was chosen, so it is written down.

@@ -13,6 +13,7 @@ use crate::node;
 use crate::pod::Pod;
 use crate::store::PodDir;
 
+use super::container::Prepared;
 use super::control::Ask;
 use super::exits::Death;
 use super::machine::{Event, Index};
@@ -47,6 +48,8 @@ pub(super) struct World {
     pub(super) host_ips: Vec<IpAddr>,
     pub(super) memory_bytes: u64,
     pub(super) warm: Warm,
+    /// Attempts whose files were made before their turn.
+    pub(super) ready: Prepared,
     /// Held as long as this supervisor lives, and any stage that makes something for it.
     pub(super) lock: File,
     mailbox: UnboundedSender<Message>,
@@ -72,6 +75,7 @@ impl World {
             host_ips: netplugin::host_addresses(&settings.network),
             memory_bytes: node::memory_bytes(),
             warm,
+            ready: Prepared::default(),
             pod,
             dir,
             settings,
