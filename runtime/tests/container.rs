@@ -4,7 +4,7 @@ mod common;
 
 use common::{Container, World, host};
 use runtime::launch::SelfExe;
-use runtime::plan::{Exit, GroupPolicy, Rootfs, UserSpec};
+use runtime::plan::{Exit, GATE_CLOSED, GroupPolicy, Rootfs, UserSpec};
 use serde_json::json;
 use std::ffi::CString;
 use std::fs;
@@ -267,7 +267,7 @@ fn a_caller_that_hangs_up_before_go_takes_the_container_with_it() {
     let world = World::new();
     let mut container = Container::create(&world.plan("c", "echo never", json!({}))).unwrap();
     container.hang_up();
-    assert_eq!(container.wait(), Exit::Code(0));
+    assert_eq!(container.wait(), Exit::Code(GATE_CLOSED));
     assert_eq!(container.output(), "");
 }
 

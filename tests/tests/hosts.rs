@@ -57,7 +57,7 @@ fn where_kernel_settings_are_read_only_the_pod_runs_and_says_what_it_lacks() {
     let lines = format!(
         "there=/proc/sys\n{READ_ONLY}$podbox up -d $manifest
 $podbox events web
-$podbox toolbox get http://{}:{}/
+until $podbox toolbox get http://{}:{}/; do sleep 0.1; done
 $podbox down web --grace-period 0",
         host.gateway(),
         host.port(0)
@@ -77,7 +77,7 @@ sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
 $podbox up -d $manifest
 $podbox get pod web -o 'jsonpath={{.status.podIPs[*].ip}}'
 $podbox events web
-$podbox toolbox get http://127.0.0.1:{}/
+until $podbox toolbox get http://127.0.0.1:{}/; do sleep 0.1; done
 $podbox down web --grace-period 0
 for i in 1 2 3 4 5 6 7 8 9 10; do ip link show {} 2>/dev/null >&2 || exit 0; sleep 1; done; exit 1",
         host.port(0),
