@@ -228,10 +228,12 @@ pub(crate) fn cut_power(pod: &Path, bridge: &str) {
     scrub_network(bridge, "");
 }
 
-/// Only if it is that namespace: the name may be another podbox's by now.
+/// Only if it is that namespace, or a name with nothing behind it: it may be another podbox's by now.
 fn remove_netns(alias: &Path, pinned: &Path) {
     let inode = |path: &Path| fs::metadata(path).ok().map(|data| data.ino());
-    if inode(alias).is_some() && inode(alias) == inode(pinned) {
+    let device = |path: &Path| fs::metadata(path).ok().map(|data| data.dev());
+    let empty = device(alias) == alias.parent().and_then(device);
+    if inode(alias).is_some() && (empty || inode(alias) == inode(pinned)) {
         let _ = umount2(alias, MntFlags::MNT_DETACH);
         let _ = fs::remove_file(alias);
     }
