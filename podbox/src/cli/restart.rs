@@ -83,7 +83,8 @@ fn until_running(pod: &Restarting, deadline: Instant) -> Result<(), Failure> {
         if !pod.found.dir.run().exists() {
             return Err(Failure::pod(format!("pod {pod_name} went away")));
         }
-        if watch.wait(None, Some(deadline))? == Woken::TimedOut {
+        // On a full disk something stirs in the directory whenever the supervisor is asked.
+        if watch.wait(None, Some(deadline))? == Woken::TimedOut || Instant::now() >= deadline {
             let state = in_words(&status(&object, name)["state"]);
             return Err(Failure::pod(format!(
                 "container {name} of pod {pod_name} does not run again yet: {state}"
