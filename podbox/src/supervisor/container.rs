@@ -151,10 +151,7 @@ async fn try_run(world: &World, order: Order) -> Result<(), Failure> {
         .warm
         .take(&world.exe, StageKind::Container)
         .map_err(|error| create_error(format!("start the container stage: {error}")))?;
-    let given = match stage.share(&world.lock) {
-        Ok(()) => stage.give(&plan).await,
-        Err(error) => Err(error),
-    };
+    let given = stage.give_with(&plan, &world.lock).await;
     given.map_err(|error| create_error(format!("give the container stage its plan: {error}")))?;
     let ready = stage.ready().await;
     let ready = match ready {

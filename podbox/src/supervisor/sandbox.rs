@@ -139,10 +139,7 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
         .warm
         .take(&world.exe, StageKind::Sandbox)
         .map_err(|error| failed(format!("start the sandbox stage: {error}")))?;
-    let given = match stage.share(&world.lock) {
-        Ok(()) => stage.give(&plan).await,
-        Err(error) => Err(error),
-    };
+    let given = stage.give_with(&plan, &world.lock).await;
     given.map_err(|error| failed(format!("give the sandbox stage its plan: {error}")))?;
     // The stage works on the other processor meanwhile, where more than one other would be in its way.
     world.warm.add(&world.exe, StageKind::Container);

@@ -47,11 +47,12 @@ impl Conversation {
         Ok(Conversation { socket: UnixStream::from_std(socket)?, inbox: Inbox::default(), stage })
     }
 
-    /// Lets the stage hold the lock too, for as long as it lives: whoever waits for the lock to clean up behind a
-    /// dead supervisor waits for its stages too, so that nothing appears afterwards.
-    pub(super) fn share(&self, lock: &File) -> io::Result<()> {
-        // An empty beginning of the plan that comes next, because a descriptor needs a byte to go with.
-        send(self.socket.as_fd(), b" ", &[lock.as_fd()])
+    /// Gives the stage its plan, and lets it hold the lock for as long as it lives: whoever waits for the lock to clean
+    /// up behind a dead supervisor waits for its stages too, so that nothing appears afterwards.
+    pub(super) async fn give_with<P: Serialize>(&mut self, plan: &P, lock: &File) -> io::Result<()> {
+        // An empty beginning of the plan, because a descriptor needs a byte to go with.
+        send(self.socket.as_fd(), b" ", &[lock.as_fd()])?;
+        self.give(plan).await
     }
 
     /// Gives the stage its plan.

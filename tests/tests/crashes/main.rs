@@ -1,10 +1,13 @@
 //! What is killed, and what happens: each row of the table of podbox's crash promises is a test of that name.
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use e2e::{Host, PATIENCE, PodView, pod, wait_for, wait_good, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 mod guardian;
 mod parts;
@@ -32,6 +35,23 @@ fn busy(name: &str) -> String {
   - {name: talk, image: podbox.local/host, command: [sh, -c, 'TALK']}
 ";
     pod(name, &spec.replace("TALK", &talk))
+}
+
+/// Writes the manifest of a busy pod, which has been up once: its image is there, so that the moments at which others are
+/// killed fall into what matters. Gives the file's name.
+fn been_up(host: &Host, name: &str) -> String {
+    let manifest = host.dir().join("busy.yaml").display().to_string();
+    fs::write(&manifest, busy(name)).unwrap();
+    host.podbox(["up", "-d", manifest.as_str()]).ok();
+    host.down(&[name, "--grace-period", "0"]);
+    manifest
+}
+
+/// Kills the helpers of these names, all that are there or about to be gone.
+fn kill_all(host: &Host, words: &[&str]) {
+    for pid in words.iter().flat_map(|word| host.helpers(word)).collect::<Vec<_>>() {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
 }
 
 /// What must be the same after a crash.

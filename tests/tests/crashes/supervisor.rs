@@ -8,7 +8,9 @@ use e2e::{Host, PATIENCE, pod, wait_for, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Open, busy, no_line_is_lost, probes_go_on, processes, start, unchanged, under_traffic};
+use super::{
+    Open, been_up, kill_all, no_line_is_lost, probes_go_on, processes, start, unchanged, under_traffic,
+};
 
 #[test]
 fn supervisor_killed_containers_addresses_output_untouched_probes_go_on() {
@@ -155,24 +157,18 @@ fn supervisor_killed_as_a_program_begins_that_may_run_once_it_runs_once() {
 #[test]
 fn supervisor_killed_while_it_makes_the_sandbox_the_next_one_makes_it_anew_under_the_same_name() {
     let host = Host::new();
-    let manifest = host.dir().join("half.yaml");
-    fs::write(&manifest, busy("half-made")).unwrap();
-    let manifest = manifest.to_str().unwrap();
-    host.podbox(["up", "-d", manifest]).ok();
-    host.down(&["half-made", "--grace-period", "0"]);
+    let manifest = been_up(&host, "half-made");
     let names = || {
         let all = fs::read_dir("/run/netns").into_iter().flatten().flatten();
         let names = all.map(|entry| entry.file_name().to_string_lossy().into_owned());
         names.filter(|name| name.contains("half-made")).collect::<Vec<_>>()
     };
     for step in 0..20_u64 {
-        let mut up = host.cmd(["up", "-d", "--wait", "ready", manifest]).spawn();
+        let mut up = host.cmd(["up", "-d", "--wait", "ready", manifest.as_str()]).spawn();
         // The name is taken before the namespace is there; from then on at moments 100 us apart.
         wait_until("a name for the namespace", PATIENCE, || !names().is_empty());
         thread::sleep(Duration::from_micros(step * 100));
-        for pid in host.helpers("supervise") {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        kill_all(&host, &["supervise"]);
         assert_eq!(up.end(PATIENCE), 0);
         assert_eq!(names(), ["default_half-made"]);
         host.podbox(["down", "--all", "--grace-period", "0"]).ok();

@@ -1,6 +1,5 @@
 //! `up` is killed, with all that it has started or without; and the machine is.
 
-use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use e2e::{Background, Host, PATIENCE};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Open, busy, no_line_is_lost, unchanged};
+use super::{Open, been_up, busy, kill_all, no_line_is_lost, unchanged};
 
 #[test]
 fn up_d_killed_after_its_pod_is_up_nothing_happens() {
@@ -27,20 +26,16 @@ fn up_d_killed_after_its_pod_is_up_nothing_happens() {
 #[test]
 fn up_d_killed_at_any_moment_down_leaves_nothing() {
     let host = Host::new();
-    let manifest = host.dir().join("busy.yaml");
-    fs::write(&manifest, busy("cut-short")).unwrap();
-    // The image is there, so that the moments fall into what matters.
-    host.podbox(["up", "-d", manifest.to_str().unwrap()]).ok();
-    host.down(&["cut-short", "--grace-period", "0"]);
+    let manifest = been_up(&host, "cut-short");
     for step in 0..24_u64 {
-        let mut up = host.cmd(["up", "-d", manifest.to_str().unwrap()]).spawn();
+        let mut up = host.cmd(["up", "-d", manifest.as_str()]).spawn();
         // Every half millisecond of its life, and later every millisecond.
         thread::sleep(Duration::from_micros(step * 500 + step.saturating_sub(12) * 500));
         let _ = kill(Pid::from_raw(up.pid()), Signal::SIGKILL);
         up.end(PATIENCE);
         if step % 3 == 0 {
             // The same manifest once more must bring it up, whatever was left.
-            host.podbox(["up", "-d", manifest.to_str().unwrap()]).ok();
+            host.podbox(["up", "-d", manifest.as_str()]).ok();
         }
         host.podbox(["down", "--all", "--grace-period", "0"]).ok();
         host.expect_nothing_left();
@@ -51,19 +46,12 @@ fn up_d_killed_at_any_moment_down_leaves_nothing() {
 #[test]
 fn everything_of_a_pod_killed_at_random_moments_of_its_start_down_leaves_nothing() {
     let host = Host::new();
-    let manifest = host.dir().join("busy.yaml");
-    fs::write(&manifest, busy("cut-down")).unwrap();
-    host.podbox(["up", "-d", manifest.to_str().unwrap()]).ok();
-    host.down(&["cut-down", "--grace-period", "0"]);
+    let manifest = been_up(&host, "cut-down");
     for step in 0..16_u64 {
-        let mut up = host.cmd(["up", "-d", manifest.to_str().unwrap()]).spawn();
+        let mut up = host.cmd(["up", "-d", manifest.as_str()]).spawn();
         thread::sleep(Duration::from_micros(1000 + step * 700));
         let _ = kill(Pid::from_raw(up.pid()), Signal::SIGKILL);
-        for word in ["guardian", "supervise"] {
-            for pid in host.helpers(word) {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            }
-        }
+        kill_all(&host, &["guardian", "supervise"]);
         up.end(PATIENCE);
         host.podbox(["down", "--all", "--grace-period", "0"]).ok();
         host.expect_nothing_left();
@@ -74,28 +62,22 @@ fn everything_of_a_pod_killed_at_random_moments_of_its_start_down_leaves_nothing
 #[test]
 fn a_hundred_random_deaths_of_up_or_of_all_its_helpers_leave_nothing_that_the_next_command_does_not_mend() {
     let host = Host::new();
-    let manifest = host.dir().join("busy.yaml");
-    fs::write(&manifest, busy("random")).unwrap();
-    let manifest = manifest.to_str().unwrap();
-    host.podbox(["up", "-d", manifest]).ok();
-    host.down(&["random", "--grace-period", "0"]);
+    let manifest = been_up(&host, "random");
     let mut random = std::process::id();
     for round in 0..100 {
         // Marsaglia's xorshift: any moment of the first 20 ms, and one time in three everybody dies.
         random ^= random << 13;
         random ^= random >> 17;
         random ^= random << 5;
-        let mut up = host.cmd(["up", "-d", manifest]).spawn();
+        let mut up = host.cmd(["up", "-d", manifest.as_str()]).spawn();
         thread::sleep(Duration::from_micros((random % 20_000).into()));
         let _ = kill(Pid::from_raw(up.pid()), Signal::SIGKILL);
         if random.is_multiple_of(3) {
-            for pid in ["guardian", "supervise"].map(|word| host.helpers(word)).concat() {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            }
+            kill_all(&host, &["guardian", "supervise"]);
         }
         up.end(PATIENCE);
         if round % 2 == 0 {
-            host.podbox(["up", "-d", manifest]).ok();
+            host.podbox(["up", "-d", manifest.as_str()]).ok();
             host.wait_pod("random", "Running", |pod| pod.phase() == "Running");
         }
         host.podbox(["down", "--all", "--grace-period", "0"]).ok();

@@ -1,7 +1,7 @@
 //! Between the caller's terminal and the command's.
 
 use std::io::{self, IsTerminal, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -57,7 +57,7 @@ pub(super) fn follow(socket: &UnixStream, input: bool) -> Result<u8, Failure> {
     copy(socket, &mut inbox, std::fs::File::from(master), &sizes, input).map_err(failure)?
 }
 
-fn copy_size(master: &OwnedFd) {
+fn copy_size(master: &impl AsFd) {
     if let Ok(size) = runtime::terminal::size(io::stdout().as_fd()) {
         let _ = runtime::terminal::set_size(master.as_fd(), size);
     }
@@ -88,9 +88,7 @@ fn copy(
         let [answered, printed, typed, resized] = fds.map(|fd| fd.any().unwrap_or(false));
         if resized {
             while sizes.read_signal().is_ok_and(|signal| signal.is_some()) {}
-            if let Ok(size) = runtime::terminal::size(io::stdout().as_fd()) {
-                let _ = runtime::terminal::set_size(master.as_fd(), size);
-            }
+            copy_size(&master);
         }
         if output && printed {
             // EIO is how a terminal says that its other side is closed.
