@@ -3,6 +3,7 @@
 //! Rules: one writer per file; a file is written under a temporary name and renamed, so a reader never sees
 //! half of it; "is it alive?" is a held lock, never a pid file; a name is taken by an exclusive symlink.
 
+mod objects;
 mod pod_dir;
 
 use std::fs::{self, File};
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde::{Deserialize, Serialize};
 
+pub use objects::ObjectKind;
 pub use pod_dir::{AttemptDir, PodDir};
 
 /// The three directories that podbox writes to.
