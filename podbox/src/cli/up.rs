@@ -1,11 +1,13 @@
 //! `podbox up`: start the pods of a manifest.
 
+mod ahead;
 mod previous;
 mod start;
 mod waiting;
 
-use std::io::{self, PipeReader};
+use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +22,7 @@ use super::follow::{self, Ended};
 use super::pods::Found;
 use super::watch::{Watch, Woken};
 use super::{Failure, Session, names, out};
+use ahead::Ahead;
 use start::{start, start_again};
 use waiting::{Waited, wait_all};
 
@@ -80,7 +83,7 @@ enum Pull {
 /// What became of one pod of the manifest.
 enum Start {
     /// Started by this command: its guardian, and the bell that tells of every change of its status.
-    Fresh(Found, runtime::process::Process, PipeReader),
+    Fresh(Found, runtime::process::Process, UnixStream),
     Unchanged(Found),
 }
 
@@ -98,13 +101,16 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
         return Err(Failure::wrong("--min-ready goes with --wait ready only"));
     }
     let files = [args.files.as_slice(), &args.filename].concat();
+    // Somebody may take their time to type a manifest.
+    let at_once = !args.all && !files.iter().any(|file| file == "-");
+    let ahead = at_once.then(|| Ahead::try_new(session)).flatten();
     let loaded = if args.all { Vec::new() } else { names::load(&files)?.pods };
     names::require_root("start a pod")?;
     loaded.iter().try_for_each(refuse_unsafe_sysctls)?;
     let mut watch = Watch::new()?;
     watch.catch_interrupts()?;
     let mut started = Vec::new();
-    let result = start_all(session, args, (loaded, &watch), &mut started)
+    let result = start_all(session, args, (loaded, ahead, &watch), &mut started)
         // What had the name before had its own time to end.
         .and_then(|()| wait_all(args, &watch, &started, Instant::now() + args.timeout));
     let waited = match result {
@@ -152,7 +158,7 @@ fn say(session: &Session, started: &[Start]) -> Result<(), Failure> {
 fn start_all(
     session: &Session,
     args: &UpArgs,
-    (loaded, watch): (Vec<LoadedPod>, &Watch),
+    (loaded, mut ahead, watch): (Vec<LoadedPod>, Option<Ahead>, &Watch),
     started: &mut Vec<Start>,
 ) -> Result<(), Failure> {
     for mut pod in loaded {
@@ -165,7 +171,7 @@ fn start_all(
                 };
             }
         }
-        started.push(start(session, args, pod, watch)?);
+        started.push(start(session, args, (pod, ahead.take()), watch)?);
     }
     if args.all {
         for uid in session.settings.store.stored_uids() {

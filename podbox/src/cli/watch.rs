@@ -1,8 +1,9 @@
 //! Waiting for something to change in a pod's directory, without polling.
 
 use std::cell::RefCell;
-use std::io::{PipeReader, Read};
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,8 +21,8 @@ use super::Failure;
 /// something takes the kernel up to some tens of milliseconds (it waits until nobody can be looking at the marks).
 pub(super) struct Watch {
     inotify: Inotify,
-    /// Pipes whose other ends are written to when something has changed.
-    bells: RefCell<Vec<PipeReader>>,
+    /// Sockets whose other ends are written to when something has changed.
+    bells: RefCell<Vec<UnixStream>>,
     interrupts: Option<SignalFd>,
     /// Waits also end when nobody reads standard output any more.
     heard: bool,
@@ -63,7 +64,7 @@ impl Watch {
     }
 
     /// Adds a bell, until nobody is left who could ring it.
-    pub(super) fn listen(&self, bell: PipeReader) {
+    pub(super) fn listen(&self, bell: UnixStream) {
         self.bells.borrow_mut().push(bell);
     }
 
@@ -142,7 +143,7 @@ impl Watch {
 }
 
 /// Takes in how often the bell was rung; false if it never will be again.
-fn silence(bell: &mut PipeReader) -> bool {
+fn silence(bell: &mut UnixStream) -> bool {
     matches!(bell.read(&mut [0; 64]), Ok(1..))
 }
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::Pid;
-use runtime::launch::StageKind;
+use runtime::launch::{SelfExe, StageKind};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::clock::Now;
@@ -43,6 +43,7 @@ pub use container::{plan as container_plan, surroundings_of};
 use control::{Answer, Request};
 use effects::Effects;
 use machine::{Action, Event, Leave, Memory, PodMachine};
+use stages::Warm;
 use world::{Message, World};
 
 /// How long an unused bridge stays, so that a pod that comes soon finds it.
@@ -103,6 +104,16 @@ enum End {
 }
 
 async fn supervise(run_dir: &Path, guardian: Pid) -> Result<End, SupervisorError> {
+    let exe = SelfExe::open().map_err(during("open this program"))?;
+    let warm = Warm::default();
+    if !PodDir::context(run_dir).exists() {
+        // The stage that will be needed first starts meanwhile.
+        warm.add(&exe, StageKind::Sandbox);
+        if !gate_opens() {
+            warm.dismiss().await;
+            return Ok(End::Over);
+        }
+    }
     let context = Context::read(run_dir).map_err(during("read the pod's context"))?;
     let dir = context.settings.store.pod(&context.uid);
     let lock = lock(&dir).await?;
@@ -113,8 +124,7 @@ async fn supervise(run_dir: &Path, guardian: Pid) -> Result<End, SupervisorError
     };
     let memory = memory.transpose().map_err(during("read the pod's state"))?;
     let (mailbox, letters) = unbounded_channel();
-    let first = memory.is_none().then_some(StageKind::Sandbox);
-    let world = World::new(pod.clone(), (dir, lock), context.settings, mailbox, first)
+    let world = World::new(pod.clone(), (dir, lock), context.settings, (exe, warm), mailbox)
         .map_err(during("look around"))?;
     exits_and_control(&world, guardian)?;
     let now = Now::read();
@@ -132,6 +142,18 @@ async fn supervise(run_dir: &Path, guardian: Pid) -> Result<End, SupervisorError
     }
     world.event(Event::Begin);
     run(machine, effects, letters).await
+}
+
+/// A supervisor may be started before there is anything to supervise. Whoever did that writes the pod down and then a
+/// byte to standard output's other end; false if they have gone without. One that is killed here has a successor that
+/// waits in its stead.
+fn gate_opens() -> bool {
+    loop {
+        match nix::unistd::read(io::stdout(), &mut [0]) {
+            Err(nix::errno::Errno::EINTR) => {}
+            result => return result.is_ok_and(|read| read == 1),
+        }
+    }
 }
 
 /// Standard output is the bell of whoever started the pod (see [`Effects::publish`]).

@@ -142,6 +142,16 @@ impl Warm {
         self.stages().clear();
     }
 
+    /// The same, until they have left.
+    pub(super) async fn dismiss(&self) {
+        let waiting = std::mem::take(&mut *self.stages());
+        for (_, mut stage) in waiting {
+            // It leaves anyway once this process has.
+            let _ = stage.socket.shutdown().await;
+            stage.reap().await;
+        }
+    }
+
     fn stages(&self) -> MutexGuard<'_, Vec<(StageKind, Conversation)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

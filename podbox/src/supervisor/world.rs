@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use runtime::launch::{SelfExe, StageKind};
+use runtime::launch::SelfExe;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::Settings;
@@ -56,17 +56,14 @@ pub(super) struct World {
 }
 
 impl World {
-    /// The lock is that of the directory, and held. `first` is the stage that will be needed first: it starts while this
-    /// process looks around.
+    /// The lock is that of the directory, and held.
     pub(super) fn new(
         pod: Pod,
         (dir, lock): (PodDir, File),
         settings: Settings,
+        (exe, warm): (SelfExe, Warm),
         mailbox: UnboundedSender<Message>,
-        first: Option<StageKind>,
     ) -> std::io::Result<Arc<World>> {
-        let (exe, warm) = (SelfExe::open()?, Warm::default());
-        first.into_iter().for_each(|kind| warm.add(&exe, kind));
         let images = ImageStore::open(&settings.store.images()).map_err(std::io::Error::other)?;
         Ok(Arc::new(World {
             exe,

@@ -1,17 +1,14 @@
 //! From a manifest's pod to a guardian. Of several `up`s that start pods of one name at once, one wins.
 //!
-//! Whoever wants a name first takes the guardian's lock of its new pod, and hands it to the guardian later: from before
-//! the name is taken until the pod is over somebody holds it. A name whose pod is not written down yet, but whose lock
+//! Whoever wants a name first has a guardian wait in the directory of its new pod, and hold its lock: from before the
+//! name is taken until the pod is over somebody holds it. A name whose pod is not written down yet, but whose lock
 //! is held, is on its way; one whose lock is free was left by somebody who was killed.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant};
 
 use crate::context::Context;
 use crate::manifest::LoadedPod;
 use crate::pod::Pod;
-use crate::report;
 use crate::store::{
     ClaimError, PodDir, Store, StoreError, is_locked, make_dir, remove, try_lock, write_atomic,
 };
@@ -19,20 +16,21 @@ use crate::store::{
 use super::super::pods::{self, Care, Found, PATIENCE};
 use super::super::watch::Watch;
 use super::super::{Failure, Session};
+use super::ahead::{Ahead, new_uid};
 use super::{Start, UpArgs, previous};
 
 /// Starts a pod, unless it runs already.
 pub(super) fn start(
     session: &Session,
     args: &UpArgs,
-    mut loaded: LoadedPod,
+    (mut loaded, ahead): (LoadedPod, Option<Ahead>),
     watch: &Watch,
 ) -> Result<Start, Failure> {
     let store = &session.settings.store;
-    loaded.pod.uid = new_uid()?;
+    loaded.pod.uid = ahead.as_ref().map_or_else(new_uid, |ahead| Ok(ahead.uid.clone()))?;
     let (pod, dir) = (loaded.pod.clone(), store.pod(&loaded.pod.uid));
-    let started = claim(session, args, &loaded, watch).and_then(|claim| match claim {
-        Claim::Mine(place) => guard(session, loaded, place),
+    let started = claim(session, args, (&loaded, ahead), watch).and_then(|claim| match claim {
+        Claim::Mine(guardian) => guard(session, loaded, guardian),
         Claim::Unchanged(found) => Ok(Start::Unchanged(*found)),
     });
     if !matches!(started, Ok(Start::Fresh(..))) {
@@ -46,23 +44,26 @@ pub(super) fn start(
 
 /// What became of the wish for a name.
 enum Claim {
-    /// It is taken for the new pod, whose guardian's lock this is.
-    Mine(File),
+    /// It is taken for the new pod, whose guardian waits.
+    Mine(Ahead),
     /// This pod has it, and is what was wished for.
     Unchanged(Box<Found>),
 }
 
-fn claim(session: &Session, args: &UpArgs, loaded: &LoadedPod, watch: &Watch) -> Result<Claim, Failure> {
+fn claim(
+    session: &Session,
+    args: &UpArgs,
+    (loaded, mut ahead): (&LoadedPod, Option<Ahead>),
+    watch: &Watch,
+) -> Result<Claim, Failure> {
     let (store, pod) = (&session.settings.store, &loaded.pod);
     let begun = Instant::now();
-    let mut place = None;
     loop {
         let Some(holder) = store.find(&pod.namespace, &pod.name) else {
-            let mine = place.take().map_or_else(|| take_place(&store.pod(&pod.uid)), Ok);
-            let mine = mine.map_err(|error| Failure::host(&error))?;
+            let mine = ahead.take().map_or_else(|| Ahead::start(session, pod.uid.clone()), Ok)?;
             match store.claim(&pod.namespace, &pod.name, &pod.uid) {
                 Ok(()) => return Ok(Claim::Mine(mine)),
-                Err(ClaimError::Taken { .. }) => place = Some(mine),
+                Err(ClaimError::Taken { .. }) => ahead = Some(mine),
                 Err(ClaimError::Store(error)) => return Err(Failure::host(&error)),
             }
             continue;
@@ -92,24 +93,6 @@ fn elsewhere(store: &Store, pod: &Pod) -> Failure {
     Failure::wrong(format!("pod {namespace}/{name} runs already, under another --root than {root}"))
 }
 
-/// Makes the run directory and takes the guardian's lock in it. Somebody who only looks whether it is held, or who
-/// sweeps nameless directories away, may be in between for a moment.
-fn take_place(dir: &PodDir) -> Result<File, StoreError> {
-    let begun = Instant::now();
-    loop {
-        make_dir(dir.run())?;
-        match try_lock(&dir.guardian_lock()) {
-            Ok(Some(place)) => return Ok(place),
-            Err(error) if error.source.kind() != ErrorKind::NotFound => return Err(error),
-            Ok(None) | Err(_) if begun.elapsed() > PATIENCE => {
-                let (path, source) = (dir.guardian_lock(), ErrorKind::WouldBlock.into());
-                return Err(StoreError { action: "lock", path, source });
-            }
-            Ok(None) | Err(_) => std::thread::sleep(Duration::from_millis(1)),
-        }
-    }
-}
-
 /// Clears a name away that leads nowhere, because whoever took it was killed.
 fn clear(store: &Store, pod: &Pod, holder: &str) -> Result<(), Failure> {
     let left = store.pod(holder);
@@ -125,11 +108,10 @@ fn clear(store: &Store, pod: &Pod, holder: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn guard(session: &Session, loaded: LoadedPod, place: File) -> Result<Start, Failure> {
+fn guard(session: &Session, loaded: LoadedPod, guardian: Ahead) -> Result<Start, Failure> {
     let dir = session.settings.store.pod(&loaded.pod.uid);
     write_files(session, &loaded, &dir).map_err(|error| Failure::host(&error))?;
-    let (bell, ring) = io::pipe().map_err(|error| Failure::host(&error))?;
-    let guardian = pods::start_guardian(&dir, place.into(), ring.into())?;
+    let (guardian, bell) = guardian.go()?;
     Ok(Start::Fresh(Found { pod: loaded.pod, dir }, guardian, bell))
 }
 
@@ -179,7 +161,7 @@ pub(super) fn start_again(session: &Session, uid: &str) -> Result<Option<Start>,
     if found.dir.run().exists() || found.dir.finished().exists() {
         return Ok(None);
     }
-    let place = take_place(&found.dir).map_err(|error| Failure::host(&error))?;
+    let guardian = Ahead::start(session, uid.to_owned())?;
     match store.claim(&found.pod.namespace, &found.pod.name, uid) {
         Ok(()) => {}
         Err(ClaimError::Taken { .. }) => {
@@ -187,14 +169,13 @@ pub(super) fn start_again(session: &Session, uid: &str) -> Result<Option<Start>,
                 "warning: the name of pod {} is taken by another one; not started",
                 found.name()
             );
-            return remove(found.dir.run()).map(|()| None).map_err(|error| Failure::host(&error));
+            return Ok(None);
         }
         Err(ClaimError::Store(error)) => return Err(Failure::host(&error)),
     }
     let context = Context { uid: uid.to_owned(), settings: session.settings.clone() };
     context.write(&found.dir).map_err(|error| Failure::host(&error))?;
-    let (bell, ring) = io::pipe().map_err(|error| Failure::host(&error))?;
-    let guardian = pods::start_guardian(&found.dir, place.into(), ring.into())?;
+    let (guardian, bell) = guardian.go()?;
     Ok(Some(Start::Fresh(found, guardian, bell)))
 }
 
@@ -210,15 +191,4 @@ fn write_files(session: &Session, loaded: &LoadedPod, dir: &PodDir) -> Result<()
 /// Values of ours have string keys only, so writing them as JSON cannot fail.
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
-}
-
-/// A random UUID (version 4, RFC 9562).
-fn new_uid() -> Result<String, Failure> {
-    let mut bytes = [0_u8; 16];
-    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    read.map_err(|error| Failure::cannot(format!("read /dev/urandom: {}", report::chain(&error))))?;
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
 }
