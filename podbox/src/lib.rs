@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod confinement;
 pub mod context;
 pub mod etc_files;
 pub mod events;

@@ -66,26 +66,35 @@ pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<Filters, Fault> {
             stack.push((forbids, program(rules, SeccompAction::Allow, action)?));
         }
     }
+    let mut unknown = X32;
     if default != SeccompAction::Allow {
         let forbids = !named.contains_key(&libc::SYS_seccomp);
+        if let (SeccompAction::Errno(_), Some((last, _))) = (&default, named.last_key_value()) {
+            unknown = u32::try_from(*last).map_or(X32, |last| last + 1);
+        }
         stack.push((forbids, program(named, default, SeccompAction::Allow)?));
     }
     if !stack.is_empty() {
-        stack.push((false, no_x32()));
+        stack.push((false, none_from(unknown)));
     }
     stack.sort_by_key(|(forbids, _)| *forbids);
     let flags = profile.flags().iter().flatten().fold(0, |flags, flag| flags | flag_bit(*flag));
     Ok(Filters { programs: stack.into_iter().map(|(_, program)| program).collect(), flags })
 }
 
-/// On x86-64 a kernel may offer every call a second time with bit 30 of its number set (the x32 ABI). A
-/// filter that compares numbers does not know those, so they are as if they did not exist.
-fn no_x32() -> BpfProgram {
-    const X32: u32 = 0x4000_0000;
+/// On x86-64 a kernel may offer every call a second time with bit 30 of its number set (the x32 ABI).
+const X32: u32 = 0x4000_0000;
+
+/// Calls with this number or a higher one are as if they did not exist. That is right for the x32 ABI, which a filter
+/// that compares numbers does not know; and for calls that are newer than all that a profile names (runc does so too):
+/// a program that tries a new call falls back to an old one if there is none, and gives up if it may not.
+///
+/// It is installed after the filters whose errno it is to replace: of equals, the last wins.
+fn none_from(first: u32) -> BpfProgram {
     let op = |code: u32, jt, jf, k| seccompiler::sock_filter { code: code as u16, jt, jf, k };
     vec![
         op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        op(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 1, X32),
+        op(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 1, first),
         op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
         op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
     ]

@@ -7,6 +7,7 @@ use clap::Args;
 use netplugin::Request;
 use runtime::recipe;
 
+use crate::confinement;
 use crate::image::{Image, ImageConfig, Store as ImageStore};
 use crate::node;
 use crate::oci::Surroundings;
@@ -84,7 +85,10 @@ fn container_steps(
     let attempt = dir.attempt(&container.name, 0);
     let volumes = volumes::planned_sources(pod, container, dir);
     let host_devices = if container.security.privileged { node::devices() } else { Vec::new() };
-    let around = Surroundings { node_name: node::name(), volumes, host_devices, ..surroundings_of(dir) };
+    let profiles = &session.settings.pods.seccomp_profiles;
+    let seccomp = confinement::seccomp_profile(&container.security, profiles).map_err(Failure::pod)?;
+    let around =
+        Surroundings { node_name: node::name(), volumes, host_devices, seccomp, ..surroundings_of(dir) };
     let plan = container_plan(pod, container, &image, (0, &attempt), &around).map_err(|error| {
         Failure::pod(format!(
             "container {} of pod {}/{}: CreateContainerConfigError: {error}",

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use crate::config::duration;
+use crate::confinement;
 use crate::manifest::LoadedPod;
 use crate::pod::{PullPolicy, sysctl};
 
@@ -53,6 +54,9 @@ pub(super) struct UpArgs {
     /// When to pull images, whatever the manifest says
     #[arg(long, value_enum, value_name = "POLICY")]
     pull: Option<Pull>,
+    /// Kernel parameters that the pods may set beside the safe ones, such as net.core.*,kernel.msg*
+    #[arg(long, value_delimiter = ',', value_parser = sysctl::pattern, value_name = "LIST")]
+    allow_unsafe_sysctls: Vec<String>,
     /// Print the steps that were taken
     #[arg(long)]
     trace: bool,
@@ -100,7 +104,7 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
     let files = [args.files.as_slice(), &args.filename].concat();
     let loaded = if args.all { Vec::new() } else { names::load(&files)?.pods };
     names::require_root("start a pod")?;
-    loaded.iter().try_for_each(refuse_unsafe_sysctls)?;
+    loaded.iter().try_for_each(|pod| refuse(session, args, pod))?;
     let mut watch = Watch::new()?;
     watch.catch_interrupts()?;
     let mut started = Vec::new();
@@ -175,9 +179,13 @@ fn start_all(
     Ok(())
 }
 
-fn refuse_unsafe_sysctls(loaded: &LoadedPod) -> Result<(), Failure> {
+/// What a kubelet would let fail at once.
+fn refuse(session: &Session, args: &UpArgs, loaded: &LoadedPod) -> Result<(), Failure> {
     let pod = &loaded.pod;
-    match pod.security.sysctls.keys().find_map(|name| sysctl::refusal(name)) {
+    let allowed =
+        [session.settings.pods.allowed_unsafe_sysctls.as_slice(), &args.allow_unsafe_sysctls].concat();
+    let sysctls = pod.security.sysctls.keys().find_map(|name| sysctl::refusal(name, &allowed));
+    match sysctls.or_else(|| confinement::refusal(pod)) {
         None => Ok(()),
         Some(why) => Err(Failure::pod(format!("pod {}/{}: {why}", pod.namespace, pod.name))),
     }

@@ -17,7 +17,7 @@ pub(super) fn foresee(written: &k8s::Pod, pod: &Pod, path: &Path<'_>) -> Vec<Fie
     let sysctls = spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
     let sysctls_path = context.field("sysctls");
     for (index, sysctl) in sysctls.enumerate() {
-        if let Some(why) = sysctl::refusal(&sysctl::dotted(&sysctl.name)) {
+        if let Some(why) = sysctl::refusal(&sysctl::dotted(&sysctl.name), &[]) {
             found.say(&sysctls_path.index(index).field("name"), refused("pod", &why));
         }
     }

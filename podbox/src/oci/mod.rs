@@ -4,14 +4,15 @@ mod expand;
 mod mounts;
 mod process;
 mod resources;
+pub mod seccomp;
 mod security;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use oci_spec::runtime::{
-    Linux, LinuxBuilder, LinuxDevice, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, Process,
-    ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    Linux, LinuxBuilder, LinuxDevice, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType,
+    LinuxSeccomp, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 use runtime::plan::{GroupPolicy, UserSpec};
 
@@ -48,6 +49,12 @@ pub struct Surroundings {
     pub host_devices: Vec<LinuxDevice>,
     /// The host's directory or file behind each volume mount of the container, in the order of its mounts.
     pub volumes: Vec<PathBuf>,
+    /// The AppArmor profile of the container's program.
+    pub app_armor: Option<String>,
+    /// The SELinux label of the container's program.
+    pub selinux_label: Option<String>,
+    /// What [`seccomp::profile`] found for the container.
+    pub seccomp: Option<LinuxSeccomp>,
 }
 
 /// Why a Spec cannot be made: the kubelet's CreateContainerConfigError.
@@ -179,7 +186,7 @@ fn process_of(
     let asked = container.working_dir.as_deref().or(image.config.working_dir.as_deref());
     let cwd = asked.filter(|dir| !dir.is_empty()).unwrap_or("/");
     let security = &container.security;
-    ProcessBuilder::default()
+    let mut process = ProcessBuilder::default()
         .terminal(container.tty)
         .user(UserBuilder::default().build().map_err(spec_error)?)
         .args(args)
@@ -190,7 +197,10 @@ fn process_of(
         .no_new_privileges(security.allow_privilege_escalation == Some(false))
         .oom_score_adj(resources::oom_score_adj(pod, container, around.node_memory_bytes))
         .build()
-        .map_err(spec_error)
+        .map_err(spec_error)?;
+    process.set_apparmor_profile(around.app_armor.clone());
+    process.set_selinux_label(around.selinux_label.clone());
+    Ok(process)
 }
 
 fn linux_of(
@@ -203,14 +213,17 @@ fn linux_of(
     let list = |paths: &[&str]| paths.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
     let mut resources = resources::container_limits(&container.resources);
     resources.set_devices(Some(security::device_rules(&container.security)));
-    LinuxBuilder::default()
+    let linux = LinuxBuilder::default()
         .namespaces(namespaces(pod, around)?)
         .resources(resources)
         .devices(if privileged { around.host_devices.clone() } else { Vec::new() })
         .cgroups_path(container_path(pod, &container.name, attempt))
         .masked_paths(if privileged { Vec::new() } else { list(&security::MASKED) })
-        .readonly_paths(if privileged { Vec::new() } else { list(&security::READONLY) })
-        .build()
+        .readonly_paths(if privileged { Vec::new() } else { list(&security::READONLY) });
+    match around.seccomp.clone() {
+        Some(profile) => linux.seccomp(profile).build(),
+        None => linux.build(),
+    }
 }
 
 /// Own mount and cgroup namespace always; the pod's net, ipc and uts unless they are the host's; a PID namespace of
