@@ -26,4 +26,5 @@ pub mod status;
 pub mod store;
 pub mod supervisor;
 pub mod toolbox;
+mod user_ids;
 pub mod volumes;

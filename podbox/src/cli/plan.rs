@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use netplugin::Request;
+use runtime::plan::IdRange;
 use runtime::recipe;
 
 use crate::confinement;
@@ -15,6 +16,7 @@ use crate::pod::{Container, Pod, Role};
 use crate::store::PodDir;
 use crate::supervisor::sandbox::{self, port_mappings};
 use crate::supervisor::{container_plan, surroundings_of};
+use crate::user_ids;
 use crate::volumes;
 
 use super::{Failure, Session, names, out};
@@ -75,6 +77,12 @@ fn word(role: Role) -> &'static str {
     }
 }
 
+/// The ids that a pod with a user namespace would get if it were the only one.
+fn users(session: &Session, pod: &Pod) -> Option<IdRange> {
+    let first = session.settings.pods.user_namespace_ids.bases().next();
+    first.filter(|_| pod.security.user_namespace).map(|first| IdRange { first, count: user_ids::COUNT })
+}
+
 fn container_steps(
     session: &Session,
     pod: &Pod,
@@ -87,8 +95,14 @@ fn container_steps(
     let host_devices = if container.security.privileged { node::devices() } else { Vec::new() };
     let profiles = &session.settings.pods.seccomp_profiles;
     let seccomp = confinement::seccomp_profile(&container.security, profiles).map_err(Failure::pod)?;
-    let around =
-        Surroundings { node_name: node::name(), volumes, host_devices, seccomp, ..surroundings_of(dir) };
+    let around = Surroundings {
+        node_name: node::name(),
+        volumes,
+        host_devices,
+        seccomp,
+        users: users(session, pod),
+        ..surroundings_of(dir)
+    };
     let plan = container_plan(pod, container, &image, (0, &attempt), &around).map_err(|error| {
         Failure::pod(format!(
             "container {} of pod {}/{}: CreateContainerConfigError: {error}",

@@ -14,7 +14,7 @@ use oci_spec::runtime::{
     Linux, LinuxBuilder, LinuxDevice, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType,
     LinuxSeccomp, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
-use runtime::plan::{GroupPolicy, UserSpec};
+use runtime::plan::{GroupPolicy, IdRange, UserSpec};
 
 use crate::image::Image;
 use crate::pod::{Container, ContainerSecurity, Pod};
@@ -53,7 +53,9 @@ pub struct Surroundings {
     pub app_armor: Option<String>,
     /// The SELinux label of the container's program.
     pub selinux_label: Option<String>,
-    /// What [`seccomp::profile`] found for the container.
+    /// The ids of the host that the pod's user namespace has, pinned as `user`.
+    pub users: Option<IdRange>,
+    /// What the container's system calls are filtered by.
     pub seccomp: Option<LinuxSeccomp>,
 }
 
@@ -210,6 +212,7 @@ fn linux_of(
     around: &Surroundings,
 ) -> Result<Linux, oci_spec::OciSpecError> {
     let privileged = container.security.privileged;
+    let in_full = privileged || container.security.unmasked_proc;
     let list = |paths: &[&str]| paths.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
     let mut resources = resources::container_limits(&container.resources);
     resources.set_devices(Some(security::device_rules(&container.security)));
@@ -218,12 +221,14 @@ fn linux_of(
         .resources(resources)
         .devices(if privileged { around.host_devices.clone() } else { Vec::new() })
         .cgroups_path(container_path(pod, &container.name, attempt))
-        .masked_paths(if privileged { Vec::new() } else { list(&security::MASKED) })
-        .readonly_paths(if privileged { Vec::new() } else { list(&security::READONLY) });
-    match around.seccomp.clone() {
-        Some(profile) => linux.seccomp(profile).build(),
-        None => linux.build(),
-    }
+        .masked_paths(if in_full { Vec::new() } else { list(&security::MASKED) })
+        .readonly_paths(if in_full { Vec::new() } else { list(&security::READONLY) });
+    let mut linux = linux.build()?;
+    linux.set_seccomp(around.seccomp.clone());
+    let ids = around.users.map(|ids| mounts::mapping(ids).map(|map| vec![map])).transpose()?;
+    linux.set_uid_mappings(ids.clone());
+    linux.set_gid_mappings(ids);
+    Ok(linux)
 }
 
 /// Own mount and cgroup namespace always; the pod's net, ipc and uts unless they are the host's; a PID namespace of
@@ -245,6 +250,9 @@ fn namespaces(pod: &Pod, around: &Surroundings) -> Result<Vec<LinuxNamespace>, o
         list.push(pinned(LinuxNamespaceType::Pid, "pid")?);
     } else if !pod.host.pid {
         list.push(own(LinuxNamespaceType::Pid)?);
+    }
+    if around.users.is_some() {
+        list.push(pinned(LinuxNamespaceType::User, "user")?);
     }
     Ok(list)
 }

@@ -21,6 +21,7 @@ use crate::oci::{self, Surroundings};
 use crate::pod::{Container, Pod};
 use crate::report;
 use crate::store::{AttemptDir, PodDir, write_atomic};
+use crate::user_ids;
 use crate::volumes;
 
 use super::machine::{Event, Failure, Index, SandboxFacts};
@@ -232,8 +233,10 @@ fn plan_for(
     };
     let profiles = &world.settings.pods.seccomp_profiles;
     let seccomp = confinement::seccomp_profile(&container.security, profiles).map_err(refused)?;
+    let users = world.pod.security.user_namespace;
     let around = Surroundings {
         seccomp,
+        users: users.then(|| user_ids::held(&world.dir, &world.pod.uid)).flatten(),
         app_armor: confinement::app_armor_profile(&container.security).map_err(refused)?,
         selinux_label: confinement::selinux_label(&container.security),
         node_name: world.node_name.clone(),

@@ -50,6 +50,11 @@ pub(crate) fn is_bind(mount: &Mount) -> bool {
         || mount.options().iter().flatten().any(|word| word == "bind" || word == "rbind")
 }
 
+/// Whether its ids are to be mapped by the container's user namespace.
+pub(crate) fn is_mapped(mount: &Mount) -> bool {
+    mount.uid_mappings().is_some()
+}
+
 /// The line of mount(8) that does the same.
 pub(crate) fn command(mount: &Mount) -> String {
     let target = mount.destination().display().to_string();
