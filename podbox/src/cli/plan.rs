@@ -34,7 +34,7 @@ const UID: &str = "00000000-0000-4000-8000-000000000000";
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &PlanArgs) -> Result<ExitCode, Failure> {
-    let loaded = names::load(&args.files)?;
+    let loaded = names::load(&args.files, &session.settings.pods.allowed_unsafe_sysctls)?;
     for mut loaded in loaded.pods {
         loaded.pod.uid = UID.to_owned();
         out::print(render(session, &loaded.pod)?)?;

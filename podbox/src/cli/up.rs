@@ -102,9 +102,11 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
         return Err(Failure::wrong("--min-ready goes with --wait ready only"));
     }
     let files = [args.files.as_slice(), &args.filename].concat();
-    let loaded = if args.all { Vec::new() } else { names::load(&files)?.pods };
+    let configured = session.settings.pods.allowed_unsafe_sysctls.as_slice();
+    let sysctls = [configured, &args.allow_unsafe_sysctls].concat();
+    let loaded = if args.all { Vec::new() } else { names::load(&files, &sysctls)?.pods };
     names::require_root("start a pod")?;
-    loaded.iter().try_for_each(|pod| refuse(session, args, pod))?;
+    loaded.iter().try_for_each(|pod| refuse(pod, &sysctls))?;
     let mut watch = Watch::new()?;
     watch.catch_interrupts()?;
     let mut started = Vec::new();
@@ -180,11 +182,9 @@ fn start_all(
 }
 
 /// What a kubelet would let fail at once.
-fn refuse(session: &Session, args: &UpArgs, loaded: &LoadedPod) -> Result<(), Failure> {
+fn refuse(loaded: &LoadedPod, allowed_sysctls: &[String]) -> Result<(), Failure> {
     let pod = &loaded.pod;
-    let allowed =
-        [session.settings.pods.allowed_unsafe_sysctls.as_slice(), &args.allow_unsafe_sysctls].concat();
-    let sysctls = pod.security.sysctls.keys().find_map(|name| sysctl::refusal(name, &allowed));
+    let sysctls = pod.security.sysctls.keys().find_map(|name| sysctl::refusal(name, allowed_sysctls));
     match sysctls.or_else(|| confinement::refusal(pod)) {
         None => Ok(()),
         Some(why) => Err(Failure::pod(format!("pod {}/{}: {why}", pod.namespace, pod.name))),

@@ -1,3 +1,4 @@
+mod confinement;
 mod probes;
 
 use crate::manifest::{Diagnostic, Options, Source, load};
