@@ -10,7 +10,6 @@ use crate::pod::{AppArmorProfile, ContainerSecurity, Pod, SeLinuxOptions, Seccom
 
 const ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
 const LOADED: &str = "/sys/kernel/security/apparmor/profiles";
-const SELINUX: &str = "/sys/fs/selinux/enforce";
 /// The profile that containerd loads for all pods. podbox runs no apparmor_parser, so it must be there.
 const DEFAULT_PROFILE: &str = "cri-containerd.apparmor.d";
 
@@ -86,10 +85,9 @@ fn is_loaded(list: &str, name: &str) -> bool {
     list.lines().filter_map(|line| line.rsplit_once(" (")).any(|(loaded, _)| loaded == name)
 }
 
-/// The SELinux label of a container's program, if this host has SELinux; without it labels mean nothing, as to runc.
+/// The SELinux label of a container's program.
 pub(crate) fn selinux_label(security: &ContainerSecurity) -> Option<String> {
-    let options = security.selinux.as_ref().filter(|_| !security.privileged)?;
-    fs::exists(SELINUX).unwrap_or(false).then(|| label(options))
+    security.selinux.as_ref().filter(|_| !security.privileged).map(label)
 }
 
 /// What is not given is as in the usual policy for containers.

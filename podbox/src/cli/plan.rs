@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use netplugin::Request;
-use runtime::plan::IdRange;
+use runtime::plan::{IdRange, SandboxPlan};
 use runtime::recipe;
 
 use crate::confinement;
@@ -45,11 +45,8 @@ pub(super) fn run(session: &Session, args: &PlanArgs) -> Result<ExitCode, Failur
 fn render(session: &Session, pod: &Pod) -> Result<String, Failure> {
     let dir = session.settings.store.pod(&pod.uid);
     let mut text = format!("# pod {}/{}\n", pod.namespace, pod.name);
-    section(
-        &mut text,
-        "sandbox",
-        recipe::sandbox_steps(&sandbox::plan(pod, &dir)).iter().map(|s| (&*s.name, &*s.command)),
-    );
+    let sandbox = SandboxPlan { users: users(session, pod), ..sandbox::plan(pod, &dir) };
+    section(&mut text, "sandbox", recipe::sandbox_steps(&sandbox).iter().map(|s| (&*s.name, &*s.command)));
     if !pod.host.network {
         let ports = port_mappings(pod);
         let owner = format!("{}/{}", pod.namespace, pod.name);

@@ -61,7 +61,11 @@ pub(crate) fn command(mount: &Mount) -> String {
     let target = quoted(&target);
     let source = mount.source().as_deref().map_or("none".into(), |path| path.display().to_string());
     let source = quoted(&source);
-    let options = mount.options().as_deref().unwrap_or_default().join(",");
+    let mut options = mount.options().as_deref().unwrap_or_default().join(",");
+    for map in mount.uid_mappings().iter().flatten() {
+        let (inside, outside, count) = (map.container_id(), map.host_id(), map.size());
+        options.push_str(&format!(",X-mount.idmap=b:{inside}:{outside}:{count}"));
+    }
     let options = if options.is_empty() { String::new() } else { format!(" -o {}", quoted(&options)) };
     if is_bind(mount) {
         return format!("mount{options} {source} .{target}");

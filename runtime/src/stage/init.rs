@@ -32,7 +32,7 @@ use crate::{plan, process, rootfs};
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::mount::{MsFlags, mount as mount_at};
 use nix::sys::stat::Mode;
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Process};
+use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Process};
 use std::fs;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -152,7 +152,7 @@ pub(crate) fn inside(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
     if plan.spec.process().as_ref().is_some_and(labels::wanted) {
         let command = "# write /proc/thread-self/attr/{apparmor/,}exec";
         steps.push(step("announce profile and label", command, |s: &mut Init<'_>| {
-            labels::announce(s.process()?)
+            labels::announce(s.process()?, &mut s.notes)
         }));
     }
     if has_terminal(plan) {
@@ -163,8 +163,10 @@ pub(crate) fn inside(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
         let command = format!("exec <>{input} 1<>{} 2<>{}", io.stdout.display(), io.stderr.display());
         steps.push(step("open the standard streams", command, open_streams));
     }
-    if uses_users(plan) {
-        let command = "# open the pod's user namespace, to map mounts by it";
+    if user_namespace(plan).is_some() {
+        let path = user_namespace(plan).and_then(|ns| ns.path().as_deref()).unwrap_or(Path::new(""));
+        // Image layers are then mounted with X-mount.idmap=/proc/self/fd/9.
+        let command = format!("exec 9<{}", path.display());
         steps.push(step("find the pod's user namespace", command, |s: &mut Init<'_>| {
             s.users = Users::of(s.plan)?;
             Ok(())
@@ -202,10 +204,8 @@ pub(crate) fn inside(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
     steps
 }
 
-fn uses_users(plan: &ContainerPlan) -> bool {
-    linux(plan).is_some_and(|linux| {
-        linux.namespaces().iter().flatten().any(|ns| ns.typ() == LinuxNamespaceType::User)
-    })
+fn user_namespace(plan: &ContainerPlan) -> Option<&LinuxNamespace> {
+    linux(plan)?.namespaces().iter().flatten().find(|ns| ns.typ() == LinuxNamespaceType::User)
 }
 
 fn cgroup_command(plan: &ContainerPlan) -> String {
@@ -311,6 +311,11 @@ fn limits_command(plan: &ContainerPlan) -> String {
 /// The steps that turn the process into the container's user, and prepare what the gate must not delay.
 fn settle(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
     let (user, group) = shown_user(plan);
+    let enter = if user_namespace(plan).is_some() {
+        "nsenter --user=/proc/self/fd/9 unshare --mount --cgroup "
+    } else {
+        ""
+    };
     let names = format!("grep -e {user} -e {group} /etc/passwd /etc/group");
     vec![
         step("look the user up", names, look_user_up),
@@ -321,7 +326,7 @@ fn settle(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
         }),
         step(
             "become the container's user",
-            format!("setpriv --reuid {user} --regid {group} --clear-groups"),
+            format!("{enter}setpriv --reuid {user} --regid {group} --clear-groups"),
             |s| become_user(s),
         ),
     ]

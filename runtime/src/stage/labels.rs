@@ -12,6 +12,8 @@ use std::io;
 /// Of the module's own, since Linux 5.8: with several modules the other one is whose comes first.
 const APP_ARMOR: &str = "/proc/thread-self/attr/apparmor/exec";
 const ANY: &str = "/proc/thread-self/attr/exec";
+/// Is there where the kernel has SELinux (selinux(8)).
+const SELINUX: &str = "/sys/fs/selinux/enforce";
 
 /// What the process asks for, not empty.
 fn asked(name: Option<&String>) -> Option<&String> {
@@ -24,8 +26,8 @@ pub(super) fn wanted(process: &Process) -> bool {
     both.into_iter().any(|name| asked(name).is_some())
 }
 
-/// Announces them.
-pub(super) fn announce(process: &Process) -> Result<(), Fault> {
+/// Announces them. A label means nothing to a kernel without SELinux, as runc has it too: a note.
+pub(super) fn announce(process: &Process, notes: &mut Vec<String>) -> Result<(), Fault> {
     if let Some(profile) = asked(process.apparmor_profile().as_ref()) {
         let word = format!("exec {profile}");
         match fs::write(APP_ARMOR, &word) {
@@ -35,7 +37,11 @@ pub(super) fn announce(process: &Process) -> Result<(), Fault> {
         .during(format_args!("apply AppArmor profile {profile}"))?;
     }
     if let Some(label) = asked(process.selinux_label().as_ref()) {
-        fs::write(ANY, label).during(format_args!("set SELinux label {label}"))?;
+        if fs::exists(SELINUX).unwrap_or(false) {
+            fs::write(ANY, label).during(format_args!("set SELinux label {label}"))?;
+        } else {
+            notes.push(format!("SELinux label {label} is not applied: this kernel has no SELinux"));
+        }
     }
     Ok(())
 }

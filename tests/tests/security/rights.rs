@@ -30,6 +30,9 @@ fn a_host_without_apparmor_rejects_pods_that_want_it_and_ignores_labels_of_selin
             "  securityContext: {{appArmorProfile: {{type: Unconfined}}, seLinuxOptions: {{level: 's0:c1,c2'}}}}\n{SLEEP}"
         ),
     ));
+    let label =
+        "SELinux label system_u:system_r:container_t:s0:c1,c2 is not applied: this kernel has no SELinux";
+    assert!(host.events("armed").iter().any(|event| event["message"] == label), "{:?}", host.events("armed"));
     host.finish();
 }
 

@@ -146,9 +146,9 @@ fn a_host_that_has_no_ids_left_says_so_and_makes_nothing() {
     let host = Host::builder().sections("[pods]\nuser-namespace-ids = \"655360:65536\"\n").build();
     host.up(&apart("first", SLEEP));
     assert_eq!(ids(&host, "first"), (655_360, 65536));
-    host.try_up(&apart("second", SLEEP), &[])
-        .code(3)
-        .complains("Failed to create pod sandbox: all ids for user namespaces are taken: 65536 from 655360 on");
+    host.try_up(&apart("second", SLEEP), &[]).code(3).complains(
+        "Failed to create pod sandbox: all ids for user namespaces are taken: 65536 from 655360 on",
+    );
     host.down(&["first"]);
     host.expect_nothing_left();
     let wrong = Host::builder().sections("[pods]\nuser-namespace-ids = \"1000:65536\"\n").build();

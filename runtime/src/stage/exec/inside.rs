@@ -95,7 +95,7 @@ fn become_program(way: &Way<'_>, born: BornIn, step: &mut &'static str) -> Resul
     }
     process.oom_score_adj().map_or(Ok(()), |score| set_oom_score(score, &mut notes))?;
     limit_resources(process.rlimits().as_deref().unwrap_or_default(), &mut notes)?;
-    labels::announce(&process)?;
+    labels::announce(&process, &mut notes)?;
     task::setns(way.target.as_fd(), NAMESPACES)?;
     *step = "look the user up";
     let root = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
