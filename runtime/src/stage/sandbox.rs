@@ -89,9 +89,14 @@ pub(crate) fn steps(plan: &SandboxPlan) -> Vec<Step<'_, State>> {
         }));
     }
     for (name, value) in &plan.sysctls {
-        steps.push(step("set a kernel parameter", format!("sysctl -w '{name}={value}'"), move |_| {
-            write_existing(&sysctl_path(name), value).during(name)
-        }));
+        steps.push(step(
+            "set a kernel parameter",
+            format!("sysctl -w '{name}={value}'"),
+            move |s: &mut State| {
+                let write = || write_existing(&sysctl_path(name), value).during(name);
+                s.users.as_ref().map_or_else(write, |users| users.have_done(write))
+            },
+        ));
     }
     pin_steps(plan, &mut steps);
     if let Some(shm) = &plan.shm {

@@ -6,7 +6,7 @@
 //! there. At the very end it enters the namespace, and in it a copy of its mounts that belongs to the pod; the kernel
 //! locks the mounts of such a copy, so that nothing that they cover can be uncovered.
 
-use crate::plan::{ContainerPlan, IdRange};
+use crate::plan::{ContainerPlan, Exit, Failure, IdRange};
 use crate::recipe::{During, Fault};
 use crate::sys::task::{self, Side};
 use crate::sys::{mount, security};
@@ -14,10 +14,10 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Pid, Uid, setfsgid, setfsuid};
+use nix::unistd::{Gid, Pid, Uid, setfsgid, setfsuid, setresgid, setresuid};
 use oci_spec::runtime::LinuxNamespaceType;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -50,6 +50,41 @@ impl Holder {
         let fd = task::pidfd_open(pid.as_raw())?;
         task::setns(fd.as_fd(), flags)?;
         Ok(holder)
+    }
+
+    /// Has something done by its namespace's root, in a process of its own. Kernel parameters want that: those of System V
+    /// IPC can be written by nobody else, and ids in them mean the writer's.
+    pub(super) fn have_done(&self, act: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
+        let (mut ours, mut theirs) = UnixStream::pair()?;
+        match task::clone(0, None)? {
+            Side::Child => {
+                drop(ours);
+                let Err(fault) = self.become_root().and_then(|()| act()) else { task::leave(0) };
+                let failure = fault.at("");
+                let _ = theirs.write_all(&serde_json::to_vec(&failure).unwrap_or_default());
+                task::leave(1)
+            }
+            Side::Parent(child) => {
+                drop(theirs);
+                let mut said = Vec::new();
+                let heard = ours.read_to_end(&mut said);
+                let end = crate::process::reap(child)?;
+                heard?;
+                match serde_json::from_slice::<Failure>(&said) {
+                    Ok(Failure { errno, text, exit_code, .. }) => Err(Fault { errno, text, exit_code }),
+                    Err(_) if end == Exit::Code(0) => Ok(()),
+                    Err(_) => Err(Fault::new("the process that was to do it has died")),
+                }
+            }
+        }
+    }
+
+    fn become_root(&self) -> Result<(), Fault> {
+        let fd = task::pidfd_open(self.pid.as_raw())?;
+        task::setns(fd.as_fd(), libc::CLONE_NEWUSER).during("enter the user namespace")?;
+        let (root, group) = (Uid::from_raw(0), Gid::from_raw(0));
+        setresgid(group, group, group)?;
+        Ok(setresuid(root, root, root)?)
     }
 
     /// The file of its user namespace.

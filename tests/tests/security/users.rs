@@ -89,6 +89,10 @@ fn root_of_a_pod_rules_the_pods_own_namespaces() {
     host.up(&apart(
         "ruler",
         r"
+  securityContext:
+    sysctls:
+    - {name: net.ipv4.ping_group_range, value: '0 65535'}
+    - {name: kernel.shm_rmid_forced, value: '1'}
   containers:
   - name: plain
     image: podbox.local/host
@@ -105,6 +109,13 @@ fn root_of_a_pod_rules_the_pods_own_namespaces() {
         host.podbox(["exec", "ruler", "-c", container, "--", "sh", "-c", script])
     };
     run("plain", "perl -MSocket -e 'socket(S, PF_INET, SOCK_STREAM, 0) && bind(S, sockaddr_in(80, INADDR_ANY)) or die $!'").ok();
+    run("plain", "cat /proc/sys/kernel/shm_rmid_forced").ok().says("1");
+    run("plain", "cat /proc/sys/net/ipv4/ping_group_range").ok().says("0\t65535");
+    // Two kinds of socket to ping with: a raw one takes a capability, the other only the parameter.
+    for kind in ["SOCK_RAW", "SOCK_DGRAM"] {
+        let open = format!("perl -MSocket -e 'socket(S, PF_INET, {kind}, 1) or die $!'");
+        run("plain", &open).ok();
+    }
     run("plain", "mount -t tmpfs none /mnt").complains("permission denied");
     run("plain", "echo 1 > /proc/sys/net/ipv4/ip_forward").code(2);
     run("admin", "ip link set lo mtu 1400 && hostname other && mount -t tmpfs none /mnt && touch /mnt/x")
@@ -134,7 +145,7 @@ fn a_pod_with_users_of_its_own_lives_through_restarts_and_a_killed_supervisor() 
     let before = ids(&host, "lives");
     let old = host.supervisor("lives");
     host.kill(old.unwrap());
-    host.next_supervisor("lives", old);
+    assert_ne!(Some(host.next_supervisor("lives", old)), old);
     host.podbox(["restart", "lives"]).ok();
     host.wait_pod("lives", "restarted", |pod| pod.container("c")["restartCount"] == 1);
     assert_eq!(ids(&host, "lives"), before);
