@@ -8,9 +8,13 @@ use std::time::Duration;
 use netplugin::{Masquerade, NetworkConfig, Subnet};
 use serde::{Deserialize, Serialize};
 
+mod pods;
+
 use crate::image::RegistryOptions;
 use crate::restart::BackoffSettings;
 use crate::store::{Layers, Store};
+
+pub use pods::{IdRange, PodSettings};
 
 const FILE: &str = "/etc/podbox/podbox.toml";
 const RUN: &str = "/run/podbox";
@@ -28,6 +32,8 @@ pub struct Settings {
     pub backoff: BackoffSettings,
     /// containers' registries.conf, if not the usual one.
     pub registries_conf: Option<PathBuf>,
+    /// What this host lets pods do.
+    pub pods: PodSettings,
 }
 
 impl Settings {
@@ -79,6 +85,7 @@ struct File {
     restart: Restart,
     images: Images,
     containers: Containers,
+    pods: pods::File,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -164,7 +171,8 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         max: delay(file.restart.max_backoff, default.max).map_err(&wrong)?,
     };
     let registries_conf = file.images.registries_conf.or_else(|| env("PODBOX_REGISTRIES_CONF"));
-    Ok(Settings { store, network, backoff, registries_conf })
+    let pods = file.pods.resolve(&store.data).map_err(&wrong)?;
+    Ok(Settings { store, network, backoff, registries_conf, pods })
 }
 
 fn read(path: &Path, required: bool) -> Result<File, ConfigError> {

@@ -31,8 +31,11 @@ pub fn plan(
     let linux = plan.spec.linux();
     let cgroup = linux.as_ref().and_then(|linux| linux.cgroups_path().clone());
     let seccomp = linux.as_ref().and_then(|linux| linux.seccomp().clone());
+    let maps = linux.as_ref().and_then(|linux| linux.uid_mappings().as_ref());
+    let root_id =
+        maps.and_then(|maps| maps.iter().find(|map| map.container_id() == 0)).map(|map| map.host_id());
     let mut process = plan.spec.process().clone().ok_or(io::ErrorKind::InvalidData)?;
     process.set_args(Some(command.to_vec()));
     process.set_terminal(Some(terminal == Terminal::Wanted));
-    Ok(ExecPlan { target, process, user: plan.user, cgroup, seccomp, stay: Stay::Once })
+    Ok(ExecPlan { target, process, user: plan.user, cgroup, root_id, seccomp, stay: Stay::Once })
 }

@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod confinement;
 pub mod context;
 pub mod etc_files;
 pub mod events;
@@ -25,4 +26,5 @@ pub mod status;
 pub mod store;
 pub mod supervisor;
 pub mod toolbox;
+mod user_ids;
 pub mod volumes;

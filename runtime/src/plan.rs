@@ -27,6 +27,15 @@ impl NamespaceSet {
     pub const POD: Self = Self { net: true, ipc: true, uts: true, pid: false };
 }
 
+/// The ids that a user namespace has: its own from 0 on are the host's from `first` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    /// The host's id of the namespace's root.
+    pub first: u32,
+    /// How many ids there are.
+    pub count: u32,
+}
+
 /// The tmpfs that all containers of a sandbox see as `/dev/shm`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shm {
@@ -60,6 +69,8 @@ pub struct SandboxPlan {
     pub netns_alias: Option<PathBuf>,
     /// Which namespaces are new.
     pub new: NamespaceSet,
+    /// A user namespace, pinned as `user`, that owns the other new ones.
+    pub users: Option<IdRange>,
     /// The host name; needs `new.uts`.
     pub hostname: Option<String>,
     /// The NIS domain name; needs `new.uts`.
@@ -171,6 +182,9 @@ pub struct ExecPlan {
     /// The container's cgroup, as in its Spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<PathBuf>,
+    /// The host's id of root in the container's user namespace, if that is not the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_id: Option<u32>,
     /// The container's seccomp profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<LinuxSeccomp>,

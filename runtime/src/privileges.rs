@@ -41,15 +41,30 @@ pub(crate) enum Seccomp {
 
 const SYS_ADMIN: u64 = 1 << 21;
 
+/// The capabilities that there are to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Available(u64);
+
+impl Available {
+    /// What this process has; or what whoever enters a user namespace gets there, which is all.
+    pub(crate) fn of(enters_user_namespace: bool) -> Result<Self, Fault> {
+        if enters_user_namespace {
+            return Ok(Self(
+                caps::all().into_iter().fold(0, |mask, capability| mask | 1 << capability.index()),
+            ));
+        }
+        Ok(Self(security::capabilities()?.permitted))
+    }
+}
+
 impl Privileges {
     /// Works out the sets. What this host's root does not have itself cannot be given: a note.
     pub(crate) fn prepare(
         process: &Process,
         identity: Identity,
         seccomp: Seccomp,
-        notes: &mut Vec<String>,
+        (Available(have), notes): (Available, &mut Vec<String>),
     ) -> Result<Self, Fault> {
-        let have = security::capabilities()?.permitted;
         let no_new = process.no_new_privileges().unwrap_or(false);
         let capabilities = process.capabilities().as_ref();
         let set = |get: fn(&oci_spec::runtime::LinuxCapabilities) -> &Option<Capabilities>| {

@@ -13,6 +13,7 @@ mod copy;
 use crate::devices::Access;
 use crate::plan::Rootfs;
 use crate::recipe::{During, Fault};
+use crate::stage::userns::Users;
 use crate::sys::mount::{FsContext, MountAttributes, move_mount, open_tree, set_attributes};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open};
@@ -48,28 +49,43 @@ pub(crate) fn command(rootfs: &Rootfs, devices: Access) -> String {
 }
 
 /// Mounts the root and gives a handle on it. Propagation from the host must have been stopped.
-pub(crate) fn build(rootfs: &Rootfs, devices: Access, notes: &mut Vec<String>) -> Result<OwnedFd, Fault> {
+pub(crate) fn build(
+    rootfs: &Rootfs,
+    users: Option<&Users>,
+    devices: Access,
+    notes: &mut Vec<String>,
+) -> Result<OwnedFd, Fault> {
+    let overlay = |lower: &[PathBuf], scratch: &Path| match users {
+        None => overlay(lower, scratch, devices),
+        Some(users) => {
+            let layers = mapped(lower, scratch, users)?;
+            overlay(&layers, scratch, devices).during("overlay of id-mapped layers (Linux 5.19)")
+        }
+    };
     match rootfs {
-        Rootfs::Directory(path) => bind(path, devices),
+        Rootfs::Directory(path) => bind(path, users, devices),
         Rootfs::Overlay { lower, .. } if lower.is_empty() => Err(Fault::new("there is no layer")),
         Rootfs::Overlay { lower, scratch } => {
-            let first = match overlay(lower, scratch, devices) {
+            let first = match overlay(lower, scratch) {
                 Err(refused) if may_go_otherwise(&refused) => refused,
                 other => return other,
             };
             notes.push(format!("the writable layer is in memory, on a tmpfs: {}", first.text));
             in_memory(scratch)?;
-            let second = match overlay(lower, scratch, devices) {
+            let second = match overlay(lower, scratch) {
                 Err(refused) if may_go_otherwise(&refused) => refused,
                 other => return other,
             };
             notes.pop();
+            if users.is_some() {
+                return Err(second);
+            }
             notes.push(format!("the image was copied: overlays cannot be mounted: {}", second.text));
             // On disk again: a whole image in memory would be charged to the container.
             umount2(scratch, MntFlags::MNT_DETACH)?;
             let root = scratch.join("rootfs");
             copy::layers(lower, &root)?;
-            bind(&root, devices)
+            bind(&root, None, devices)
         }
     }
 }
@@ -81,13 +97,34 @@ fn may_go_otherwise(fault: &Fault) -> bool {
     fault.errno.is_some_and(|errno| refusals.contains(&Errno::from_raw(errno)))
 }
 
-fn bind(path: &Path, devices: Access) -> Result<OwnedFd, Fault> {
+/// The layers again, below the scratch directory and in this mount namespace only, so that what is root's in them is
+/// the user namespace's root's; and a directory of that root's for what is written.
+fn mapped(lower: &[PathBuf], scratch: &Path, users: &Users) -> Result<Vec<PathBuf>, Fault> {
+    let owner = Some(users.root());
+    let upper = scratch.join("upper");
+    make_directory(&upper, 0o755)?;
+    std::os::unix::fs::chown(&upper, owner, owner).during(upper.display())?;
+    let places = scratch.join("lower");
+    make_directory(&places, 0o700)?;
+    let place = |(index, path): (usize, &PathBuf)| {
+        let place = places.join(index.to_string());
+        make_directory(&place, 0o700)?;
+        let copy = open_tree(AT_FDCWD, &c_string(path)?, libc::OPEN_TREE_CLONE).during(path.display())?;
+        users.map(copy.as_fd()).during(path.display())?;
+        attach(copy, &place)?;
+        Ok(place)
+    };
+    lower.iter().enumerate().map(place).collect()
+}
+
+fn bind(path: &Path, users: Option<&Users>, devices: Access) -> Result<OwnedFd, Fault> {
     let name = c_string(path)?;
     let flags = libc::OPEN_TREE_CLONE | libc::AT_RECURSIVE as u32;
     let root = open_tree(AT_FDCWD, &name, flags).during(path.display())?;
     let attributes =
         MountAttributes { set: devices.implied(), propagation: libc::MS_PRIVATE, ..Default::default() };
     set_attributes(root.as_fd(), attributes, libc::AT_RECURSIVE as u32)?;
+    users.map_or(Ok(()), |users| users.map(root.as_fd()))?;
     attach(root, path)
 }
 

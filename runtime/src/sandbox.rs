@@ -22,6 +22,9 @@ pub(crate) const KINDS: [(&str, i32); 4] = [
     ("pid", libc::CLONE_NEWPID),
 ];
 
+/// The file of the pinned user namespace, if there is one.
+pub(crate) const USER: &str = "user";
+
 /// The cgroup below the sandbox's own in which its reaper lives: with limits set on a cgroup, cgroup v2
 /// wants processes only in the leaves.
 pub(crate) const REAPER_CGROUP: &str = "sandbox";
@@ -59,7 +62,7 @@ pub fn remove(plan: &SandboxPlan, reaper: Option<Identity>) -> Vec<Leftover> {
     }
     // One detach of the directory takes all pins in it along.
     note(&plan.pin_dir.display(), detach(&plan.pin_dir));
-    for (name, _) in KINDS {
+    for name in KINDS.iter().map(|(name, _)| *name).chain([USER]) {
         let pin = plan.pin_dir.join(name);
         note(&pin.display(), unpin(&pin));
     }

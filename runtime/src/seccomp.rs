@@ -10,10 +10,14 @@
 //! filter; a call that nobody names meets the default. At most one filter of the stack can forbid
 //! seccomp(2) itself, and that one is installed last.
 
+mod machine;
 mod names;
+#[cfg(target_arch = "x86_64")]
+mod names32;
 
 use crate::recipe::{During, Fault};
 use crate::sys::security::load_seccomp;
+use machine::Machine;
 use oci_spec::runtime::{
     LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator,
 };
@@ -38,12 +42,27 @@ impl Filters {
     }
 }
 
-/// Compiles a profile. Calls that this architecture does not have are left out, as every runtime does:
-/// profiles name the calls of all of them.
+/// Compiles a profile. Calls that an instruction set does not have are left out, as every runtime does: profiles name
+/// the calls of all of them.
 ///
 /// # Errors
 /// An action that needs a listener, or a condition that BPF cannot express.
 pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<Filters, Fault> {
+    let machines = machine::of(profile);
+    let mut stack: Vec<(bool, BpfProgram)> = Vec::new();
+    for machine in &machines {
+        stack.extend(filters(profile, *machine)?);
+    }
+    if !stack.is_empty() {
+        stack.push((false, machine::no_others(&machines)));
+    }
+    stack.sort_by_key(|(forbids, _)| *forbids);
+    let flags = profile.flags().iter().flatten().fold(0, |flags, flag| flags | flag_bit(*flag));
+    Ok(Filters { programs: stack.into_iter().map(|(_, program)| program).collect(), flags })
+}
+
+/// The filters for the calls of one instruction set, each with whether it forbids the call that installs filters.
+fn filters(profile: &LinuxSeccomp, machine: Machine) -> Result<Vec<(bool, BpfProgram)>, Fault> {
     let default = action(profile.default_action(), profile.default_errno_ret())?;
     let mut named: Rules = BTreeMap::new();
     let mut by_action: Vec<(SeccompAction, Rules)> = Vec::new();
@@ -54,42 +73,38 @@ pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<Filters, Fault> {
             by_action.len() - 1
         });
         let conditions = conditions(rule.args().as_deref().unwrap_or_default())?;
-        for number in rule.names().iter().filter_map(|name| names::number(name)) {
+        for number in rule.names().iter().filter_map(|name| (machine.number)(name)) {
             add(&mut by_action[at].1, number, &conditions)?;
             add(&mut named, number, &conditions)?;
         }
     }
-    let mut stack: Vec<(bool, BpfProgram)> = Vec::new();
+    let mut stack = Vec::new();
     for (action, rules) in by_action {
         if action != SeccompAction::Allow && !rules.is_empty() {
-            let forbids = rules.contains_key(&libc::SYS_seccomp);
-            stack.push((forbids, program(rules, SeccompAction::Allow, action)?));
+            let forbids = machine.native && rules.contains_key(&libc::SYS_seccomp);
+            stack.push((forbids, machine.only(program(rules, SeccompAction::Allow, action)?)));
         }
     }
+    let mut unknown = X32;
     if default != SeccompAction::Allow {
-        let forbids = !named.contains_key(&libc::SYS_seccomp);
-        stack.push((forbids, program(named, default, SeccompAction::Allow)?));
+        let forbids = machine.native && !named.contains_key(&libc::SYS_seccomp);
+        if let (SeccompAction::Errno(_), Some((last, _))) = (&default, named.last_key_value()) {
+            unknown = u32::try_from(*last).map_or(X32, |last| last + 1);
+        }
+        stack.push((forbids, machine.only(program(named, default, SeccompAction::Allow)?)));
     }
+    // Installed after the filter whose errno it is to replace: of equals, the last wins.
     if !stack.is_empty() {
-        stack.push((false, no_x32()));
+        stack.push((false, machine.none_from(unknown)));
     }
-    stack.sort_by_key(|(forbids, _)| *forbids);
-    let flags = profile.flags().iter().flatten().fold(0, |flags, flag| flags | flag_bit(*flag));
-    Ok(Filters { programs: stack.into_iter().map(|(_, program)| program).collect(), flags })
+    Ok(stack)
 }
 
-/// On x86-64 a kernel may offer every call a second time with bit 30 of its number set (the x32 ABI). A
-/// filter that compares numbers does not know those, so they are as if they did not exist.
-fn no_x32() -> BpfProgram {
-    const X32: u32 = 0x4000_0000;
-    let op = |code: u32, jt, jf, k| seccompiler::sock_filter { code: code as u16, jt, jf, k };
-    vec![
-        op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        op(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 1, X32),
-        op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
-        op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ]
-}
+/// On x86-64 a kernel may offer every call a second time with bit 30 of its number set (the x32 ABI). A filter that
+/// compares numbers does not know those, so they are as if they did not exist. So are calls that are newer than all
+/// that a profile names, as with runc: a program that tries a new call falls back to an old one if there is none, and
+/// gives up if it may not.
+const X32: u32 = 0x4000_0000;
 
 /// A call without conditions matches always, whatever conditions others rules put on it.
 fn add(rules: &mut Rules, number: i64, conditions: &[SeccompCondition]) -> Result<(), Fault> {

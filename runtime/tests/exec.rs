@@ -19,6 +19,7 @@ fn plan(container: &Container, script: &str, process: Value) -> ExecPlan {
         "env": ["PATH=/bin"], "capabilities": { "bounding": ["CAP_KILL"] } });
     common::merge(&mut whole, process);
     ExecPlan {
+        root_id: None,
         target: container.init,
         process: serde_json::from_value(whole).unwrap(),
         user: None,

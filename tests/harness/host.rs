@@ -32,6 +32,7 @@ pub struct Builder {
     run_bytes: Option<u64>,
     root_bytes: Option<u64>,
     network: String,
+    sections: String,
 }
 
 impl Builder {
@@ -70,6 +71,13 @@ impl Builder {
         self
     }
 
+    /// More sections of the configuration.
+    #[must_use]
+    pub fn sections(mut self, lines: &str) -> Builder {
+        self.sections.push_str(lines);
+        self
+    }
+
     /// More lines for the configuration's `[network]`.
     #[must_use]
     pub fn network(mut self, lines: &str) -> Builder {
@@ -103,6 +111,7 @@ impl Builder {
             slot.ipv6(),
             self.network,
         );
+        config.push_str(&self.sections);
         if let Some(text) = self.registries_conf {
             let path = dir.join("registries.conf");
             fs::write(&path, text).expect("write registries.conf");

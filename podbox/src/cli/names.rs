@@ -58,12 +58,14 @@ fn unreadable(path: &str, error: &std::io::Error) -> Failure {
     Failure::wrong(format!("read {path}: {}", report::chain(error)))
 }
 
-/// Reads and checks manifests; all mistakes come in one failure.
-pub(super) fn load(paths: &[String]) -> Result<Loaded, Failure> {
+/// Reads and checks manifests; all mistakes come in one failure. What a kubelet would refuse is warned of, save the
+/// kernel parameters that are allowed here.
+pub(super) fn load(paths: &[String], allowed_sysctls: &[String]) -> Result<Loaded, Failure> {
     let sources = sources(paths)?;
     let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     let color = if color { Color::Ansi } else { Color::Never };
-    match manifest::load(&sources, &Options::default()) {
+    let options = Options { allowed_sysctls: allowed_sysctls.to_vec(), ..Options::default() };
+    match manifest::load(&sources, &options) {
         Ok(loaded) => {
             if !loaded.warnings.0.is_empty() {
                 anstream::eprintln!("{}", loaded.warnings.render(color));
@@ -81,7 +83,7 @@ pub(super) fn load(paths: &[String]) -> Result<Loaded, Failure> {
 
 /// The pods of a manifest, as (namespace, name).
 pub(super) fn pods_of(path: &str) -> Result<Vec<(String, String)>, Failure> {
-    let loaded = load(&[path.to_owned()])?;
+    let loaded = load(&[path.to_owned()], &[])?;
     Ok(loaded.pods.into_iter().map(|loaded| (loaded.pod.namespace, loaded.pod.name)).collect())
 }
 

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use netplugin::Request;
+use runtime::plan::{IdRange, SandboxPlan};
 use runtime::recipe;
 
+use crate::confinement;
 use crate::image::{Image, ImageConfig, Store as ImageStore};
 use crate::node;
 use crate::oci::Surroundings;
@@ -14,6 +16,7 @@ use crate::pod::{Container, Pod, Role};
 use crate::store::PodDir;
 use crate::supervisor::sandbox::{self, port_mappings};
 use crate::supervisor::{container_plan, surroundings_of};
+use crate::user_ids;
 use crate::volumes;
 
 use super::{Failure, Session, names, out};
@@ -31,7 +34,7 @@ const UID: &str = "00000000-0000-4000-8000-000000000000";
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &PlanArgs) -> Result<ExitCode, Failure> {
-    let loaded = names::load(&args.files)?;
+    let loaded = names::load(&args.files, &session.settings.pods.allowed_unsafe_sysctls)?;
     for mut loaded in loaded.pods {
         loaded.pod.uid = UID.to_owned();
         out::print(render(session, &loaded.pod)?)?;
@@ -42,11 +45,8 @@ pub(super) fn run(session: &Session, args: &PlanArgs) -> Result<ExitCode, Failur
 fn render(session: &Session, pod: &Pod) -> Result<String, Failure> {
     let dir = session.settings.store.pod(&pod.uid);
     let mut text = format!("# pod {}/{}\n", pod.namespace, pod.name);
-    section(
-        &mut text,
-        "sandbox",
-        recipe::sandbox_steps(&sandbox::plan(pod, &dir)).iter().map(|s| (&*s.name, &*s.command)),
-    );
+    let sandbox = SandboxPlan { users: users(session, pod), ..sandbox::plan(pod, &dir) };
+    section(&mut text, "sandbox", recipe::sandbox_steps(&sandbox).iter().map(|s| (&*s.name, &*s.command)));
     if !pod.host.network {
         let ports = port_mappings(pod);
         let owner = format!("{}/{}", pod.namespace, pod.name);
@@ -74,6 +74,12 @@ fn word(role: Role) -> &'static str {
     }
 }
 
+/// The ids that a pod with a user namespace would get if it were the only one.
+fn users(session: &Session, pod: &Pod) -> Option<IdRange> {
+    let first = session.settings.pods.user_namespace_ids.bases().next();
+    first.filter(|_| pod.security.user_namespace).map(|first| IdRange { first, count: user_ids::COUNT })
+}
+
 fn container_steps(
     session: &Session,
     pod: &Pod,
@@ -84,7 +90,16 @@ fn container_steps(
     let attempt = dir.attempt(&container.name, 0);
     let volumes = volumes::planned_sources(pod, container, dir);
     let host_devices = if container.security.privileged { node::devices() } else { Vec::new() };
-    let around = Surroundings { node_name: node::name(), volumes, host_devices, ..surroundings_of(dir) };
+    let profiles = &session.settings.pods.seccomp_profiles;
+    let seccomp = confinement::seccomp_profile(&container.security, profiles).map_err(Failure::pod)?;
+    let around = Surroundings {
+        node_name: node::name(),
+        volumes,
+        host_devices,
+        seccomp,
+        users: users(session, pod),
+        ..surroundings_of(dir)
+    };
     let plan = container_plan(pod, container, &image, (0, &attempt), &around).map_err(|error| {
         Failure::pod(format!(
             "container {} of pod {}/{}: CreateContainerConfigError: {error}",

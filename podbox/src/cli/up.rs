@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use crate::config::duration;
+use crate::confinement;
 use crate::manifest::LoadedPod;
 use crate::pod::{PullPolicy, sysctl};
 
@@ -56,6 +57,9 @@ pub(super) struct UpArgs {
     /// When to pull images, whatever the manifest says
     #[arg(long, value_enum, value_name = "POLICY")]
     pull: Option<Pull>,
+    /// Kernel parameters that the pods may set beside the safe ones, such as net.core.*,kernel.msg*
+    #[arg(long, value_delimiter = ',', value_parser = sysctl::pattern, value_name = "LIST")]
+    allow_unsafe_sysctls: Vec<String>,
     /// Print the steps that were taken
     #[arg(long)]
     trace: bool,
@@ -101,12 +105,14 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
         return Err(Failure::wrong("--min-ready goes with --wait ready only"));
     }
     let files = [args.files.as_slice(), &args.filename].concat();
+    let configured = session.settings.pods.allowed_unsafe_sysctls.as_slice();
+    let sysctls = [configured, &args.allow_unsafe_sysctls].concat();
     // Somebody may take their time to type a manifest.
     let at_once = !args.all && !files.iter().any(|file| file == "-");
     let ahead = at_once.then(|| Ahead::try_new(session)).flatten();
-    let loaded = if args.all { Vec::new() } else { names::load(&files)?.pods };
+    let loaded = if args.all { Vec::new() } else { names::load(&files, &sysctls)?.pods };
     names::require_root("start a pod")?;
-    loaded.iter().try_for_each(refuse_unsafe_sysctls)?;
+    loaded.iter().try_for_each(|pod| refuse(pod, &sysctls))?;
     let mut watch = Watch::new()?;
     watch.catch_interrupts()?;
     let mut started = Vec::new();
@@ -181,9 +187,11 @@ fn start_all(
     Ok(())
 }
 
-fn refuse_unsafe_sysctls(loaded: &LoadedPod) -> Result<(), Failure> {
+/// What a kubelet would let fail at once.
+fn refuse(loaded: &LoadedPod, allowed_sysctls: &[String]) -> Result<(), Failure> {
     let pod = &loaded.pod;
-    match pod.security.sysctls.keys().find_map(|name| sysctl::refusal(name)) {
+    let sysctls = pod.security.sysctls.keys().find_map(|name| sysctl::refusal(name, allowed_sysctls));
+    match sysctls.or_else(|| confinement::refusal(pod)) {
         None => Ok(()),
         Some(why) => Err(Failure::pod(format!("pod {}/{}: {why}", pod.namespace, pod.name))),
     }

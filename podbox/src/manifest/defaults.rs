@@ -5,11 +5,12 @@
 use k8s_openapi::api::core::v1 as k8s;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
-use crate::pod::Quantity;
+use crate::pod::{APPARMOR, Quantity};
 
 /// Fills in a Pod's defaults, in place.
 pub(crate) fn fill(pod: &mut k8s::Pod, namespace: &str) {
     set(&mut pod.metadata.namespace, namespace);
+    app_armor(pod);
     let Some(spec) = &mut pod.spec else { return };
     set(&mut spec.restart_policy, "Always");
     set(&mut spec.dns_policy, "ClusterFirst");
@@ -35,6 +36,24 @@ pub(crate) fn fill(pod: &mut k8s::Pod, namespace: &str) {
     }
     for one in spec.volumes.iter_mut().flatten() {
         volume(one);
+    }
+}
+
+/// The annotations that said it before there was a field; the container's own field wins.
+fn app_armor(pod: &mut k8s::Pod) {
+    let (Some(annotations), Some(spec)) = (&pod.metadata.annotations, &mut pod.spec) else { return };
+    for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
+        let Some(value) = annotations.get(&format!("{APPARMOR}{}", container.name)) else { continue };
+        let (kind, name) = match value.as_str() {
+            "runtime/default" => ("RuntimeDefault", None),
+            "unconfined" => ("Unconfined", None),
+            other => match other.strip_prefix("localhost/") {
+                Some(name) => ("Localhost", Some(name.to_owned())),
+                None => continue,
+            },
+        };
+        let profile = k8s::AppArmorProfile { type_: kind.to_owned(), localhost_profile: name };
+        container.security_context.get_or_insert_default().app_armor_profile.get_or_insert(profile);
     }
 }
 

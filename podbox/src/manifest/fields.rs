@@ -16,8 +16,6 @@ enum Verdict {
     Look,
     /// Honoured; below it are only values, or names that the user chose.
     Honoured,
-    /// Honoured with these values only.
-    Only(&'static [&'static str]),
     /// Accepted without effect, and said so.
     Warn(&'static str),
     /// The same, unless the field beside it that is named first has the value that is named second.
@@ -28,10 +26,11 @@ enum Verdict {
     Refused(&'static str),
 }
 
-use Verdict::{Honoured, Look, Only, Refused, Unless, Warn, WarnUnless};
+use Verdict::{Honoured, Look, Refused, Unless, Warn, WarnUnless};
 
 const SCHEDULER: Verdict = Warn("only a scheduler needs it, and a single host has none: ignored");
 const SERVER: Verdict = Warn("written by the API server of a cluster: ignored");
+const WINDOWS: Verdict = Warn("only Windows knows them: ignored");
 const UNSUPPORTED: &str = "not supported by podbox yet";
 
 /// Sorted by path, `[*]` for the elements of a list, `(probe)` for each of the three probes, `(hook)` for both
@@ -138,17 +137,27 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].restartPolicyRules[*].exitCodes.values", Honoured),
     ("spec.containers[*].securityContext", Look),
     ("spec.containers[*].securityContext.allowPrivilegeEscalation", Honoured),
+    ("spec.containers[*].securityContext.appArmorProfile", Look),
+    ("spec.containers[*].securityContext.appArmorProfile.localhostProfile", Honoured),
+    ("spec.containers[*].securityContext.appArmorProfile.type", Honoured),
     ("spec.containers[*].securityContext.capabilities", Look),
     ("spec.containers[*].securityContext.capabilities.add", Honoured),
     ("spec.containers[*].securityContext.capabilities.drop", Honoured),
     ("spec.containers[*].securityContext.privileged", Honoured),
-    ("spec.containers[*].securityContext.procMount", Unless("Default")),
+    ("spec.containers[*].securityContext.procMount", Honoured),
     ("spec.containers[*].securityContext.readOnlyRootFilesystem", Honoured),
     ("spec.containers[*].securityContext.runAsGroup", Honoured),
     ("spec.containers[*].securityContext.runAsNonRoot", Honoured),
     ("spec.containers[*].securityContext.runAsUser", Honoured),
+    ("spec.containers[*].securityContext.seLinuxOptions", Look),
+    ("spec.containers[*].securityContext.seLinuxOptions.level", Honoured),
+    ("spec.containers[*].securityContext.seLinuxOptions.role", Honoured),
+    ("spec.containers[*].securityContext.seLinuxOptions.type", Honoured),
+    ("spec.containers[*].securityContext.seLinuxOptions.user", Honoured),
     ("spec.containers[*].securityContext.seccompProfile", Look),
-    ("spec.containers[*].securityContext.seccompProfile.type", Only(&["Unconfined"])),
+    ("spec.containers[*].securityContext.seccompProfile.localhostProfile", Honoured),
+    ("spec.containers[*].securityContext.seccompProfile.type", Honoured),
+    ("spec.containers[*].securityContext.windowsOptions", WINDOWS),
     ("spec.containers[*].stdin", Honoured),
     ("spec.containers[*].stdinOnce", Honoured),
     ("spec.containers[*].terminationMessagePath", Honoured),
@@ -177,7 +186,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.hostIPC", Honoured),
     ("spec.hostNetwork", Honoured),
     ("spec.hostPID", Honoured),
-    ("spec.hostUsers", Unless("true")),
+    ("spec.hostUsers", Honoured),
     ("spec.hostname", Honoured),
     ("spec.nodeName", SCHEDULER),
     ("spec.nodeSelector", SCHEDULER),
@@ -193,16 +202,26 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.schedulerName", SCHEDULER),
     ("spec.schedulingGates", Refused("a single host has no scheduler that could wait for a gate")),
     ("spec.securityContext", Look),
+    ("spec.securityContext.appArmorProfile", Look),
+    ("spec.securityContext.appArmorProfile.localhostProfile", Honoured),
+    ("spec.securityContext.appArmorProfile.type", Honoured),
     ("spec.securityContext.runAsGroup", Honoured),
     ("spec.securityContext.runAsNonRoot", Honoured),
     ("spec.securityContext.runAsUser", Honoured),
+    ("spec.securityContext.seLinuxOptions", Look),
+    ("spec.securityContext.seLinuxOptions.level", Honoured),
+    ("spec.securityContext.seLinuxOptions.role", Honoured),
+    ("spec.securityContext.seLinuxOptions.type", Honoured),
+    ("spec.securityContext.seLinuxOptions.user", Honoured),
     ("spec.securityContext.seccompProfile", Look),
-    ("spec.securityContext.seccompProfile.type", Only(&["Unconfined"])),
+    ("spec.securityContext.seccompProfile.localhostProfile", Honoured),
+    ("spec.securityContext.seccompProfile.type", Honoured),
     ("spec.securityContext.supplementalGroups", Honoured),
     ("spec.securityContext.supplementalGroupsPolicy", Honoured),
     ("spec.securityContext.sysctls", Look),
     ("spec.securityContext.sysctls[*].name", Honoured),
     ("spec.securityContext.sysctls[*].value", Honoured),
+    ("spec.securityContext.windowsOptions", WINDOWS),
     ("spec.serviceAccount", TOKEN),
     ("spec.serviceAccountName", TOKEN),
     ("spec.setHostnameAsFQDN", Unless("false")),
@@ -310,18 +329,14 @@ impl Walk<'_, '_> {
             Some(Warn(_) | WarnUnless(..)) if self.is_silent(value) => {}
             Some(WarnUnless(beside, saved, _)) if self.has(object, beside, saved) => {}
             Some(Warn(why) | WarnUnless(_, _, why)) => self.warn(key, path, why),
-            Some(Only(values)) if values.iter().any(|v| self.scalar_is(value, v)) => {}
             Some(Unless(only)) if self.scalar_is(value, only) => {}
-            Some(Only(values)) => {
-                self.unsupported(self.tree.node(value).span, value, path, values);
-            }
-            Some(Unless(only)) => self.unsupported(self.tree.node(value).span, value, path, &[only]),
+            Some(Unless(only)) => self.unsupported(self.tree.node(value).span, value, path, only),
             Some(Refused(why)) => self.refuse(key, path, why),
             None => self.refuse(key, path, UNSUPPORTED),
         }
     }
 
-    fn unsupported(&mut self, span: Span, value: NodeId, path: &Path<'_>, values: &[&str]) {
+    fn unsupported(&mut self, span: Span, value: NodeId, path: &Path<'_>, only: &str) {
         let shown = match &self.tree.node(value).kind {
             Kind::Scalar(scalar) => match scalar.value() {
                 Value::Str(text) => format!("{text:?}"),
@@ -331,7 +346,7 @@ impl Walk<'_, '_> {
         };
         self.refuse(span, path, &format!("{shown} is {UNSUPPORTED}"));
         if let Some(last) = self.findings.last_mut() {
-            last.hint = Some(format!("podbox takes {} here", values.join(", ")));
+            last.hint = Some(format!("podbox takes {only} here"));
         }
     }
 

@@ -82,11 +82,13 @@ pub struct Options {
     pub namespace: String,
     /// Bounds.
     pub limits: Limits,
+    /// Patterns of unsafe kernel parameters that pods may set on this host.
+    pub allowed_sysctls: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { namespace: "default".to_owned(), limits: Limits::default() }
+        Self { namespace: "default".to_owned(), limits: Limits::default(), allowed_sysctls: Vec::new() }
     }
 }
 
@@ -317,7 +319,8 @@ impl Reader<'_, '_> {
         match both {
             Ok((hash, object)) => {
                 let pod = pod::convert(&rooted, hash);
-                let foreseen = refusals::foresee(typed, &pod, path).into_iter();
+                let foreseen =
+                    refusals::foresee(typed, &pod, path, &self.options.allowed_sysctls).into_iter();
                 found.extend(
                     foreseen
                         .map(|one| Finding { severity: Severity::Warning, ..self.placed(node, path, one) }),

@@ -9,7 +9,12 @@ use crate::pod::field::{Errors, FieldError, Path};
 use crate::pod::{ContainerSecurity, Pod, sysctl};
 
 /// All of it, for a Pod that stands at `path`: `written` as the user did, `pod` as it would run.
-pub(super) fn foresee(written: &k8s::Pod, pod: &Pod, path: &Path<'_>) -> Vec<FieldError> {
+pub(super) fn foresee(
+    written: &k8s::Pod,
+    pod: &Pod,
+    path: &Path<'_>,
+    allowed_sysctls: &[String],
+) -> Vec<FieldError> {
     let mut found = Errors::default();
     let Some(spec) = &written.spec else { return Vec::new() };
     let path = path.field("spec");
@@ -17,7 +22,7 @@ pub(super) fn foresee(written: &k8s::Pod, pod: &Pod, path: &Path<'_>) -> Vec<Fie
     let sysctls = spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
     let sysctls_path = context.field("sysctls");
     for (index, sysctl) in sysctls.enumerate() {
-        if let Some(why) = sysctl::refusal(&sysctl::dotted(&sysctl.name)) {
+        if let Some(why) = sysctl::refusal(&sysctl::dotted(&sysctl.name), allowed_sysctls) {
             found.say(&sysctls_path.index(index).field("name"), refused("pod", &why));
         }
     }

@@ -224,7 +224,6 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
             "",
             "spec.securityContext.fsGroup: Forbidden: not supported by podbox yet",
         ),
-        ("  hostUsers: false", "", "spec.hostUsers: Forbidden: false is not supported by podbox yet"),
         (
             "  setHostnameAsFQDN: true",
             "",
@@ -260,11 +259,6 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
             "    resources: {limits: {nvidia.com/gpu: 1}}",
             "spec.containers[0].resources.limits[nvidia.com/gpu]: Forbidden: not supported by podbox yet",
         ),
-        (
-            "",
-            "    securityContext: {seccompProfile: {type: RuntimeDefault}}",
-            "spec.containers[0].securityContext.seccompProfile.type: Forbidden: \"RuntimeDefault\" is not supported by podbox yet",
-        ),
     ] {
         assert_eq!(errors(&pod_with(spec, container)), [want], "{spec} {container}");
     }
@@ -293,7 +287,8 @@ spec:
   readinessGates: [{{conditionType: a/b}}]
   restartPolicy: OnFailure
   securityContext:
-    {{runAsGroup: 1, runAsNonRoot: true, runAsUser: 1, seccompProfile: {{type: Unconfined}}, supplementalGroups: [1],
+    {{runAsGroup: 1, runAsNonRoot: true, runAsUser: 1, seccompProfile: {{type: Unconfined}}, appArmorProfile: {{type: Unconfined}},
+     seLinuxOptions: {{user: u, role: r, type: t, level: s0}}, supplementalGroups: [1],
      supplementalGroupsPolicy: Merge, sysctls: [{{name: vm.x, value: '1'}}]}}
   serviceAccountName: s
   shareProcessNamespace: false
@@ -325,7 +320,8 @@ spec:
     startupProbe: {{tcpSocket: {{host: h, port: 1}}}}
     securityContext:
       {{allowPrivilegeEscalation: true, capabilities: {{add: [CHOWN], drop: [ALL]}}, privileged: true,
-       readOnlyRootFilesystem: true, runAsGroup: 1, runAsNonRoot: true, runAsUser: 1, seccompProfile: {{type: Unconfined}}}}
+       readOnlyRootFilesystem: true, runAsGroup: 1, runAsNonRoot: true, runAsUser: 1, procMount: Default, appArmorProfile: {{type: Localhost, localhostProfile: a}},
+       seLinuxOptions: {{level: s0}}, seccompProfile: {{type: Localhost, localhostProfile: a}}}}
     stdin: true
     stdinOnce: true
     terminationMessagePath: /t

@@ -4,16 +4,17 @@ mod expand;
 mod mounts;
 mod process;
 mod resources;
+pub mod seccomp;
 mod security;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use oci_spec::runtime::{
-    Linux, LinuxBuilder, LinuxDevice, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, Process,
-    ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    Linux, LinuxBuilder, LinuxDevice, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType,
+    LinuxSeccomp, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
-use runtime::plan::{GroupPolicy, UserSpec};
+use runtime::plan::{GroupPolicy, IdRange, UserSpec};
 
 use crate::image::Image;
 use crate::pod::{Container, ContainerSecurity, Pod};
@@ -48,6 +49,14 @@ pub struct Surroundings {
     pub host_devices: Vec<LinuxDevice>,
     /// The host's directory or file behind each volume mount of the container, in the order of its mounts.
     pub volumes: Vec<PathBuf>,
+    /// The AppArmor profile of the container's program.
+    pub app_armor: Option<String>,
+    /// The SELinux label of the container's program.
+    pub selinux_label: Option<String>,
+    /// The ids of the host that the pod's user namespace has, pinned as `user`.
+    pub users: Option<IdRange>,
+    /// What the container's system calls are filtered by.
+    pub seccomp: Option<LinuxSeccomp>,
 }
 
 /// Why a Spec cannot be made: the kubelet's CreateContainerConfigError.
@@ -179,7 +188,7 @@ fn process_of(
     let asked = container.working_dir.as_deref().or(image.config.working_dir.as_deref());
     let cwd = asked.filter(|dir| !dir.is_empty()).unwrap_or("/");
     let security = &container.security;
-    ProcessBuilder::default()
+    let mut process = ProcessBuilder::default()
         .terminal(container.tty)
         .user(UserBuilder::default().build().map_err(spec_error)?)
         .args(args)
@@ -190,7 +199,10 @@ fn process_of(
         .no_new_privileges(security.allow_privilege_escalation == Some(false))
         .oom_score_adj(resources::oom_score_adj(pod, container, around.node_memory_bytes))
         .build()
-        .map_err(spec_error)
+        .map_err(spec_error)?;
+    process.set_apparmor_profile(around.app_armor.clone());
+    process.set_selinux_label(around.selinux_label.clone());
+    Ok(process)
 }
 
 fn linux_of(
@@ -200,17 +212,23 @@ fn linux_of(
     around: &Surroundings,
 ) -> Result<Linux, oci_spec::OciSpecError> {
     let privileged = container.security.privileged;
+    let in_full = privileged || container.security.unmasked_proc;
     let list = |paths: &[&str]| paths.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
     let mut resources = resources::container_limits(&container.resources);
     resources.set_devices(Some(security::device_rules(&container.security)));
-    LinuxBuilder::default()
+    let linux = LinuxBuilder::default()
         .namespaces(namespaces(pod, around)?)
         .resources(resources)
         .devices(if privileged { around.host_devices.clone() } else { Vec::new() })
         .cgroups_path(container_path(pod, &container.name, attempt))
-        .masked_paths(if privileged { Vec::new() } else { list(&security::MASKED) })
-        .readonly_paths(if privileged { Vec::new() } else { list(&security::READONLY) })
-        .build()
+        .masked_paths(if in_full { Vec::new() } else { list(&security::MASKED) })
+        .readonly_paths(if in_full { Vec::new() } else { list(&security::READONLY) });
+    let mut linux = linux.build()?;
+    linux.set_seccomp(around.seccomp.clone());
+    let ids = around.users.map(|ids| mounts::mapping(ids).map(|map| vec![map])).transpose()?;
+    linux.set_uid_mappings(ids.clone());
+    linux.set_gid_mappings(ids);
+    Ok(linux)
 }
 
 /// Own mount and cgroup namespace always; the pod's net, ipc and uts unless they are the host's; a PID namespace of
@@ -232,6 +250,9 @@ fn namespaces(pod: &Pod, around: &Surroundings) -> Result<Vec<LinuxNamespace>, o
         list.push(pinned(LinuxNamespaceType::Pid, "pid")?);
     } else if !pod.host.pid {
         list.push(own(LinuxNamespaceType::Pid)?);
+    }
+    if around.users.is_some() {
+        list.push(pinned(LinuxNamespaceType::User, "user")?);
     }
     Ok(list)
 }

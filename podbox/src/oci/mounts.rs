@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Mount, MountBuilder};
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder, Mount, MountBuilder};
+use runtime::plan::IdRange;
 
 use crate::pod::{Container, Pod};
 use crate::store::AttemptDir;
@@ -30,9 +32,21 @@ pub(super) fn of(
         let target = &container.termination_message_path;
         binds.push(bind(&attempt.termination_message(), target, Access::ReadWrite));
     }
+    if let Some(map) = around.users.and_then(|ids| mapping(ids).ok()) {
+        for bind in &mut binds {
+            bind.set_uid_mappings(Some(vec![map]));
+            bind.set_gid_mappings(Some(vec![map]));
+        }
+    }
     binds.sort_by_key(|mount| mount.destination().components().count());
     mounts.extend(binds);
     mounts
+}
+
+/// The map of a user namespace with these ids.
+pub(super) fn mapping(ids: IdRange) -> Result<LinuxIdMapping, OciSpecError> {
+    let map = LinuxIdMappingBuilder::default().container_id(0_u32).host_id(ids.first);
+    map.size(ids.count).build()
 }
 
 #[derive(Clone, Copy)]
@@ -43,14 +57,23 @@ enum Access {
 
 fn kernel_file_systems(pod: &Pod, container: &Container, around: &Surroundings) -> Vec<Mount> {
     let sys_access = if container.security.privileged { "rw" } else { "ro" };
+    // What is mounted by the host's root, and is to belong to the pod's root and to its group `tty`.
+    let root = around.users.map_or(0, |ids| ids.first);
+    let owner = format!("uid={root}");
+    let mut dev = vec!["nosuid", "strictatime", "mode=755", "size=65536k"];
+    let group = format!("gid={root}");
+    if root != 0 {
+        dev.extend([owner.as_str(), &group]);
+    }
+    let tty = format!("gid={}", root + 5);
     let mut mounts = vec![
         special("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
-        special("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        special("/dev", "tmpfs", "tmpfs", &dev),
         special(
             "/dev/pts",
             "devpts",
             "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", &tty],
         ),
         special("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         special("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", sys_access]),

@@ -1,6 +1,6 @@
 //! What a container may do: capabilities, and the parts of /proc and /sys that are hidden from it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use oci_spec::runtime::{
     Capabilities, Capability, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDeviceCgroup,
@@ -109,6 +109,13 @@ pub(super) fn capabilities(security: &ContainerSecurity) -> LinuxCapabilities {
         .ambient(HashSet::new())
         .build()
         .unwrap_or_default()
+}
+
+/// The names of the capabilities that a container may ever have, as the kernel writes them.
+pub(super) fn names(security: &ContainerSecurity) -> BTreeSet<String> {
+    let set = capabilities(security);
+    let name = |capability: &Capability| format!("CAP_{}", capability.to_string().trim_start_matches("CAP_"));
+    set.bounding().iter().flatten().map(name).collect()
 }
 
 /// Privileged containers use every device; the others what the runtime gives to all.

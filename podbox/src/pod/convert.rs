@@ -15,6 +15,7 @@ use super::{
     ResourceField, Resources, Role, Volume, VolumeMount, VolumeSource,
 };
 
+mod confinement;
 mod life;
 
 /// The longest hostname that the kernel and Kubernetes agree on.
@@ -101,8 +102,12 @@ fn id(value: i64) -> u32 {
 }
 
 fn pod_security(spec: &k8s::PodSpec) -> PodSecurity {
-    let Some(context) = &spec.security_context else { return PodSecurity::default() };
+    let user_namespace = spec.host_users == Some(false);
+    let Some(context) = &spec.security_context else {
+        return PodSecurity { user_namespace, ..PodSecurity::default() };
+    };
     PodSecurity {
+        user_namespace,
         supplemental_groups: context.supplemental_groups.iter().flatten().copied().map(id).collect(),
         strict_groups: context.supplemental_groups_policy.as_deref() == Some("Strict"),
         sysctls: context
@@ -247,6 +252,7 @@ fn security(container: &k8s::Container, spec: &k8s::PodSpec) -> ContainerSecurit
         read_only_root: own.read_only_root_filesystem == Some(true),
         add_capabilities: names(caps.add),
         drop_capabilities: names(caps.drop),
+        ..confinement::of(container, spec)
     }
 }
 

@@ -220,3 +220,57 @@ fn init_containers_count_for_the_qos_class() {
         assert_eq!(pod("p", &spec).qos, want);
     }
 }
+
+#[test]
+fn a_containers_own_profiles_and_labels_take_the_place_of_the_pods() {
+    let spec = "  hostUsers: false
+  securityContext:
+    seccompProfile: {type: RuntimeDefault}
+    appArmorProfile: {type: RuntimeDefault}
+    seLinuxOptions: {level: s0:c1}
+  containers:
+  - {name: c, image: i}
+  - name: own
+    image: i
+    securityContext:
+      seccompProfile: {type: Localhost, localhostProfile: a.json}
+      appArmorProfile: {type: Localhost, localhostProfile: mine}
+      seLinuxOptions: {type: t}
+      procMount: Unmasked";
+    let made = pod("p", spec);
+    assert!(made.security.user_namespace);
+    let [pods, own] = [0, 1].map(|index| made.containers[index].security.clone());
+    assert_eq!(
+        (pods.seccomp, pods.app_armor),
+        (SeccompProfile::RuntimeDefault, AppArmorProfile::RuntimeDefault)
+    );
+    assert_eq!((pods.selinux.unwrap_or_default().level.as_str(), pods.unmasked_proc), ("s0:c1", false));
+    assert_eq!(own.seccomp, SeccompProfile::Localhost("a.json".into()));
+    assert_eq!(own.app_armor, AppArmorProfile::Localhost("mine".into()));
+    let label = own.selinux.unwrap_or_default();
+    assert_eq!((label.kind.as_str(), label.level.as_str(), own.unmasked_proc), ("t", "", true));
+    let usual = pod("p", C);
+    assert!(!usual.security.user_namespace && usual.containers[0].security == ContainerSecurity::default());
+}
+
+#[test]
+fn the_old_annotation_of_apparmor_means_the_field_unless_that_is_given() {
+    let annotated = |context: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p, annotations: {{container.apparmor.security.beta.kubernetes.io/c: localhost/old}}}}\nspec: {{containers: [{{name: c, image: i{context}}}]}}"
+        );
+        let loaded = load(&[Source::new("p", text)], &Options::default());
+        loaded
+            .unwrap_or_else(|why| panic!("{why}"))
+            .pods
+            .remove(0)
+            .pod
+            .containers
+            .remove(0)
+            .security
+            .app_armor
+    };
+    assert_eq!(annotated(""), AppArmorProfile::Localhost("old".into()));
+    let own = ", securityContext: {appArmorProfile: {type: Unconfined}}";
+    assert_eq!(annotated(own), AppArmorProfile::Unconfined);
+}

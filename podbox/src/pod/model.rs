@@ -209,6 +209,9 @@ pub struct PodSecurity {
     pub strict_groups: bool,
     /// `sysctls`, `/` in names already turned into `.`.
     pub sysctls: BTreeMap<String, String>,
+    /// `spec.hostUsers: false`: ids inside the pod are other ids outside.
+    #[serde(default)]
+    pub user_namespace: bool,
 }
 
 /// One container, pod-level defaults already merged in.
@@ -469,6 +472,57 @@ pub struct ContainerSecurity {
     pub add_capabilities: Vec<String>,
     /// `capabilities.drop`, upper case without `CAP_`, `ALL` allowed.
     pub drop_capabilities: Vec<String>,
+    /// `seccompProfile`.
+    #[serde(default)]
+    pub seccomp: SeccompProfile,
+    /// `appArmorProfile`.
+    #[serde(default)]
+    pub app_armor: AppArmorProfile,
+    /// `seLinuxOptions`.
+    #[serde(default)]
+    pub selinux: Option<SeLinuxOptions>,
+    /// `procMount: Unmasked`.
+    #[serde(default)]
+    pub unmasked_proc: bool,
+}
+
+/// `seccompProfile`: which system calls the kernel takes from a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SeccompProfile {
+    /// All.
+    #[default]
+    Unconfined,
+    /// Those that containerd's default profile allows.
+    RuntimeDefault,
+    /// Those that a file of the host allows; the path is relative to the directory of profiles.
+    Localhost(String),
+}
+
+/// `appArmorProfile`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AppArmorProfile {
+    /// Nobody asked.
+    #[default]
+    Unset,
+    /// None, said so.
+    Unconfined,
+    /// The one that container runtimes load.
+    RuntimeDefault,
+    /// One that is loaded on the host, by its name.
+    Localhost(String),
+}
+
+/// `seLinuxOptions`: the parts of a label; empty ones are the policy's business.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeLinuxOptions {
+    /// Of the label: its user.
+    pub user: String,
+    /// Its role.
+    pub role: String,
+    /// Its type.
+    pub kind: String,
+    /// Its level.
+    pub level: String,
 }
 
 impl ContainerSecurity {

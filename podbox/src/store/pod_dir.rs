@@ -127,6 +127,13 @@ impl PodDir {
         self.run.join("ns")
     }
 
+    /// Who holds which ids of the host for a user namespace, for all pods. Writer: each pod's supervisor, its own link.
+    #[must_use]
+    pub fn id_leases(&self) -> PathBuf {
+        let run = self.run.ancestors().nth(2).unwrap_or(&self.run);
+        run.join("user-ids")
+    }
+
     /// The pod's /dev/shm.
     #[must_use]
     pub fn shm(&self) -> PathBuf {

@@ -12,6 +12,7 @@ use runtime::plan::{ContainerPlan, FromStage, Rootfs, Stdio};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
+use crate::confinement;
 use crate::image::Image;
 use crate::logs::Stream;
 use crate::logs::writer::{Limits, LogWriter};
@@ -20,6 +21,7 @@ use crate::oci::{self, Surroundings};
 use crate::pod::{Container, Pod};
 use crate::report;
 use crate::store::{AttemptDir, PodDir, write_atomic};
+use crate::user_ids;
 use crate::volumes;
 
 use super::machine::{Event, Failure, Index, SandboxFacts};
@@ -225,7 +227,18 @@ fn plan_for(
         .ok_or_else(|| config_error(format!("image \"{}\" has been removed", container.image)))?;
     let volumes = volumes::sources(&world.pod, container, &world.dir)
         .map_err(|error| config_error(report::chain(&error)))?;
+    let refused = |message: String| Failure {
+        reason: "CreateContainerError".to_owned(),
+        message: format!("failed to create containerd container: {message}"),
+    };
+    let profiles = &world.settings.pods.seccomp_profiles;
+    let seccomp = confinement::seccomp_profile(&container.security, profiles).map_err(refused)?;
+    let users = world.pod.security.user_namespace;
     let around = Surroundings {
+        seccomp,
+        users: users.then(|| user_ids::held(&world.dir, &world.pod.uid)).flatten(),
+        app_armor: confinement::app_armor_profile(&container.security).map_err(refused)?,
+        selinux_label: confinement::selinux_label(&container.security),
         node_name: world.node_name.clone(),
         host_ips: world.host_ips.clone(),
         pod_ips: sandbox.ips.clone(),

@@ -15,6 +15,7 @@ use crate::oci::{class_limits, pod_limits, pod_path};
 use crate::pod::{Pod, Protocol, Role};
 use crate::report;
 use crate::store::{PodDir, StoreError, write_atomic};
+use crate::user_ids;
 use crate::volumes;
 
 use super::machine::{Event, Failure, Index, Note, SandboxFacts};
@@ -38,6 +39,7 @@ pub fn plan(pod: &Pod, dir: &PodDir) -> SandboxPlan {
             uts: !pod.host.network,
             pid: pod.share_process_namespace,
         },
+        users: None,
         hostname: (!pod.host.network).then(|| pod.hostname.clone()),
         domainname: None,
         sysctls: pod.security.sysctls.clone(),
@@ -134,6 +136,10 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     let mut plan = plan(&world.pod, &world.dir);
     if let Some(alias) = &mut plan.netns_alias {
         *alias = claim_alias(&world.pod, &world.dir).map_err(|error| failed(report::chain(&error)))?;
+    }
+    if world.pod.security.user_namespace {
+        let pool = world.settings.pods.user_namespace_ids;
+        plan.users = Some(user_ids::lease(&world.dir, &world.pod.uid, pool).map_err(failed)?);
     }
     let mut stage = world
         .warm
@@ -259,6 +265,10 @@ pub fn take_down_pod(
         errors.extend(netplugin::detach(network, &pod.uid).iter().map(|error| report::chain(error)));
     }
     errors.extend(runtime::sandbox::remove(&plan, reaper).iter().map(|error| report::chain(error)));
+    if pod.security.user_namespace {
+        let given_back = user_ids::release(dir, &pod.uid);
+        errors.extend(given_back.err().map(|error| format!("give back ids: {error}")));
+    }
     for path in [dir.layers(), &dir.containers(), &dir.etc(), &dir.namespaces(), &dir.shm()] {
         errors.extend(crate::store::remove(path).err().map(|error| report::chain(&error)));
     }

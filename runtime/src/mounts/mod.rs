@@ -50,13 +50,22 @@ pub(crate) fn is_bind(mount: &Mount) -> bool {
         || mount.options().iter().flatten().any(|word| word == "bind" || word == "rbind")
 }
 
+/// Whether its ids are to be mapped by the container's user namespace.
+pub(crate) fn is_mapped(mount: &Mount) -> bool {
+    mount.uid_mappings().is_some()
+}
+
 /// The line of mount(8) that does the same.
 pub(crate) fn command(mount: &Mount) -> String {
     let target = mount.destination().display().to_string();
     let target = quoted(&target);
     let source = mount.source().as_deref().map_or("none".into(), |path| path.display().to_string());
     let source = quoted(&source);
-    let options = mount.options().as_deref().unwrap_or_default().join(",");
+    let mut options = mount.options().as_deref().unwrap_or_default().join(",");
+    for map in mount.uid_mappings().iter().flatten() {
+        let (inside, outside, count) = (map.container_id(), map.host_id(), map.size());
+        options.push_str(&format!(",X-mount.idmap=b:{inside}:{outside}:{count}"));
+    }
     let options = if options.is_empty() { String::new() } else { format!(" -o {}", quoted(&options)) };
     if is_bind(mount) {
         return format!("mount{options} {source} .{target}");

@@ -370,6 +370,9 @@ const OWN: &[(&str, i64)] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OWN: &[(&str, i64)] = &[];
 
+/// Older than 5.1 and yet not in libc's tables; its number differs.
+const IO_PGETEVENTS: i64 = if cfg!(target_arch = "x86_64") { 333 } else { 292 };
+
 /// Newer than libc's tables; since Linux 5.1 a new call has the same number everywhere.
 const NEW: &[(&str, i64)] = &[
     ("cachestat", 451),
@@ -380,6 +383,7 @@ const NEW: &[(&str, i64)] = &[
     ("futex_wait", 455),
     ("futex_wake", 454),
     ("getxattrat", 464),
+    ("io_pgetevents", IO_PGETEVENTS),
     ("listmount", 458),
     ("listxattrat", 465),
     ("lsm_get_self_attr", 459),

@@ -4,8 +4,13 @@ use serde_json::json;
 
 /// What a BPF program answers to a call: enough of an interpreter for what the compiler emits.
 fn run(program: &[seccompiler::sock_filter], number: i64, args: [u64; 6]) -> u32 {
+    run_on(NATIVE, program, number, args)
+}
+
+const NATIVE: u32 = if cfg!(target_arch = "x86_64") { 0xC000_003E } else { 0xC000_00B7 };
+
+fn run_on(arch: u32, program: &[seccompiler::sock_filter], number: i64, args: [u64; 6]) -> u32 {
     let mut data = Vec::from((number as u32).to_le_bytes());
-    let arch: u32 = if cfg!(target_arch = "x86_64") { 0xC000_003E } else { 0xC000_00B7 };
     data.extend(arch.to_le_bytes());
     data.extend([0; 8]);
     args.iter().for_each(|arg| data.extend(arg.to_le_bytes()));
@@ -30,8 +35,12 @@ fn run(program: &[seccompiler::sock_filter], number: i64, args: [u64; 6]) -> u32
 
 /// The kernel's rule: the lowest action value wins, as a signed number.
 fn verdict(filters: &Filters, number: i64, args: [u64; 6]) -> u32 {
+    verdict_on(NATIVE, filters, number, args)
+}
+
+fn verdict_on(arch: u32, filters: &Filters, number: i64, args: [u64; 6]) -> u32 {
     let action = |answer: &u32| (answer & 0xffff_0000) as i32;
-    let answers = filters.programs.iter().rev().map(|program| run(program, number, args));
+    let answers = filters.programs.iter().rev().map(|program| run_on(arch, program, number, args));
     answers.min_by_key(action).unwrap_or(libc::SECCOMP_RET_ALLOW)
 }
 
@@ -92,6 +101,38 @@ fn a_profile_that_only_forbids_leaves_everything_else_alone() {
 #[test]
 fn a_profile_without_rules_that_allows_all_installs_nothing() {
     assert!(profile(json!({ "defaultAction": "SCMP_ACT_ALLOW" })).programs.is_empty());
+}
+
+#[test]
+fn a_call_that_is_newer_than_all_that_a_profile_names_does_not_exist() {
+    let filters = profile(json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "syscalls": [{ "names": ["read", "openat2", "seccomp"], "action": "SCMP_ACT_ALLOW" }]
+    }));
+    assert_eq!(verdict(&filters, libc::SYS_openat2 - 1, [0; 6]), EPERM);
+    let none = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+    assert_eq!(verdict(&filters, libc::SYS_openat2 + 1, [0; 6]), none);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_32_bit_calls_beside_the_own_ones_have_numbers_of_their_own_where_a_profile_names_them() {
+    let rules = |architectures: &[&str]| {
+        profile(json!({
+            "defaultAction": "SCMP_ACT_ERRNO", "architectures": architectures,
+            "syscalls": [{ "names": ["mkdir", "openat2", "socketcall"], "action": "SCMP_ACT_ALLOW" }]
+        }))
+    };
+    let (i386, kill) = (0x4000_0003, libc::SECCOMP_RET_KILL_PROCESS);
+    let both = rules(&["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]);
+    // 39 is mkdir there and getpid here, 83 is mkdir here and symlink there.
+    for (arch, number, answer) in
+        [(NATIVE, 83, ALLOW), (NATIVE, 39, EPERM), (i386, 39, ALLOW), (i386, 83, EPERM), (i386, 102, ALLOW)]
+    {
+        assert_eq!(verdict_on(arch, &both, number, [0; 6]), answer, "{arch:x} {number}");
+    }
+    assert_eq!(verdict_on(0x4000_0028, &both, 39, [0; 6]), kill, "and no third");
+    assert_eq!(verdict_on(i386, &rules(&[]), 39, [0; 6]), kill, "nobody asked for it");
 }
 
 #[test]

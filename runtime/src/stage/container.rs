@@ -85,7 +85,9 @@ fn outside_steps(plan: &ContainerPlan) -> Vec<Step<'_, Outside>> {
             Ok(())
         }));
     }
-    let joined: Vec<&LinuxNamespace> = namespaces(plan).filter(|ns| ns.path().is_some()).collect();
+    // The user namespace comes last of all, when init is done.
+    let joined: Vec<&LinuxNamespace> =
+        namespaces(plan).filter(|ns| ns.path().is_some() && ns.typ() != LinuxNamespaceType::User).collect();
     if !joined.is_empty() {
         let flag = |ns: &&LinuxNamespace| {
             let path = ns.path().as_deref().map(|path| path.display().to_string()).unwrap_or_default();

@@ -11,17 +11,19 @@
 
 use super::Channel;
 use super::container::{has_new, has_terminal};
+use super::labels;
 use super::program::Program;
 use super::user::{
     Entered, enter_again, enter_first, look_up, open_terminal, own_streams, set_streams, set_terminal,
 };
+use super::userns::Users;
 use crate::cgroup::{BornIn, Cgroup};
 use crate::devices::Access;
 use crate::in_root::{self, Kind};
 use crate::launch::send;
 use crate::mounts::{self, Place};
 use crate::plan::{ContainerPlan, FromStage, GATE_CLOSED, GO, Ready, Timed};
-use crate::privileges::{Privileges, Seccomp, limit_resources, set_oom_score};
+use crate::privileges::{Available, Privileges, Seccomp, limit_resources, set_oom_score};
 use crate::recipe::{During, Fault, Step, quoted, run as run_steps, step};
 use crate::seccomp::{self, Filters};
 use crate::stage::sandbox::sysctl_path;
@@ -30,7 +32,7 @@ use crate::{plan, process, rootfs};
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::mount::{MsFlags, mount as mount_at};
 use nix::sys::stat::Mode;
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Process};
+use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Process};
 use std::fs;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -50,6 +52,7 @@ pub(crate) struct Init<'p> {
     devices: Access,
     /// One a mount of the Spec; `None` for those that are no bind mounts.
     sources: Vec<Option<OwnedFd>>,
+    users: Option<Users>,
     root: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
     privileges: Option<Privileges>,
@@ -78,6 +81,7 @@ impl<'p> Init<'p> {
             born,
             devices: Access::NoNodes,
             sources: Vec::new(),
+            users: None,
             root: None,
             terminal: None,
             privileges: None,
@@ -145,6 +149,12 @@ pub(super) fn run(mut state: Init<'_>, channel: &mut Channel, mut report: UnixSt
 /// The steps up to the gate.
 pub(crate) fn inside(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
     let mut steps = vec![step("join the container's cgroup", cgroup_command(plan), join_cgroup)];
+    if plan.spec.process().as_ref().is_some_and(labels::wanted) {
+        let command = "# write /proc/thread-self/attr/{apparmor/,}exec";
+        steps.push(step("announce profile and label", command, |s: &mut Init<'_>| {
+            labels::announce(s.process()?, &mut s.notes)
+        }));
+    }
     if has_terminal(plan) {
         // The terminal comes later, from the container's own file system.
     } else {
@@ -153,12 +163,24 @@ pub(crate) fn inside(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
         let command = format!("exec <>{input} 1<>{} 2<>{}", io.stdout.display(), io.stderr.display());
         steps.push(step("open the standard streams", command, open_streams));
     }
+    if user_namespace(plan).is_some() {
+        let path = user_namespace(plan).and_then(|ns| ns.path().as_deref()).unwrap_or(Path::new(""));
+        // Image layers are then mounted with X-mount.idmap=/proc/self/fd/9.
+        let command = format!("exec 9<{}", path.display());
+        steps.push(step("find the pod's user namespace", command, |s: &mut Init<'_>| {
+            s.users = Users::of(s.plan)?;
+            Ok(())
+        }));
+    }
     let mounts = plan.spec.mounts().as_deref().unwrap_or_default();
     if mounts.iter().any(mounts::is_bind) {
         let command = "# open_tree(source, OPEN_TREE_CLONE) for each bind mount";
         steps.push(step("open the sources of bind mounts", command, |s: &mut Init<'_>| {
             for mount in s.plan.spec.mounts().iter().flatten() {
                 let source = mounts::is_bind(mount).then(|| mounts::clone_source(mount)).transpose()?;
+                if let (Some(source), Some(users), true) = (&source, &s.users, mounts::is_mapped(mount)) {
+                    users.map(source.as_fd()).during(mount.destination().display())?;
+                }
                 s.sources.push(source);
             }
             Ok(())
@@ -170,8 +192,8 @@ pub(crate) fn inside(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
     }));
     let command = rootfs::command(&plan.rootfs, Access::aimed_at(plan));
     steps.push(step("build the root file system", command, |s: &mut Init<'_>| {
-        s.root = Some(rootfs::build(&s.plan.rootfs, s.devices, &mut s.notes)?);
-        Ok(())
+        s.root = Some(rootfs::build(&s.plan.rootfs, s.users.as_ref(), s.devices, &mut s.notes)?);
+        s.users.as_ref().map_or(Ok(()), Users::own_new_files)
     }));
     for (index, mount) in mounts.iter().enumerate() {
         let name = format!("mount {}", mount.destination().display());
@@ -180,6 +202,10 @@ pub(crate) fn inside(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
     steps.extend(finish_root(plan));
     steps.extend(settle(plan));
     steps
+}
+
+fn user_namespace(plan: &ContainerPlan) -> Option<&LinuxNamespace> {
+    linux(plan)?.namespaces().iter().flatten().find(|ns| ns.typ() == LinuxNamespaceType::User)
 }
 
 fn cgroup_command(plan: &ContainerPlan) -> String {
@@ -285,6 +311,11 @@ fn limits_command(plan: &ContainerPlan) -> String {
 /// The steps that turn the process into the container's user, and prepare what the gate must not delay.
 fn settle(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
     let (user, group) = shown_user(plan);
+    let enter = if user_namespace(plan).is_some() {
+        "nsenter --user=/proc/self/fd/9 unshare --mount --cgroup "
+    } else {
+        ""
+    };
     let names = format!("grep -e {user} -e {group} /etc/passwd /etc/group");
     vec![
         step("look the user up", names, look_user_up),
@@ -295,7 +326,7 @@ fn settle(plan: &ContainerPlan) -> Vec<Step<'_, Init<'_>>> {
         }),
         step(
             "become the container's user",
-            format!("setpriv --reuid {user} --regid {group} --clear-groups"),
+            format!("{enter}setpriv --reuid {user} --regid {group} --clear-groups"),
             |s| become_user(s),
         ),
     ]
@@ -398,15 +429,8 @@ fn look_user_up(state: &mut Init<'_>) -> Result<(), Fault> {
     let identity = look_up(state.root()?, process, state.plan.user.as_ref())?;
     let seccomp = linux(state.plan).and_then(|linux| linux.seccomp().as_ref());
     let later = if seccomp.is_some() { Seccomp::Later } else { Seccomp::None };
-    state.privileges = Some(Privileges::prepare(process, identity, later, &mut state.notes)?);
-    for (asked, what) in [
-        (process.apparmor_profile().as_ref(), "AppArmor profile"),
-        (process.selinux_label().as_ref(), "SELinux label"),
-    ] {
-        if let Some(name) = asked.filter(|name| !name.is_empty()) {
-            state.notes.push(format!("{what} {name} is not applied"));
-        }
-    }
+    let available = Available::of(state.users.is_some())?;
+    state.privileges = Some(Privileges::prepare(process, identity, later, (available, &mut state.notes))?);
     Ok(())
 }
 
@@ -423,12 +447,14 @@ fn become_user(state: &mut Init<'_>) -> Result<(), Fault> {
     let process = state.process()?;
     let privileges = state.privileges.as_ref().ok_or_else(|| Fault::new("nobody was looked up"))?;
     nix::unistd::setsid()?;
+    let uid = state.users.as_ref().map_or(0, Users::root) + privileges.identity().uid;
     if let Some(terminal) = state.terminal.take() {
-        set_terminal(&terminal, privileges.identity().uid)?;
+        set_terminal(&terminal, uid)?;
     }
-    own_streams(privileges.identity().uid);
+    own_streams(uid);
     // The stage's and init's descriptors stay here: the gate's socket closes when exec has worked.
     task::cloexec_from(3)?;
+    state.users.as_ref().map_or(Ok(()), Users::enter)?;
     privileges.apply()?;
     enter_again(process.cwd(), state.entered)?;
     nix::sys::stat::umask(Mode::from_bits_truncate(process.user().umask().unwrap_or(0o022)));

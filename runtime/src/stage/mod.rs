@@ -25,10 +25,12 @@ pub(crate) mod console;
 pub(crate) mod container;
 pub(crate) mod exec;
 pub(crate) mod init;
+mod labels;
 mod program;
 mod reaper;
 pub(crate) mod sandbox;
 mod user;
+pub(crate) mod userns;
 
 use crate::launch::{Inbox, send};
 use crate::plan::{Failure, FromStage};

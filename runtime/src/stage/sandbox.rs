@@ -4,12 +4,13 @@
 //! that would keep a network namespace alive; one mount above all of them, so that one unmount takes all away;
 //! and in memory, because making three files on a disk takes longer than making three namespaces.
 
+use super::userns::Holder;
 use super::{Channel, reaper};
 use crate::cgroup::{Cgroup, Cgroups, Refused};
 use crate::plan::{CgroupPlan, Failure, FromStage, Identity, Ready, SandboxPlan, Shm};
 use crate::process::start_time_of;
 use crate::recipe::{During, Fault, Step, run as run_steps, step};
-use crate::sandbox::{KINDS, REAPER_CGROUP, detach, remove};
+use crate::sandbox::{KINDS, REAPER_CGROUP, USER, detach, remove};
 use crate::sys::task::{self, Side};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -28,6 +29,7 @@ const PINS: &str = "mode=0755,size=4k,nr_inodes=16";
 pub(crate) struct State {
     notes: Vec<String>,
     reaper: Option<Identity>,
+    users: Option<Holder>,
 }
 
 /// The whole stage.
@@ -61,7 +63,16 @@ pub(crate) fn steps(plan: &SandboxPlan) -> Vec<Step<'_, State>> {
         }));
     }
     let flags = new_flags(plan);
-    if flags != 0 {
+    if let Some(ids) = plan.users {
+        let command = format!(
+            "unshare --user --map-users 0:{0}:{1} --map-groups 0:{0}:{1} --net --ipc --uts sleep infinity &",
+            ids.first, ids.count
+        );
+        steps.push(step("make a user namespace and others in it", command, move |s: &mut State| {
+            s.users = Some(Holder::make(ids, flags)?);
+            Ok(())
+        }));
+    } else if flags != 0 {
         let words: Vec<&str> =
             wanted(plan).filter(|(name, _)| *name != "pid").map(|(name, _)| name).collect();
         let command = format!("unshare --{}", words.join(" --"));
@@ -78,15 +89,21 @@ pub(crate) fn steps(plan: &SandboxPlan) -> Vec<Step<'_, State>> {
         }));
     }
     for (name, value) in &plan.sysctls {
-        steps.push(step("set a kernel parameter", format!("sysctl -w '{name}={value}'"), move |_| {
-            write_existing(&sysctl_path(name), value).during(name)
-        }));
+        steps.push(step(
+            "set a kernel parameter",
+            format!("sysctl -w '{name}={value}'"),
+            move |s: &mut State| {
+                let write = || write_existing(&sysctl_path(name), value).during(name);
+                s.users.as_ref().map_or_else(write, |users| users.have_done(write))
+            },
+        ));
     }
     pin_steps(plan, &mut steps);
     if let Some(shm) = &plan.shm {
         let command =
             format!("mount -t tmpfs -o size={},mode=1777 shm {}", shm.size_bytes, shm.path.display());
-        steps.push(step("make the shared memory file system", command, move |_| mount_shm(shm)));
+        let owner = plan.users.map_or(0, |ids| ids.first);
+        steps.push(step("make the shared memory file system", command, move |_| mount_shm(shm, owner)));
     }
     steps
 }
@@ -98,6 +115,14 @@ fn pin_steps<'p>(plan: &'p SandboxPlan, steps: &mut Vec<Step<'p, State>>) {
     let at = plan.pin_dir.display();
     let command = format!("mkdir -p {at} && mount -t tmpfs --make-private -o {PINS} pins {at}");
     steps.push(step("make a private place for pins", command, move |_| private_directory(&plan.pin_dir)));
+    if plan.users.is_some() {
+        let target = plan.pin_dir.join(USER);
+        let command = format!("mount --bind /proc/$!/ns/user {}; kill $!", target.display());
+        steps.push(step("pin the user namespace", command, move |s: &mut State| {
+            let holder = s.users.take().ok_or_else(|| Fault::new("there is none"))?;
+            pin(Path::new(&holder.namespace()), &target)
+        }));
+    }
     for (name, _) in wanted(plan).filter(|(name, _)| *name != "pid") {
         let (source, target) = (format!("/proc/self/ns/{name}"), plan.pin_dir.join(name));
         let command = format!("mount --bind {source} {}", target.display());
@@ -204,11 +229,11 @@ fn share(directory: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-fn mount_shm(shm: &Shm) -> Result<(), Fault> {
+fn mount_shm(shm: &Shm, owner: u32) -> Result<(), Fault> {
     fs::DirBuilder::new().recursive(true).mode(0o755).create(&shm.path).during(shm.path.display())?;
     detach(&shm.path).during(shm.path.display())?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    let options = format!("mode=1777,size={}", shm.size_bytes);
+    let options = format!("mode=1777,size={},uid={owner},gid={owner}", shm.size_bytes);
     mount(Some("shm"), &shm.path, Some("tmpfs"), flags, Some(options.as_str())).during(shm.path.display())
 }
 

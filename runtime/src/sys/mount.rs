@@ -93,6 +93,19 @@ impl MountAttributes {
     }
 }
 
+/// Maps the ids of a mount that was not placed yet by a user namespace (mount_setattr(2), MOUNT_ATTR_IDMAP).
+pub(crate) fn map_ids(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: mount_attr is plain integers; zero changes nothing.
+    let mut attr: libc::mount_attr = unsafe { std::mem::zeroed() };
+    attr.attr_set = libc::MOUNT_ATTR_IDMAP;
+    attr.userns_fd = namespace.as_raw_fd() as u64;
+    let (fd, flags) = (mount.as_raw_fd(), libc::AT_EMPTY_PATH);
+    let (number, empty) = (libc::SYS_mount_setattr, c"".as_ptr());
+    // SAFETY: the struct and its size agree and it lives through the call; both descriptors are borrowed.
+    let returned = unsafe { libc::syscall(number, fd, empty, flags, &raw const attr, size_of_val(&attr)) };
+    check(returned).map(drop)
+}
+
 /// mount_setattr(2) on the mount behind `mount`; `flags` is 0 or `AT_RECURSIVE`.
 pub(crate) fn set_attributes(mount: BorrowedFd<'_>, attributes: MountAttributes, flags: u32) -> Result<()> {
     // SAFETY: mount_attr is plain integers; zero changes nothing.

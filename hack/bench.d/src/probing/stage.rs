@@ -65,6 +65,7 @@ fn plan(dir: &Path) -> io::Result<ExecPlan> {
     let mut process = container.spec.process().clone().ok_or(io::ErrorKind::InvalidData)?;
     process.set_args(Some(vec![COMMAND.to_owned()]));
     Ok(ExecPlan {
+        root_id: None,
         target: Process::of_pid(pid)?.identity(),
         process,
         user: container.user.clone(),

@@ -90,21 +90,6 @@ fn what_only_a_kubelet_refuses_is_foretold_in_its_words() {
 }
 
 #[test]
-fn a_profile_of_apparmor_is_refused_in_its_old_form_as_in_its_new_one() {
-    let annotated = |profile: &str| {
-        let annotation = format!("{{\"container.apparmor.security.beta.kubernetes.io/c\": {profile}}}");
-        errors(&pod_with("", "").replace("{name: p}", &format!("{{name: p, annotations: {annotation}}}")))
-    };
-    assert_eq!(
-        annotated("runtime/default"),
-        [
-            "metadata.annotations[container.apparmor.security.beta.kubernetes.io/c]: Forbidden: profiles of AppArmor are not supported by podbox yet"
-        ]
-    );
-    assert!(annotated("unconfined").is_empty());
-}
-
-#[test]
 fn a_number_is_shown_as_it_was_written() {
     let grace = |text: &str| errors(&pod_with(&format!("  terminationGracePeriodSeconds: {text}"), ""));
     let out = |text: &str| {

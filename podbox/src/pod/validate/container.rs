@@ -61,7 +61,7 @@ fn check(errors: &mut Errors, path: &Path<'_>, container: &k8s::Container, aroun
     probe::check_all(errors, path, container);
     life::check(errors, path, container, around.spec);
     if let Some(context) = &container.security_context {
-        security::check_container(errors, &path.field("securityContext"), context);
+        security::check_container(errors, &path.field("securityContext"), context, around.spec);
     }
 }
 

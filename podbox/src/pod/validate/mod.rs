@@ -3,6 +3,7 @@
 //! The rules follow `pkg/apis/core/validation/validation.go`, as far as they concern fields that podbox
 //! honours. They look at the defaulted object, as the API server's do.
 
+mod confinement;
 mod container;
 mod env;
 mod life;
@@ -23,7 +24,7 @@ const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 const DEADLINES: std::ops::RangeInclusive<i64> = 1..=i32::MAX as i64;
 const ANNOTATIONS_MAX: usize = 256 * 1024;
 /// What the API server still turns into `appArmorProfile`, for the container whose name follows.
-const APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
+pub(crate) const APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// All that is wrong with a defaulted Pod that stands at `path`.
 pub(crate) fn pod(pod: &k8s::Pod, path: &Path<'_>) -> Vec<FieldError> {
@@ -55,9 +56,7 @@ fn metadata(errors: &mut Errors, path: &Path<'_>, pod: &k8s::Pod) {
     for (key, value) in meta.annotations.iter().flatten() {
         errors.invalid_all(&annotations, key, &names::qualified(&key.to_lowercase()));
         size += key.len() + value.len();
-        if key.starts_with(APPARMOR) && value != "unconfined" {
-            errors.forbidden(&annotations.key(key), "profiles of AppArmor are not supported by podbox yet");
-        }
+        confinement::check_annotation(errors, &annotations, pod, key, value);
     }
     if size > ANNOTATIONS_MAX {
         errors.too_long(&annotations, &format!("may not be more than {ANNOTATIONS_MAX} bytes"));

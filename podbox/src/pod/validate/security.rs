@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1 as k8s;
 use oci_spec::runtime::Capability;
 
-use super::{Errors, Path, names, one_of};
+use super::{Errors, Path, confinement, names, one_of};
 
 const ID: &str = "must be between 0 and 2147483647, inclusive";
 
@@ -23,6 +23,7 @@ pub(super) fn check_pod(errors: &mut Errors, spec_path: &Path<'_>, spec: &k8s::P
         errors.invalid(&path.field("shareProcessNamespace"), true, detail);
         errors.blame(&spec_path.field("shareProcessNamespace"));
     }
+    confinement::check_users(errors, spec_path, spec);
     let Some(context) = &spec.security_context else { return };
     id(errors, &path.field("runAsUser"), context.run_as_user);
     id(errors, &path.field("runAsGroup"), context.run_as_group);
@@ -36,14 +37,10 @@ pub(super) fn check_pod(errors: &mut Errors, spec_path: &Path<'_>, spec: &k8s::P
         context.supplemental_groups_policy.as_deref(),
         &["Merge", "Strict"],
     );
-    seccomp(errors, &path, context.seccomp_profile.as_ref());
+    let (seccomp, app_armor) = (context.seccomp_profile.as_ref(), context.app_armor_profile.as_ref());
+    confinement::check(errors, &path, seccomp, app_armor);
+    confinement::check_windows(errors, &path, context.windows_options.is_some(), spec);
     sysctls(errors, &path.field("sysctls"), context.sysctls.as_deref().unwrap_or(&[]), spec);
-}
-
-fn seccomp(errors: &mut Errors, path: &Path<'_>, profile: Option<&k8s::SeccompProfile>) {
-    if profile.is_some_and(|profile| profile.type_.is_empty()) {
-        errors.required(&path.field("seccompProfile").field("type"), "");
-    }
 }
 
 fn sysctls(errors: &mut Errors, path: &Path<'_>, sysctls: &[k8s::Sysctl], spec: &k8s::PodSpec) {
@@ -96,10 +93,18 @@ fn is_capability(name: &str) -> bool {
 }
 
 /// Checks one container's context.
-pub(super) fn check_container(errors: &mut Errors, path: &Path<'_>, context: &k8s::SecurityContext) {
+pub(super) fn check_container(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    context: &k8s::SecurityContext,
+    spec: &k8s::PodSpec,
+) {
     id(errors, &path.field("runAsUser"), context.run_as_user);
     id(errors, &path.field("runAsGroup"), context.run_as_group);
-    seccomp(errors, path, context.seccomp_profile.as_ref());
+    let (seccomp, app_armor) = (context.seccomp_profile.as_ref(), context.app_armor_profile.as_ref());
+    confinement::check(errors, path, seccomp, app_armor);
+    confinement::check_proc(errors, path, context, spec);
+    confinement::check_windows(errors, path, context.windows_options.is_some(), spec);
     capabilities(errors, &path.field("capabilities"), context.capabilities.as_ref());
     if context.allow_privilege_escalation != Some(false) {
         return;
@@ -110,7 +115,8 @@ pub(super) fn check_container(errors: &mut Errors, path: &Path<'_>, context: &k8
         errors.invalid(path, shown(), detail);
     }
     let added = context.capabilities.iter().flat_map(|caps| caps.add.iter().flatten());
-    if added.into_iter().any(|cap| cap == "CAP_SYS_ADMIN" || cap == "SYS_ADMIN") {
+    // Only this spelling is looked at, although it is the other one that container runtimes document.
+    if added.into_iter().any(|cap| cap == "CAP_SYS_ADMIN") {
         let detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
         errors.invalid(path, shown(), detail);
     }

@@ -1,3 +1,4 @@
+mod confinement;
 mod probes;
 
 use crate::manifest::{Diagnostic, Options, Source, load};
@@ -437,12 +438,13 @@ fn security_contexts_are_checked() {
         ),
         (
             "",
-            "securityContext: {allowPrivilegeEscalation: false, capabilities: {add: [SYS_ADMIN]}}",
+            "securityContext: {allowPrivilegeEscalation: false, capabilities: {add: [CAP_SYS_ADMIN]}}",
             &[
-                "_.securityContext: Invalid value: {\"allowPrivilegeEscalation\":false,\"capabilities\":{\"add\":[\"SYS_ADMIN\"]}}: cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
+                "_.securityContext: Invalid value: {\"allowPrivilegeEscalation\":false,\"capabilities\":{\"add\":[\"CAP_SYS_ADMIN\"]}}: cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
             ],
         ),
         ("", "securityContext: {allowPrivilegeEscalation: false, privileged: false}", &[]),
+        ("", "securityContext: {allowPrivilegeEscalation: false, capabilities: {add: [SYS_ADMIN]}}", &[]),
         ("", "securityContext: {capabilities: {add: [net_admin, CAP_SYS_TIME], drop: [ALL]}}", &[]),
         (
             "",

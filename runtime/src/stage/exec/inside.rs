@@ -8,10 +8,11 @@ use crate::cgroup::{BornIn, Cgroup};
 use crate::in_root::{self, Kind};
 use crate::launch::send;
 use crate::plan::{ExecPlan, Failure};
-use crate::privileges::{Privileges, Seccomp, limit_resources, set_oom_score};
+use crate::privileges::{Available, Privileges, Seccomp, limit_resources, set_oom_score};
 use crate::process::Process;
 use crate::recipe::Fault;
 use crate::seccomp::Filters;
+use crate::stage::labels;
 use crate::stage::program::Program;
 use crate::stage::user::{
     enter_again, enter_first, look_up, open_terminal, own_streams, set_streams, set_terminal,
@@ -24,7 +25,8 @@ use nix::unistd::Pid;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The namespaces that the new process joins. Not the user namespace: podbox makes none.
+/// The namespaces that the new process joins at once. A user namespace comes last, because there it is root of the
+/// host no more.
 const NAMESPACES: i32 =
     libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
 
@@ -93,15 +95,17 @@ fn become_program(way: &Way<'_>, born: BornIn, step: &mut &'static str) -> Resul
     }
     process.oom_score_adj().map_or(Ok(()), |score| set_oom_score(score, &mut notes))?;
     limit_resources(process.rlimits().as_deref().unwrap_or_default(), &mut notes)?;
+    labels::announce(&process, &mut notes)?;
     task::setns(way.target.as_fd(), NAMESPACES)?;
     *step = "look the user up";
     let root = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
     let identity = look_up(root.as_fd(), &process, way.plan.user.as_ref())?;
-    let uid = identity.uid;
+    let uid = way.plan.root_id.unwrap_or(0) + identity.uid;
     *step = "prepare the program and its filters";
     let program = Program::prepare(&process, &identity.home)?;
     let later = if way.filters.is_some() { Seccomp::Later } else { Seccomp::None };
-    let privileges = Privileges::prepare(&process, identity, later, &mut notes)?;
+    let available = Available::of(way.plan.root_id.is_some())?;
+    let privileges = Privileges::prepare(&process, identity, later, (available, &mut notes))?;
     *step = "set up the standard streams";
     nix::unistd::setsid()?;
     if process.terminal() == Some(true) {
@@ -117,6 +121,9 @@ fn become_program(way: &Way<'_>, born: BornIn, step: &mut &'static str) -> Resul
     let entered = enter_first(process.cwd())?;
     *step = "become the container's user";
     task::cloexec_from(3)?;
+    if way.plan.root_id.is_some() {
+        task::setns(way.target.as_fd(), libc::CLONE_NEWUSER)?;
+    }
     privileges.apply()?;
     enter_again(process.cwd(), entered)?;
     nix::sys::stat::umask(Mode::from_bits_truncate(process.user().umask().unwrap_or(0o022)));
