@@ -60,10 +60,14 @@ fn unreadable(path: &str, error: &std::io::Error) -> Failure {
 
 /// Reads and checks manifests; all mistakes come in one failure.
 pub(super) fn load(paths: &[String]) -> Result<Loaded, Failure> {
-    let sources = sources(paths)?;
+    load_sources(&sources(paths)?, &Options::default())
+}
+
+/// The same of texts that are at hand.
+pub(super) fn load_sources(sources: &[Source], options: &Options) -> Result<Loaded, Failure> {
     let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     let color = if color { Color::Ansi } else { Color::Never };
-    match manifest::load(&sources, &Options::default()) {
+    match manifest::load(sources, options) {
         Ok(loaded) => {
             if !loaded.warnings.0.is_empty() {
                 anstream::eprintln!("{}", loaded.warnings.render(color));

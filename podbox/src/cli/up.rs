@@ -1,6 +1,7 @@
 //! `podbox up`: start the pods of a manifest.
 
 mod previous;
+pub(super) mod single;
 mod start;
 mod waiting;
 

@@ -16,10 +16,10 @@ use super::super::Failure;
 use super::understand;
 
 /// Puts the caller's terminal back when it goes out of scope.
-struct Raw(Termios);
+pub(in crate::cli) struct Raw(Termios);
 
 impl Raw {
-    fn enter() -> Option<Raw> {
+    pub(in crate::cli) fn enter() -> Option<Raw> {
         let stdin = io::stdin();
         let before = termios::tcgetattr(&stdin).ok()?;
         let mut raw = before.clone();
