@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::supervisor::attach::Since;
 use crate::supervisor::machine::{Record, State};
 
 use super::containers::Containers;
@@ -52,7 +53,7 @@ pub(super) fn run(session: &Session, args: &AttachArgs) -> Result<ExitCode, Fail
     let record = record
         .ok_or_else(|| Failure::pod(format!("container {name} of pod {} is not running", found.name())))?;
     let wish = wish(&found, record, args);
-    let connection = Connection::open(&found, &wish, false)?;
+    let connection = Connection::open(&found, &wish, Since::Now)?;
     if wish.stdin && wish.tty && !session.quiet {
         anstream::eprintln!("If you don't see a command prompt, try pressing enter.");
     }
@@ -78,7 +79,7 @@ fn wish(found: &Found, record: &Record, args: &AttachArgs) -> Wish {
         container: record.name.clone(),
         attempt: record.attempt,
         stdin: args.stdin && has_stdin,
-        tty: has_tty && session::usable_terminal(args.tty, args.stdin),
+        tty: args.tty && has_tty && session::usable_terminal(args.stdin),
         ends_typing: has_tty && once,
         detach_keys: args.detach_keys.clone(),
     }

@@ -4,6 +4,7 @@ mod attach;
 mod completion;
 mod condition;
 mod containers;
+mod cp;
 mod describe;
 mod down;
 mod events;
@@ -92,6 +93,8 @@ enum Command {
     Attach(attach::AttachArgs),
     /// Run a command in a container
     Exec(exec::ExecArgs),
+    /// Copy files from or to a container
+    Cp(cp::CpArgs),
     /// Forward local ports to a pod
     PortForward(port_forward::PortForwardArgs),
     /// Wait until something is true of a pod
@@ -161,6 +164,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Run(args) => run::run(&session, &args),
         Command::Attach(args) => attach::run(&session, &args),
         Command::Exec(args) => exec::run(&session, &args),
+        Command::Cp(args) => cp::run(&session, &args),
         Command::PortForward(args) => port_forward::run(&session, &args),
         Command::Wait(args) => wait::run(&session, &args),
         Command::Restart(args) => restart::run(&session, &args),

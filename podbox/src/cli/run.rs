@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::config::duration;
 use crate::manifest::{LoadedPod, Options, Source};
 use crate::output::yaml::to_yaml;
+use crate::supervisor::attach::Since;
 
 use super::attach::keys::DetachKeys;
 use super::attach::session::{self, Connection, Wish};
@@ -131,7 +132,7 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure
 /// Starts the pod, listens from its first word, and ends as its container does.
 fn attached(session: &Session, args: &RunArgs, loaded: LoadedPod) -> Result<ExitCode, Failure> {
     let wish = wish(args, &loaded)?;
-    let listen = |found: &Found| Connection::ask(found, &wish, true);
+    let listen = |found: &Found| Connection::ask(found, &wish, Since::Start);
     let (found, connection) = single::start_new(session, loaded, args.pod_running_timeout, listen)?;
     if wish.stdin && wish.tty && !session.quiet {
         anstream::eprintln!("If you don't see a command prompt, try pressing enter.");
@@ -155,7 +156,7 @@ fn wish(args: &RunArgs, loaded: &LoadedPod) -> Result<Wish, Failure> {
         container: container.name.clone(),
         attempt: 0,
         stdin: args.streams.stdin && container.stdin,
-        tty: container.tty && session::usable_terminal(args.streams.tty, args.streams.stdin),
+        tty: args.streams.tty && container.tty && session::usable_terminal(args.streams.stdin),
         ends_typing: container.tty && container.stdin_once,
         detach_keys: args.detach_keys.clone(),
     })

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::unix::OwnedWriteHalf;
@@ -57,6 +58,16 @@ struct Frame {
     content: Vec<u8>,
 }
 
+/// From when on a listener is told what a container says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Since {
+    /// From now on.
+    Now,
+    /// From its first word: the listener waits for the container's first run, and the container for the listener.
+    Start,
+}
+
 /// A wish to listen, on its way to the loop.
 #[derive(Debug)]
 pub(super) struct Ask {
@@ -64,8 +75,8 @@ pub(super) struct Ask {
     pub(super) container: String,
     /// Whether the session brings input.
     pub(super) stdin: bool,
-    /// Wait for the container's first run, and tell what it has said before.
-    pub(super) from_start: bool,
+    /// From when on.
+    pub(super) since: Since,
     /// Whoever asked.
     pub(super) answer: oneshot::Sender<Result<Session, String>>,
 }
@@ -200,7 +211,7 @@ impl Audience {
     ///
     /// # Errors
     /// If it brings input and the container takes none any more.
-    pub(super) fn join(&self, stdin: bool, from_start: bool) -> Result<Session, String> {
+    pub(super) fn join(&self, stdin: bool, since: Since) -> Result<Session, String> {
         let mut seats = self.seats();
         let input = match &mut seats.input {
             input @ Input::Held(_) if stdin => match std::mem::replace(input, Input::Taken) {
@@ -214,8 +225,9 @@ impl Audience {
         };
         let (sender, frames) = unbounded_channel();
         let progress = Arc::new(Progress { changed: Arc::clone(&self.changed), ..Progress::default() });
-        let listener = Listener { frames: sender, progress: Arc::clone(&progress), awaited: from_start };
-        for (kind, bytes) in seats.early.take().filter(|_| from_start).into_iter().flatten() {
+        let listener =
+            Listener { frames: sender, progress: Arc::clone(&progress), awaited: since == Since::Start };
+        for (kind, bytes) in seats.early.take().filter(|_| since == Since::Start).into_iter().flatten() {
             let _ = listener.tell(kind, &bytes);
         }
         seats.listeners.push(listener);
@@ -281,7 +293,7 @@ mod tests {
     fn a_listener_gets_what_comes_from_now_on_and_the_exit_code_last() {
         let audience = Audience::default();
         audience.tell(Stream::Stdout, b"before");
-        let mut session = audience.join(true, false).unwrap();
+        let mut session = audience.join(true, Since::Now).unwrap();
         audience.tell(Stream::Stdout, b"prompt> ");
         audience.tell(Stream::Stderr, b"oh");
         audience.over(7);
@@ -298,7 +310,7 @@ mod tests {
     #[test]
     fn a_listener_that_does_not_keep_up_is_let_go_and_told_why() {
         let audience = Audience::default();
-        let mut slow = audience.join(false, false).unwrap();
+        let mut slow = audience.join(false, Since::Now).unwrap();
         let chunk = vec![b'x'; 64 << 10];
         for _ in 0..100 {
             audience.tell(Stream::Stdout, &chunk);
@@ -312,7 +324,7 @@ mod tests {
     #[tokio::test]
     async fn the_container_waits_for_the_session_that_it_was_started_for() {
         let audience = Audience::default();
-        let mut session = audience.join(false, true).unwrap();
+        let mut session = audience.join(false, Since::Start).unwrap();
         audience.tell(Stream::Stdout, &vec![b'x'; PATIENCE + 1]);
         let wait =
             |audience| tokio::time::timeout(std::time::Duration::from_millis(20), Audience::room(audience));
@@ -330,11 +342,11 @@ mod tests {
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let audience = Audience::for_one_session(&fifo).unwrap();
         audience.tell(Stream::Stdout, b"$ ");
-        let mut first = audience.join(true, true).unwrap();
+        let mut first = audience.join(true, Since::Start).unwrap();
         assert!(first.input.is_some());
         assert_eq!(kinds(&mut first), [(FrameKind::Stdout, b"$ ".to_vec())]);
-        assert!(audience.join(true, true).unwrap_err().contains("stdinOnce"));
-        let mut watcher = audience.join(false, true).unwrap();
+        assert!(audience.join(true, Since::Start).unwrap_err().contains("stdinOnce"));
+        let mut watcher = audience.join(false, Since::Start).unwrap();
         assert!(kinds(&mut watcher).is_empty());
     }
 }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 
-use super::attach;
+use super::attach::{self, Since};
 use super::machine::{ConditionSet, Event, Memory, OWN_CONDITIONS, Truth};
 use super::world::{Message, World};
 use crate::pod::{Pod, Role};
@@ -42,8 +42,8 @@ pub enum Request {
         container: String,
         /// Whether the other side brings input.
         stdin: bool,
-        /// Wait for the container's first run, and pass on what it has said before.
-        from_start: bool,
+        /// From when on.
+        since: Since,
     },
     /// Tell the status, for those who find the files marked as old.
     Status,
@@ -154,9 +154,9 @@ async fn serve(world: Arc<World>, stream: UnixStream) -> io::Result<()> {
     let mut line = String::new();
     while read.read_line(&mut line).await? > 0 {
         let answer = match serde_json::from_str(&line) {
-            Ok(Request::Attach { container, stdin, from_start }) => {
+            Ok(Request::Attach { container, stdin, since }) => {
                 let (answer, answered) = oneshot::channel();
-                world.send(Message::Attach(attach::Ask { container, stdin, from_start, answer }));
+                world.send(Message::Attach(attach::Ask { container, stdin, since, answer }));
                 match answered.await {
                     Ok(Ok(session)) => {
                         write.write_all(&line_of(&Answer::default())?).await?;

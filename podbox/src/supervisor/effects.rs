@@ -252,9 +252,9 @@ impl Effects {
         match self.live[index].output.as_ref().filter(|_| status::process(record).is_some()) {
             Some(output) => {
                 // Whoever asked may have gone.
-                let _ = ask.answer.send(output.audience().join(ask.stdin, ask.from_start));
+                let _ = ask.answer.send(output.audience().join(ask.stdin, ask.since));
             }
-            None if begins && ask.from_start => {
+            None if begins && ask.since == attach::Since::Start => {
                 self.waiting.push(ask);
                 if self.live[index].output.is_some() {
                     self.let_waiting_listen(index);
@@ -270,7 +270,7 @@ impl Effects {
         let Some(output) = &self.live[index].output else { return };
         let name = &self.world.pod.containers[index].name;
         for ask in self.waiting.extract_if(.., |ask| ask.container == *name) {
-            let _ = ask.answer.send(output.audience().join(ask.stdin, ask.from_start));
+            let _ = ask.answer.send(output.audience().join(ask.stdin, ask.since));
         }
     }
 

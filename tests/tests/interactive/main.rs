@@ -1,6 +1,7 @@
 //! What a person at a terminal does with a pod: attach, run, forward ports.
 
 mod attach;
+mod cp;
 mod port_forward;
 mod run;
 

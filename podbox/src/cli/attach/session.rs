@@ -16,7 +16,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::report;
 use crate::store::AttemptDir;
-use crate::supervisor::attach::FrameKind;
+use crate::supervisor::attach::{FrameKind, Since};
 use crate::supervisor::control::Request;
 use crate::supervisor::machine::{State, Terminated};
 
@@ -39,13 +39,13 @@ pub(in crate::cli) struct Wish {
     pub(in crate::cli) detach_keys: DetachKeys,
 }
 
-/// Whether a terminal that is wanted can be had (kubectl: `SetupTTY`).
-pub(in crate::cli) fn usable_terminal(wanted: bool, stdin: bool) -> bool {
-    if wanted && stdin && !io::stdin().is_terminal() {
+/// Whether a terminal can be had (kubectl: `SetupTTY`).
+pub(in crate::cli) fn usable_terminal(stdin: bool) -> bool {
+    if stdin && !io::stdin().is_terminal() {
         anstream::eprintln!("Unable to use a TTY - input is not a terminal or the right kind of file");
         return false;
     }
-    wanted
+    true
 }
 
 /// A session that the supervisor has begun, or is about to.
@@ -70,15 +70,15 @@ const DETACHED: i32 = -1;
 
 impl Connection {
     /// Begins a session and hears whether it can be.
-    pub(in crate::cli) fn open(found: &Found, wish: &Wish, from_start: bool) -> Result<Connection, Failure> {
-        let mut connection = Connection::ask(found, wish, from_start)?;
+    pub(in crate::cli) fn open(found: &Found, wish: &Wish, since: Since) -> Result<Connection, Failure> {
+        let mut connection = Connection::ask(found, wish, since)?;
         connection.hear(found)?;
         Ok(connection)
     }
 
     /// Asks for a session; the answer may take until the container begins.
-    pub(in crate::cli) fn ask(found: &Found, wish: &Wish, from_start: bool) -> Result<Connection, Failure> {
-        let request = Request::Attach { container: wish.container.clone(), stdin: wish.stdin, from_start };
+    pub(in crate::cli) fn ask(found: &Found, wish: &Wish, since: Since) -> Result<Connection, Failure> {
+        let request = Request::Attach { container: wish.container.clone(), stdin: wish.stdin, since };
         let stream = found.send(&request).map_err(|error| unreachable(found, &error))?;
         Ok(Connection { read: BufReader::new(stream), answered: false })
     }
