@@ -84,3 +84,49 @@ fn a_session_that_does_not_read_its_output_is_let_go_and_the_container_goes_on()
     host.down(&["flood"]).ok();
     host.finish();
 }
+
+#[test]
+fn a_supervisor_that_dies_costs_the_session_and_the_container_nothing() {
+    let host = Host::new();
+    host.up(&scripted(
+        "lives",
+        "stdin: true",
+        "while read word\ndo\n  test $word = end && exit 5\n  echo $word\ndone",
+    ));
+    let mut session = host.cmd(["attach", "-i", "lives"]).spawn();
+    session.type_in("one\n");
+    session.wait_to_say("one");
+    let process = host.container_process("lives", "c");
+    let old = host.supervisor("lives");
+    host.kill(old.expect("there is a supervisor"));
+    session.wait_to_say("lost connection to pod default/lives");
+    session.wait_to_say("attach again");
+    assert_eq!(session.end(PATIENCE), 1);
+    let _ = host.next_supervisor("lives", old);
+    let mut session = host.cmd(["attach", "-i", "lives"]).spawn();
+    session.type_in("two\nend\n");
+    session.wait_to_say("two");
+    assert_eq!(session.end(PATIENCE), 5);
+    assert_eq!(host.pod("lives").restarts(), 0);
+    assert!(process > 0, "it never ran");
+    host.down(&["lives"]).ok();
+    host.finish();
+}
+
+#[test]
+fn the_input_of_one_session_ends_with_it() {
+    let host = Host::new();
+    let script = "while read word\ndo\n  echo \"got $word\"\ndone\nsleep 2\nexit 6";
+    host.up(&scripted("once", "stdin: true\n    stdinOnce: true", script));
+    // Whoever only looks does not count.
+    let mut watcher = host.cmd(["attach", "once"]).spawn();
+    let mut first = host.cmd(["attach", "-i", "once"]).spawn();
+    first.type_in("one\n");
+    first.wait_to_say("got one");
+    let second = host.podbox(["attach", "-i", "once"]);
+    second.code(1).complains("its input has ended with the first session that had it (stdinOnce)");
+    assert_eq!(first.end(PATIENCE), 6);
+    assert_eq!(watcher.end(PATIENCE), 6);
+    host.down(&["once"]).ok();
+    host.finish();
+}

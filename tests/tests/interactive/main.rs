@@ -2,6 +2,7 @@
 
 mod attach;
 mod cp;
+mod exec;
 mod port_forward;
 mod run;
 
