@@ -31,7 +31,7 @@ fn a_command_on_a_terminal_follows_its_size_and_dies_with_the_client() {
         let [client] = client[..] else { panic!("not one client but {client:?}") };
         kill(Pid::from_raw(client), signal).unwrap();
         wait_until("the command to die", PATIENCE, || inside().is_empty());
-        assert_ne!(session.end(PATIENCE), 0);
+        assert_eq!(session.end(PATIENCE), 128 + signal as i32);
     }
     host.down(&["execs"]).ok();
     host.finish();
