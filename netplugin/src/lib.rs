@@ -12,6 +12,7 @@
 mod bridge;
 mod config;
 mod conntrack;
+mod dial;
 mod error;
 mod host;
 mod ipam;
@@ -38,6 +39,7 @@ pub use config::{
     Attached, Attachment, Described, InterfaceAddress, Mac, Masquerade, NetworkConfig, PortMapping, Protocol,
     Request, Subnet, SubnetError, Timed,
 };
+pub use dial::dial;
 pub use error::NetError;
 pub use host::host_addresses;
 pub use netlink::KernelError;

@@ -3,7 +3,7 @@
 //! caller's, through which it could read the caller's terminal, reopen a file or walk out of a directory.
 
 mod pipes;
-mod terminal;
+pub(super) mod terminal;
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;

@@ -9,11 +9,11 @@ use super::Cli;
 /// What podbox has instead of a command that it does not have.
 fn instead(command: &str) -> Option<&'static str> {
     Some(match command {
-        "apply" | "create" | "run" | "start" | "play" => "podbox up -d FILE",
+        "apply" | "create" | "start" | "play" => "podbox up -d FILE",
         "delete" | "rm" | "remove" | "stop" | "kill" => "podbox down POD",
         "ps" | "ls" | "list" | "pods" => "podbox get pods",
         "inspect" | "show" => "podbox describe POD, podbox get pod POD -o yaml",
-        "log" | "attach" => "podbox logs -f POD",
+        "log" => "podbox logs -f POD",
         "rollout" => "podbox restart POD",
         "patch" | "edit" => "podbox up --replace FILE, podbox condition POD TYPE=STATUS",
         "images" | "pull" | "rmi" | "load" | "tag" => "podbox image",

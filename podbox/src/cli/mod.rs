@@ -1,8 +1,10 @@
 //! The command line: one file a command, each a thin layer over the library.
 
+mod attach;
 mod completion;
 mod condition;
 mod containers;
+mod cp;
 mod describe;
 mod down;
 mod events;
@@ -17,7 +19,9 @@ mod names;
 mod out;
 mod plan;
 mod pods;
+mod port_forward;
 mod restart;
+mod run;
 mod show;
 mod system;
 mod targets;
@@ -83,8 +87,16 @@ enum Command {
     Events(events::EventsArgs),
     /// Print a container's output
     Logs(logs::LogsArgs),
+    /// Start a pod of one container, described by flags
+    Run(run::RunArgs),
+    /// Attach to a container's own process
+    Attach(attach::AttachArgs),
     /// Run a command in a container
     Exec(exec::ExecArgs),
+    /// Copy files from or to a container
+    Cp(cp::CpArgs),
+    /// Forward local ports to a pod
+    PortForward(port_forward::PortForwardArgs),
     /// Wait until something is true of a pod
     Wait(wait::WaitArgs),
     /// Restart containers in place
@@ -149,7 +161,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Describe(args) => describe::run(&session, &args),
         Command::Events(args) => events::run(&session, &args),
         Command::Logs(args) => logs::run(&session, &args),
+        Command::Run(args) => run::run(&session, &args),
+        Command::Attach(args) => attach::run(&session, &args),
         Command::Exec(args) => exec::run(&session, &args),
+        Command::Cp(args) => cp::run(&session, &args),
+        Command::PortForward(args) => port_forward::run(&session, &args),
         Command::Wait(args) => wait::run(&session, &args),
         Command::Restart(args) => restart::run(&session, &args),
         Command::Condition(args) => condition::run(&session, &args),

@@ -61,11 +61,15 @@ fn unreadable(path: &str, error: &std::io::Error) -> Failure {
 /// Reads and checks manifests; all mistakes come in one failure. What a kubelet would refuse is warned of, save the
 /// kernel parameters that are allowed here.
 pub(super) fn load(paths: &[String], allowed_sysctls: &[String]) -> Result<Loaded, Failure> {
-    let sources = sources(paths)?;
+    let options = Options { allowed_sysctls: allowed_sysctls.to_vec(), ..Options::default() };
+    load_sources(&sources(paths)?, &options)
+}
+
+/// The same of texts that are at hand.
+pub(super) fn load_sources(sources: &[Source], options: &Options) -> Result<Loaded, Failure> {
     let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     let color = if color { Color::Ansi } else { Color::Never };
-    let options = Options { allowed_sysctls: allowed_sysctls.to_vec(), ..Options::default() };
-    match manifest::load(&sources, &options) {
+    match manifest::load(sources, options) {
         Ok(loaded) => {
             if !loaded.warnings.0.is_empty() {
                 anstream::eprintln!("{}", loaded.warnings.render(color));

@@ -299,12 +299,22 @@ impl Found {
     }
 
     fn ask(&self, request: Request) -> std::io::Result<Answer> {
+        Found::hear(&mut BufReader::new(self.send(&request)?))
+    }
+
+    /// Sends a request; the answer comes over the connection that is returned.
+    pub(super) fn send(&self, request: &Request) -> std::io::Result<UnixStream> {
         let stream = self.connect()?;
-        let mut text = serde_json::to_vec(&request)?;
+        let mut text = serde_json::to_vec(request)?;
         text.push(b'\n');
         (&stream).write_all(&text)?;
+        Ok(stream)
+    }
+
+    /// The answer to a request.
+    pub(super) fn hear(read: &mut impl BufRead) -> std::io::Result<Answer> {
         let mut line = String::new();
-        BufReader::new(&stream).read_line(&mut line)?;
+        read.read_line(&mut line)?;
         if line.is_empty() {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }

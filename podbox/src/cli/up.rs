@@ -2,6 +2,7 @@
 
 mod ahead;
 mod previous;
+pub(super) mod single;
 mod start;
 mod waiting;
 

@@ -10,7 +10,7 @@ pub mod pods;
 pub mod selector;
 pub mod sort;
 pub mod table;
-mod yaml;
+pub mod yaml;
 
 use std::fs;
 use std::io;

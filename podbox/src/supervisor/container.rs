@@ -24,6 +24,7 @@ use crate::store::{AttemptDir, PodDir, write_atomic};
 use crate::user_ids;
 use crate::volumes;
 
+use super::attach::Audience;
 use super::machine::{Event, Failure, Index, SandboxFacts};
 use super::output::Output;
 use super::sandbox::lines;
@@ -80,7 +81,11 @@ fn prepare(world: &World, index: Index, attempt: u32) -> Result<Output, Failure>
         if !container.tty {
             streams.push((Stream::Stderr, &stderr));
         }
-        Output::start(&streams, log)
+        let audience = match (container.stdin, container.stdin_once && !container.tty) {
+            (true, true) => Audience::for_one_session(&dir.stdin())?,
+            _ => Audience::default(),
+        };
+        Output::start(&streams, log, audience)
     })
     .map_err(|error| Failure {
         reason: "CreateContainerError".to_owned(),
@@ -98,7 +103,9 @@ pub(super) fn reopen(world: &World, index: Index, attempt: u32) -> io::Result<Ou
     if !container.tty {
         streams.push((Stream::Stderr, &stderr));
     }
-    Output::start(&streams, log)
+    let ends = container.stdin && container.stdin_once && !container.tty;
+    let audience = if ends { Audience::after_the_session() } else { Audience::default() };
+    Output::start(&streams, log, audience)
 }
 
 fn make_files(container: &Container, dir: &AttemptDir) -> io::Result<()> {

@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 
+use super::attach::{self, Since};
 use super::machine::{ConditionSet, Event, Memory, OWN_CONDITIONS, Truth};
 use super::world::{Message, World};
 use crate::pod::{Pod, Role};
@@ -33,6 +34,16 @@ pub enum Request {
         container: Option<String>,
         /// Seconds; the pod's own if none.
         grace_seconds: Option<u64>,
+    },
+    /// Pass a container's output on from now on. The answer is followed by frames (see [`super::attach`]) until the
+    /// container has ended; that the other side writes nothing more is the end of its input.
+    Attach {
+        /// The container.
+        container: String,
+        /// Whether the other side brings input.
+        stdin: bool,
+        /// From when on.
+        since: Since,
     },
     /// Tell the status, for those who find the files marked as old.
     Status,
@@ -84,6 +95,7 @@ impl Request {
         };
         let duration = |seconds: &Option<u64>| seconds.map(Duration::from_secs);
         match self {
+            Request::Attach { .. } => Err("a session is no event".to_owned()),
             // What is known is told after the state was looked at once more.
             Request::Status => Ok(Event::Tick),
             Request::Stop { grace_seconds } => Ok(Event::Stop(duration(grace_seconds))),
@@ -138,9 +150,23 @@ fn bind(path: &std::path::Path) -> io::Result<UnixListener> {
 
 async fn serve(world: Arc<World>, stream: UnixStream) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
-    let mut lines = BufReader::with_capacity(512, read).lines();
-    while let Some(line) = lines.next_line().await? {
+    let mut read = BufReader::with_capacity(512, read);
+    let mut line = String::new();
+    while read.read_line(&mut line).await? > 0 {
         let answer = match serde_json::from_str(&line) {
+            Ok(Request::Attach { container, stdin, since }) => {
+                let (answer, answered) = oneshot::channel();
+                world.send(Message::Attach(attach::Ask { container, stdin, since, answer }));
+                match answered.await {
+                    Ok(Ok(session)) => {
+                        write.write_all(&line_of(&Answer::default())?).await?;
+                        let _counted = Arc::clone(&world.sessions);
+                        return session.serve(read, write).await;
+                    }
+                    Ok(Err(error)) => Answer::error(error),
+                    Err(_) => return Ok(()),
+                }
+            }
             Ok(request) => {
                 let (answer, answered) = oneshot::channel();
                 world.send(Message::Ask(Ask { request, answer }));
@@ -151,9 +177,14 @@ async fn serve(world: Arc<World>, stream: UnixStream) -> io::Result<()> {
             }
             Err(error) => Answer::error(format!("understand the request: {error}")),
         };
-        let mut text = serde_json::to_vec(&answer)?;
-        text.push(b'\n');
-        write.write_all(&text).await?;
+        write.write_all(&line_of(&answer)?).await?;
+        line.clear();
     }
     Ok(())
+}
+
+fn line_of(answer: &Answer) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(answer)?;
+    text.push(b'\n');
+    Ok(text)
 }

@@ -23,6 +23,7 @@ use crate::status;
 use crate::store::{StoreError, remove, write_atomic};
 use crate::volumes;
 
+use super::attach;
 use super::container::{self, Order};
 use super::control::Answer;
 use super::exits::{self, Death};
@@ -72,6 +73,8 @@ pub(super) struct Effects {
     /// The status that could not be written and of which readers know that they have to ask.
     marked_status: Option<Vec<u8>>,
     errors: Vec<String>,
+    /// Those who want to listen to a container that has not begun yet.
+    waiting: Vec<attach::Ask>,
 }
 
 impl Effects {
@@ -86,6 +89,7 @@ impl Effects {
             unpublished: None,
             marked_status: world.dir.stale().exists().then(Vec::new),
             errors: Vec::new(),
+            waiting: Vec::new(),
             world,
         }
     }
@@ -231,9 +235,43 @@ impl Effects {
         };
         let (sender, go) = oneshot::channel();
         self.live[index] = Live { go: Some(sender), output: Some(output), ..Live::default() };
+        self.let_waiting_listen(index);
         let sandbox = memory.sandbox.facts().cloned().unwrap_or_default();
         let order = Order { index, attempt, sandbox, go };
         tokio::spawn(container::run(Arc::clone(&self.world), order));
+    }
+
+    /// Lets somebody listen to a container.
+    pub(super) fn attach(&mut self, memory: &Memory, ask: attach::Ask) {
+        let Some(index) = memory.containers.iter().position(|record| record.name == ask.container) else {
+            let _ = ask.answer.send(Err(format!("there is no container {}", ask.container)));
+            return;
+        };
+        let record = &memory.containers[index];
+        let begins = record.attempt == 0 && !record.ever_started && memory.finished.is_none();
+        match self.live[index].output.as_ref().filter(|_| status::process(record).is_some()) {
+            Some(output) => {
+                // Whoever asked may have gone.
+                let _ = ask.answer.send(output.audience().join(ask.stdin, ask.since));
+            }
+            None if begins && ask.since == attach::Since::Start => {
+                self.waiting.push(ask);
+                if self.live[index].output.is_some() {
+                    self.let_waiting_listen(index);
+                }
+            }
+            None => {
+                let _ = ask.answer.send(Err(format!("container {} is not running", record.name)));
+            }
+        }
+    }
+
+    fn let_waiting_listen(&mut self, index: Index) {
+        let Some(output) = &self.live[index].output else { return };
+        let name = &self.world.pod.containers[index].name;
+        for ask in self.waiting.extract_if(.., |ask| ask.container == *name) {
+            let _ = ask.answer.send(output.audience().join(ask.stdin, ask.since));
+        }
     }
 
     fn go(&mut self, memory: &Memory, index: Index) {
@@ -379,7 +417,7 @@ impl Effects {
         tokio::spawn(async move {
             // There is none if a supervisor died between removing its files and writing that down.
             if let Some(output) = output {
-                output.finish().await;
+                output.finish(death.exit.code()).await;
             }
             let ending = ending(&world, index, attempt, death);
             world.event(Event::Exited(index, ending));

@@ -5,6 +5,7 @@
 //! another one, which reads what this one wrote and goes on.
 
 mod adopt;
+pub mod attach;
 mod container;
 pub mod control;
 mod effects;
@@ -48,6 +49,8 @@ use world::{Message, World};
 
 /// How long an unused bridge stays, so that a pod that comes soon finds it.
 const NETWORK_LINGERS: Duration = Duration::from_millis(500);
+/// How long a session may take to read what its container has said last.
+const SESSIONS_LINGER: Duration = Duration::from_secs(10);
 /// How often it is tried to write down what could not be written.
 const UNWRITTEN: Duration = Duration::from_secs(1);
 /// After this long without news, memory is given back.
@@ -246,7 +249,9 @@ async fn run(
                         let list = match ask.request {
                             Request::Stop { .. } => &mut answers,
                             Request::Status => &mut curious,
-                            Request::Restart { .. } | Request::SetCondition { .. } => &mut taken,
+                            Request::Restart { .. }
+                            | Request::SetCondition { .. }
+                            | Request::Attach { .. } => &mut taken,
                         };
                         list.push(ask.answer);
                         Some(event)
@@ -256,6 +261,10 @@ async fn run(
                         None
                     }
                 },
+                Message::Attach(ask) => {
+                    effects.attach(machine.memory(), ask);
+                    None
+                }
                 Message::Orphaned => {
                     effects.start_guardian();
                     return Ok(End::HandedOver);
@@ -357,6 +366,11 @@ async fn finish(
     }
     // Lets the connections' tasks write their answers, and gives a next pod the time to use the bridge.
     tokio::time::sleep(NETWORK_LINGERS).await;
+    // Who still reads what a container has said last.
+    let since = tokio::time::Instant::now();
+    while Arc::strong_count(&effects.world.sessions) > 1 && since.elapsed() < SESSIONS_LINGER {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     effects.release_network();
     End::Over
 }

@@ -16,57 +16,92 @@ use tokio::task::JoinHandle;
 use crate::logs::writer::{LogWriter, Written};
 use crate::logs::{Stream, rotate};
 
+use super::attach::Audience;
+
 const CHUNK: usize = 16 * 1024;
+/// How many chunks are read in a row while somebody listens.
+const TURN: usize = 4;
 
 /// The readers of one attempt.
 #[derive(Debug)]
 pub(super) struct Output {
     ended: watch::Sender<bool>,
     readers: Vec<JoinHandle<()>>,
+    audience: Arc<Audience>,
 }
 
 impl Output {
-    /// Starts to copy the streams into the log.
-    pub(super) fn start(streams: &[(Stream, &Path)], log: LogWriter) -> io::Result<Output> {
+    /// Starts to copy the streams into the log, and to whoever listens.
+    pub(super) fn start(
+        streams: &[(Stream, &Path)],
+        log: LogWriter,
+        audience: Audience,
+    ) -> io::Result<Output> {
         let (ended, watch) = watch::channel(false);
-        let log = Arc::new(Mutex::new(log));
+        let sink = Arc::new(Sink { log: Mutex::new(log), audience: Arc::new(audience) });
         let mut readers = Vec::with_capacity(streams.len());
         for (stream, path) in streams {
             let fifo = OpenOptions::new().read_write(true).open_receiver(path)?;
-            readers.push(tokio::spawn(copy(fifo, *stream, Arc::clone(&log), watch.clone())));
+            readers.push(tokio::spawn(copy(fifo, *stream, Arc::clone(&sink), watch.clone())));
         }
-        Ok(Output { ended, readers })
+        Ok(Output { ended, readers, audience: Arc::clone(&sink.audience) })
     }
 
-    /// The attempt has ended: reads what is left and closes the log.
-    pub(super) async fn finish(self) {
+    /// Those who listen.
+    pub(super) fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// The attempt has ended with this code: reads what is left, closes the log and tells those who listen.
+    pub(super) async fn finish(self, code: i32) {
         let _ = self.ended.send(true);
         for reader in self.readers {
             // A reader ends by itself; that it panicked would have ended the whole process.
             let _ = reader.await;
         }
+        self.audience.over(code);
     }
 }
 
-async fn copy(fifo: Receiver, stream: Stream, log: Arc<Mutex<LogWriter>>, mut ended: watch::Receiver<bool>) {
+/// Where output goes.
+#[derive(Debug)]
+struct Sink {
+    log: Mutex<LogWriter>,
+    audience: Arc<Audience>,
+}
+
+async fn copy(fifo: Receiver, stream: Stream, sink: Arc<Sink>, mut ended: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             biased;
-            readable = fifo.readable() => if readable.is_err() { return },
+            readable = turn(&fifo, &sink) => if readable.is_err() { return },
             _ = ended.wait_for(|ended| *ended) => {
-                drain(&fifo, stream, &log);
+                drain(&fifo, stream, &sink, usize::MAX);
                 return;
             }
         }
-        drain(&fifo, stream, &log);
+        let listened = !sink.audience.is_empty();
+        drain(&fifo, stream, &sink, if listened { TURN } else { usize::MAX });
+        if listened {
+            // The sessions have their turn, or what comes fast would look as if they were slow.
+            tokio::task::yield_now().await;
+        }
     }
 }
 
-/// Reads until nothing is left for now. The buffer lives only that long: an idle container costs none.
-fn drain(fifo: &Receiver, stream: Stream, log: &Mutex<LogWriter>) {
+/// Waits until there is something to read, and somewhere for it to go.
+async fn turn(fifo: &Receiver, sink: &Sink) -> io::Result<()> {
+    sink.audience.room().await;
+    fifo.readable().await
+}
+
+/// Reads until nothing is left for now, or so many chunks. The buffer lives only that long: an idle container costs none.
+fn drain(fifo: &Receiver, stream: Stream, sink: &Sink, chunks: usize) {
     let mut buffer = [0; CHUNK];
-    while let Ok(length @ 1..) = fifo.try_read(&mut buffer) {
-        let Ok(mut log) = log.lock() else { return };
+    for _ in 0..chunks {
+        let Ok(length @ 1..) = fifo.try_read(&mut buffer) else { return };
+        sink.audience.tell(stream, &buffer[..length]);
+        let Ok(mut log) = sink.log.lock() else { return };
         // A full disk must not stop the container, which would block on a full FIFO: then output is lost.
         if let Ok(Written::Rotated) = log.write(stream, &buffer[..length], SystemTime::now()) {
             let path = log.path().to_path_buf();

@@ -13,6 +13,7 @@ use crate::node;
 use crate::pod::Pod;
 use crate::store::PodDir;
 
+use super::attach;
 use super::container::Prepared;
 use super::control::Ask;
 use super::exits::Death;
@@ -31,6 +32,8 @@ pub(super) enum Message {
     Outcome(Index, Result<(), String>),
     /// Somebody asks something.
     Ask(Ask),
+    /// Somebody wants to listen to a container.
+    Attach(attach::Ask),
     /// The guardian is gone.
     Orphaned,
     /// Steps that were taken.
@@ -52,6 +55,8 @@ pub(super) struct World {
     pub(super) ready: Prepared,
     /// Held as long as this supervisor lives, and any stage that makes something for it.
     pub(super) lock: File,
+    /// Every session with a container holds a copy.
+    pub(super) sessions: Arc<()>,
     mailbox: UnboundedSender<Message>,
 }
 
@@ -77,6 +82,7 @@ impl World {
             dir,
             settings,
             lock,
+            sessions: Arc::default(),
             mailbox,
         }))
     }

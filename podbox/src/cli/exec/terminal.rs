@@ -16,10 +16,10 @@ use super::super::Failure;
 use super::understand;
 
 /// Puts the caller's terminal back when it goes out of scope.
-struct Raw(Termios);
+pub(in crate::cli) struct Raw(Termios);
 
 impl Raw {
-    fn enter() -> Option<Raw> {
+    pub(in crate::cli) fn enter() -> Option<Raw> {
         let stdin = io::stdin();
         let before = termios::tcgetattr(&stdin).ok()?;
         let mut raw = before.clone();
@@ -47,11 +47,15 @@ pub(super) fn follow(socket: &UnixStream, input: bool) -> Result<u8, Failure> {
     let failure = |error: io::Error| Failure::cannot(format!("copy the terminal: {}", report::chain(&error)));
     socket.set_nonblocking(true).map_err(failure)?;
     let _raw = (input && io::stdin().is_terminal()).then(Raw::enter);
-    let mut resized = SigSet::empty();
-    resized.add(Signal::SIGWINCH);
-    let sizes = resized
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGWINCH);
+    // These would end this process, and leave the caller's terminal as it is now.
+    for ends in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        signals.add(ends);
+    }
+    let sizes = signals
         .thread_block()
-        .and_then(|()| SignalFd::with_flags(&resized, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK))
+        .and_then(|()| SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK))
         .map_err(|errno| failure(errno.into()))?;
     copy_size(&master);
     copy(socket, &mut inbox, std::fs::File::from(master), &sizes, input).map_err(failure)?
@@ -87,7 +91,12 @@ fn copy(
         };
         let [answered, printed, typed, resized] = fds.map(|fd| fd.any().unwrap_or(false));
         if resized {
-            while sizes.read_signal().is_ok_and(|signal| signal.is_some()) {}
+            while let Ok(Some(signal)) = sizes.read_signal() {
+                if signal.ssi_signo != Signal::SIGWINCH as u32 {
+                    let code = u8::try_from(128 + signal.ssi_signo).unwrap_or(1);
+                    return Ok(Err(Failure::code(code, "")));
+                }
+            }
             copy_size(&master);
         }
         if output && printed {

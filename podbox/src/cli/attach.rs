@@ -1,0 +1,86 @@
+//! `podbox attach`: this terminal, or these streams, become those of a container's own process.
+
+pub(super) mod keys;
+pub(super) mod session;
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::supervisor::attach::Since;
+use crate::supervisor::machine::{Record, State};
+
+use super::containers::Containers;
+use super::pods::{self, Found};
+use super::{Failure, Session, completion, names};
+use keys::DetachKeys;
+use session::{Connection, Wish};
+
+/// Arguments of `attach`.
+#[derive(Debug, Args)]
+pub(super) struct AttachArgs {
+    /// Pass standard input on
+    #[arg(short = 'i', long)]
+    stdin: bool,
+    /// Use the container's terminal
+    #[arg(short = 't', long)]
+    tty: bool,
+    /// The pod
+    #[arg(add = completion::pod())]
+    pod: String,
+    /// The container; the first one if none
+    #[arg(long, short, add = completion::container())]
+    container: Option<String>,
+    /// Namespace
+    #[arg(long, short, default_value = "default", add = completion::namespace())]
+    namespace: String,
+    /// What to type on a terminal to leave the container running
+    #[arg(long, default_value = "ctrl-p,ctrl-q", value_name = "KEYS")]
+    detach_keys: DetachKeys,
+}
+
+/// Runs the command.
+pub(super) fn run(session: &Session, args: &AttachArgs) -> Result<ExitCode, Failure> {
+    names::require_root("attach to a pod")?;
+    let (namespace, name) = names::pod_name(&args.pod, &args.namespace);
+    let found = pods::find(session, namespace, name)?;
+    found.readopt_if_abandoned()?;
+    let memory =
+        found.memory().ok_or_else(|| Failure::pod(format!("pod {} is not running yet", found.name())))?;
+    let containers = Containers::of(&found.object());
+    let name = containers.choose(args.container.as_deref())?;
+    let record = memory.containers.iter().find(|record| record.name == name && runs(record));
+    let record = record
+        .ok_or_else(|| Failure::pod(format!("container {name} of pod {} is not running", found.name())))?;
+    let wish = wish(&found, record, args);
+    let connection = Connection::open(&found, &wish, Since::Now)?;
+    if wish.stdin && wish.tty && !session.quiet {
+        anstream::eprintln!("If you don't see a command prompt, try pressing enter.");
+    }
+    connection.follow(&found, &wish)
+}
+
+fn runs(record: &Record) -> bool {
+    matches!(record.state, State::Starting(_) | State::Running(_) | State::Stopping { .. })
+}
+
+/// What is asked for, less what the container does not have; with kubectl's words about it.
+fn wish(found: &Found, record: &Record, args: &AttachArgs) -> Wish {
+    let container = found.pod.containers.iter().find(|container| container.name == record.name);
+    let (has_stdin, has_tty, once) =
+        container.map_or((false, false, false), |one| (one.stdin, one.tty, one.stdin_once));
+    if args.tty && !has_tty {
+        anstream::eprintln!("Unable to use a TTY - container {} did not allocate one", record.name);
+    }
+    if args.stdin && !has_stdin {
+        anstream::eprintln!("warning: container {} takes no input (stdin: true is not set)", record.name);
+    }
+    Wish {
+        container: record.name.clone(),
+        attempt: record.attempt,
+        stdin: args.stdin && has_stdin,
+        tty: args.tty && has_tty && session::usable_terminal(args.stdin),
+        ends_typing: has_tty && once,
+        detach_keys: args.detach_keys.clone(),
+    }
+}
