@@ -4,8 +4,9 @@ use std::path::Path;
 
 use oci_spec::runtime::{Mount, MountBuilder};
 
-use crate::pod::{Container, Pod};
+use crate::pod::{Container, Pod, Propagation, VolumeMount};
 use crate::store::AttemptDir;
+use crate::subpath::MountSource;
 
 use super::Surroundings;
 
@@ -23,22 +24,16 @@ pub(super) fn of(
     for file in ["hosts", "hostname", "resolv.conf"] {
         let target = format!("/etc/{file}");
         if !taken(&target) {
-            binds.push(bind(&around.etc.join(file), &target, Access::ReadWrite));
+            binds.push(bind(&around.etc.join(file), &target));
         }
     }
     if !taken(&container.termination_message_path) {
         let target = &container.termination_message_path;
-        binds.push(bind(&attempt.termination_message(), target, Access::ReadWrite));
+        binds.push(bind(&attempt.termination_message(), target));
     }
     binds.sort_by_key(|mount| mount.destination().components().count());
     mounts.extend(binds);
     mounts
-}
-
-#[derive(Clone, Copy)]
-enum Access {
-    ReadOnly,
-    ReadWrite,
 }
 
 fn kernel_file_systems(pod: &Pod, container: &Container, around: &Surroundings) -> Vec<Mount> {
@@ -57,23 +52,33 @@ fn kernel_file_systems(pod: &Pod, container: &Container, around: &Surroundings) 
         special("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", sys_access]),
     ];
     if pod.host.ipc {
-        mounts.push(bind(Path::new("/dev/shm"), "/dev/shm", Access::ReadWrite));
+        mounts.push(bind(Path::new("/dev/shm"), "/dev/shm"));
     } else {
-        mounts.push(bind(&around.shm, "/dev/shm", Access::ReadWrite));
+        mounts.push(bind(&around.shm, "/dev/shm"));
     }
     mounts
 }
 
 fn volumes(container: &Container, around: &Surroundings) -> Vec<Mount> {
-    container
-        .mounts
-        .iter()
-        .zip(&around.volumes)
-        .map(|(mount, source)| {
-            let access = if mount.read_only { Access::ReadOnly } else { Access::ReadWrite };
-            bind(source, &mount.mount_path, access)
-        })
-        .collect()
+    let pairs = container.mounts.iter().zip(&around.volumes);
+    pairs.map(|(mount, source)| volume(mount, source)).collect()
+}
+
+/// The options say it in mount(8)'s words, down to the part of the volume that is mounted.
+fn volume(mount: &VolumeMount, source: &MountSource) -> Mount {
+    let mut options = vec!["rbind".to_owned()];
+    options.push(match mount.propagation {
+        Propagation::None => "rprivate".to_owned(),
+        Propagation::HostToContainer => "rslave".to_owned(),
+        Propagation::Bidirectional => "rshared".to_owned(),
+    });
+    let read_only = mount.read_only || source.read_only;
+    options.push(if read_only { "ro" } else { "rw" }.to_owned());
+    if mount.recursive_read_only {
+        options.push("rro".to_owned());
+    }
+    options.extend(source.sub_path.as_ref().map(|path| format!("X-mount.subdir={path}")));
+    made(&source.root, &mount.mount_path, options)
 }
 
 fn special(target: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
@@ -87,13 +92,11 @@ fn special(target: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
         .unwrap_or_default()
 }
 
-fn bind(source: &Path, target: &str, access: Access) -> Mount {
-    let access = match access {
-        Access::ReadOnly => "ro",
-        Access::ReadWrite => "rw",
-    };
-    let options: Vec<String> =
-        ["rbind", "rprivate", access].iter().map(|&option| option.to_owned()).collect();
+fn bind(source: &Path, target: &str) -> Mount {
+    made(source, target, ["rbind", "rprivate", "rw"].iter().map(|&option| option.to_owned()).collect())
+}
+
+fn made(source: &Path, target: &str, options: Vec<String>) -> Mount {
     MountBuilder::default()
         .destination(target)
         .typ("bind")

@@ -14,12 +14,14 @@ mod hooks;
 mod images;
 pub mod machine;
 mod message;
+mod missing;
 mod output;
 mod probing;
 mod readable;
 pub mod sandbox;
 mod stages;
 pub mod trace;
+mod volume_images;
 mod world;
 
 use std::fs::File;

@@ -115,6 +115,9 @@ pub struct Record {
     pub backoff: Backoff,
     /// Delays pulls.
     pub pull_backoff: Backoff,
+    /// The image that is not to be had, if it is a volume's and not its own.
+    #[serde(default)]
+    pub unpulled: Option<String>,
     /// The image of this run.
     pub image: Option<ImageFacts>,
     /// Some run of it has been started.
