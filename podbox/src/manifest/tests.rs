@@ -218,18 +218,7 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
             "spec.containers[0].livenesProbe: unknown field \"spec.containers[0].livenesProbe\"",
         ),
         ("  nosuch: 1", "", "spec.nosuch: unknown field \"spec.nosuch\""),
-        ("  runtimeClassName: kata", "", "spec.runtimeClassName: Forbidden: not supported by podbox yet"),
-        (
-            "  securityContext: {fsGroup: 1}",
-            "",
-            "spec.securityContext.fsGroup: Forbidden: not supported by podbox yet",
-        ),
         ("  hostUsers: false", "", "spec.hostUsers: Forbidden: false is not supported by podbox yet"),
-        (
-            "  setHostnameAsFQDN: true",
-            "",
-            "spec.setHostnameAsFQDN: Forbidden: true is not supported by podbox yet",
-        ),
         (
             "  ephemeralContainers: [{name: e}]",
             "",
@@ -244,16 +233,6 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
             "  volumes: [{name: v, configMap: {}}]",
             "",
             "spec.volumes[0].configMap: Forbidden: not supported by podbox yet",
-        ),
-        (
-            "",
-            "    envFrom: [{secretRef: {name: s}}]",
-            "spec.containers[0].envFrom: Forbidden: not supported by podbox yet",
-        ),
-        (
-            "",
-            "    env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}]",
-            "spec.containers[0].env[0].valueFrom.secretKeyRef: Forbidden: not supported by podbox yet",
         ),
         (
             "",
