@@ -172,7 +172,7 @@ fn arguments_expand_what_the_manifest_says_and_nothing_of_the_image() {
     env: [{name: OWN, value: mine}]
 ",
     ));
-    wait_until("the line", PATIENCE, || host.logs(&["args"]) == "mine $(PATH)");
+    wait_until("the line", PATIENCE, || host.logs(&["args"]).trim() == "mine $(PATH)");
     host.finish();
 }
 
