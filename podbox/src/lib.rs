@@ -1,8 +1,8 @@
 //! podbox: Kubernetes Pods on one Linux host, run exactly as a kubelet runs them.
 //!
-//! Three kinds of code, and a file is only one of them: *decisions* (`manifest`, `pod`, `oci`, `restart`, `status`,
-//! `supervisor::machine`) are pure; *acts* (`volumes`, `image`, the crates `runtime` and `netplugin`) do one
-//! privileged thing each; *plumbing* (`supervisor`, `cli`) moves values between the two.
+//! Three kinds of code, and a file is only one of them: *decisions* (`manifest`, `pod`, `oci`, `environment`, `restart`,
+//! `status`, `supervisor::machine`) are pure; *acts* (`volumes`, `subpath`, `ownership`, `image`, the crates `runtime` and
+//! `netplugin`) do one privileged thing each; *plumbing* (`supervisor`, `cli`) moves values between the two.
 
 pub mod cli;
 pub mod clock;

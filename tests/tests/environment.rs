@@ -1,6 +1,7 @@
 //! Environments that come from elsewhere: objects, files, Services.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use e2e::{Host, PATIENCE, pod, wait_until};
@@ -57,6 +58,9 @@ fn config_maps_secrets_and_services_are_variables_and_a_restart_reads_them_anew(
         has(&env, line);
     }
     assert!(!env.iter().any(|line| line.starts_with("UNSET")));
+    let plans = host.pod_dir("env").join("containers");
+    let mode = fs::metadata(&plans).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700, "plans tell secrets");
     keep(&host, "configmaps", "map", &json!({"data": {"A": "new", "C": "now"}}));
     has(&lines(&host, "env"), "A=1");
     host.kill(host.container_process("env", "c"));
@@ -190,5 +194,43 @@ fn a_waiting_container_leaves_with_its_pod() {
     std::thread::sleep(Duration::from_millis(100));
     host.down(&["waits"]);
     host.expect_nothing_left();
+    host.finish();
+}
+
+#[test]
+fn a_pull_that_fails_names_the_secrets_that_were_not_there() {
+    let host = Host::new();
+    host.up_none(&pod(
+        "pull",
+        r"
+  imagePullSecrets: [{name: gone}, {name: there}]
+  containers:
+  - {name: c, image: 'localhost:1/none:1'}
+",
+    ));
+    host.wait_event(
+        "pull",
+        "FailedToRetrieveImagePullSecret",
+        "Unable to retrieve some image pull secrets (gone, there);",
+    );
+    host.finish();
+}
+
+#[test]
+fn a_supervisor_that_takes_over_looks_again_for_what_was_missing() {
+    let host = Host::builder().backoff("300s", "300s").build();
+    host.up_none(&pod(
+        "heir",
+        r"
+  containers:
+  - {name: c, image: podbox.local/toolbox, command: [sleep, infinity], envFrom: [{configMapRef: {name: map}}]}
+",
+    ));
+    host.wait_event("heir", "Failed", "Error: configmap \"map\" not found");
+    let old = host.supervisor("heir");
+    host.kill(old.unwrap());
+    assert_ne!(Some(host.next_supervisor("heir", old)), old);
+    keep(&host, "configmaps", "map", &json!({"data": {"A": "1"}}));
+    host.wait_pod("heir", "running", |pod| !pod.container("c")["state"]["running"].is_null());
     host.finish();
 }

@@ -202,6 +202,8 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.hostUsers", Unless("true")),
     ("spec.hostname", Honoured),
     ("spec.hostnameOverride", Honoured),
+    ("spec.imagePullSecrets", Look),
+    ("spec.imagePullSecrets[*].name", Honoured),
     ("spec.nodeName", SCHEDULER),
     ("spec.nodeSelector", SCHEDULER),
     ("spec.os", Look),

@@ -268,17 +268,21 @@ spec:
   hostPID: true
   hostname: h
   activeDeadlineSeconds: 9
+  imagePullSecrets: [{{name: s}}]
   os: {{name: linux}}
+  setHostnameAsFQDN: true
   readinessGates: [{{conditionType: a/b}}]
   restartPolicy: OnFailure
   securityContext:
-    {{runAsGroup: 1, runAsNonRoot: true, runAsUser: 1, seccompProfile: {{type: Unconfined}}, supplementalGroups: [1],
+    {{fsGroup: 1, fsGroupChangePolicy: OnRootMismatch,
+     runAsGroup: 1, runAsNonRoot: true, runAsUser: 1, seccompProfile: {{type: Unconfined}}, supplementalGroups: [1],
      supplementalGroupsPolicy: Merge, sysctls: [{{name: vm.x, value: '1'}}]}}
   serviceAccountName: s
   shareProcessNamespace: false
   subdomain: s
   terminationGracePeriodSeconds: 1
-  volumes: [{{name: e, emptyDir: {{medium: Memory, sizeLimit: 1Mi}}}}, {{name: h, hostPath: {{path: /h, type: Directory}}}}]
+  volumes: [{{name: e, emptyDir: {{medium: Memory, sizeLimit: 1Mi}}}}, {{name: h, hostPath: {{path: /h, type: Directory}}}},
+    {{name: i, image: {{reference: r, pullPolicy: Always}}}}]
   initContainers:
   - {{name: i, image: i, command: [a], env: [{{name: A, value: b}}], resources: {{limits: {{cpu: 1}}}}}}
   - {{name: s, image: i, restartPolicy: Always, startupProbe: {{exec: {{command: [a]}}}}, lifecycle: {{preStop: {{tcpSocket: {{host: h, port: 1}}}}}}}}
@@ -295,7 +299,10 @@ spec:
     command: [c]
     args: [a]
     workingDir: /w
-    env: [{{name: A, value: b}}, {{name: B, valueFrom: {{fieldRef: {{apiVersion: v1, fieldPath: status.podIP}}}}}},
+    envFrom: [{{prefix: p, configMapRef: {{name: m, optional: true}}}}, {{secretRef: {{name: s, optional: true}}}}]
+    env: [{{name: A, value: b}}, {{name: D, valueFrom: {{configMapKeyRef: {{name: m, key: k, optional: true}}}}}},
+      {{name: E, valueFrom: {{secretKeyRef: {{name: m, key: k, optional: true}}}}}},
+      {{name: F, valueFrom: {{fileKeyRef: {{volumeName: e, path: p, key: k, optional: true}}}}}}, {{name: B, valueFrom: {{fieldRef: {{apiVersion: v1, fieldPath: status.podIP}}}}}},
       {{name: C, valueFrom: {{resourceFieldRef: {{containerName: c, resource: limits.cpu, divisor: 1m}}}}}}]
     ports: [{{containerPort: 1, hostIP: 1.1.1.1, hostPort: 1, name: web, protocol: TCP}}]
     resources: {{limits: {{cpu: 1, memory: 1Mi}}, requests: {{cpu: 1, memory: 1Mi}}}}
@@ -310,7 +317,8 @@ spec:
     terminationMessagePath: /t
     terminationMessagePolicy: FallbackToLogsOnError
     tty: true
-    volumeMounts: [{{mountPath: /e, name: e, readOnly: true, subPath: s}}]
+    volumeMounts: [{{mountPath: /e, name: e, readOnly: true, subPath: s, recursiveReadOnly: Enabled}},
+      {{mountPath: /h, name: h, subPathExpr: s, mountPropagation: Bidirectional}}]
   - {{name: d, image: i, livenessProbe: {{grpc: {{port: 1, service: s}}}}}}
 "
     );

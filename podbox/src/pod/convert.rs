@@ -66,6 +66,10 @@ pub(crate) fn convert(pod: &k8s::Pod, manifest_hash: String) -> Pod {
         dns: dns(spec),
         security: pod_security(spec),
         qos: qos(spec),
+        image_pull_secrets: (spec.image_pull_secrets.iter().flatten())
+            .map(|secret| secret.name.clone())
+            .filter(|name| !name.is_empty())
+            .collect(),
         service_account: spec.service_account_name.clone().unwrap_or_default(),
         name,
         namespace,

@@ -55,6 +55,9 @@ pub struct Pod {
     pub security: PodSecurity,
     /// `status.qosClass`.
     pub qos: QosClass,
+    /// The names in `spec.imagePullSecrets`.
+    #[serde(default)]
+    pub image_pull_secrets: Vec<String>,
     /// `spec.serviceAccountName` (only visible through fieldRef).
     pub service_account: String,
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -106,8 +106,10 @@ fn make_files(container: &Container, dir: &AttemptDir) -> io::Result<()> {
     // What a set-up that failed half-way has left would be mistaken for this attempt's.
     for path in [dir.layer(), dir.path()] {
         crate::store::remove(path).map_err(io::Error::other)?;
-        fs::create_dir_all(path)?;
     }
+    fs::create_dir_all(dir.layer())?;
+    // The plan tells what Secrets have put into the environment.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir.path())?;
     let private = Mode::from_bits_truncate(0o600);
     nix::unistd::mkfifo(&dir.stdout(), private)?;
     if container.tty {

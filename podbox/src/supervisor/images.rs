@@ -20,6 +20,7 @@ use crate::report;
 
 use super::full;
 use super::machine::{Arrival, Event, Failure, ImageFacts, Index};
+use super::pull_secrets;
 use super::volume_images;
 use super::world::World;
 
@@ -107,6 +108,8 @@ async fn pull(
     reference: &str,
     policy: PullPolicy,
 ) -> io::Result<Result<Pulled, image::Failure>> {
+    let (pull_secrets, missing) = pull_secrets::read(&world.settings.store, &world.pod);
+    let registry = image::RegistryOptions { pull_secrets, ..world.settings.registry_options() };
     let request = StageRequest {
         root: world.settings.store.images(),
         reference: reference.to_owned(),
@@ -114,7 +117,7 @@ async fn pull(
             PullPolicy::Always => image::PullPolicy::Always,
             PullPolicy::IfNotPresent | PullPolicy::Never => image::PullPolicy::IfNotPresent,
         },
-        registry: world.settings.registry_options(),
+        registry,
     };
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     let theirs: OwnedFd = theirs.into();
@@ -130,6 +133,9 @@ async fn pull(
     write.write_all(&text).await?;
     let answer = listen(BufReader::with_capacity(1024, read)).await;
     super::stages::reap_soon(&process)?;
+    if !missing.is_empty() && !matches!(answer, Ok(Ok(_))) {
+        world.event(Event::Told(pull_secrets::missing_note(&missing)));
+    }
     answer
 }
 

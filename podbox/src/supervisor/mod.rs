@@ -17,6 +17,7 @@ mod message;
 mod missing;
 mod output;
 mod probing;
+mod pull_secrets;
 mod readable;
 pub mod sandbox;
 mod stages;

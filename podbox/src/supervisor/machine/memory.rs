@@ -128,6 +128,14 @@ pub struct Record {
     pub asked: bool,
 }
 
+impl Record {
+    /// Whether it waits because its configuration does not make a container, at least not yet.
+    #[must_use]
+    pub fn lacks_something(&self) -> bool {
+        self.why.as_ref().is_some_and(|why| why.reason == super::CONFIG_ERROR)
+    }
+}
+
 /// Where a container stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum State {

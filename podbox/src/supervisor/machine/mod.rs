@@ -112,6 +112,10 @@ impl PodMachine {
             match record.state {
                 State::Pulling => record.state = State::Waiting { until: Some(now.mono) },
                 State::Creating => record.state = State::Pulled,
+                // Nobody watches any more for what it lacks.
+                State::Waiting { until: Some(_) } if record.lacks_something() => {
+                    record.state = State::Waiting { until: Some(now.mono) };
+                }
                 _ => {}
             }
         }

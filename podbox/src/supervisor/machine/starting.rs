@@ -207,8 +207,7 @@ impl PodMachine {
     /// What it lacked may be there: it is tried at once.
     pub(super) fn mended(&mut self, now: Now, index: Index) {
         let record = &mut self.memory.containers[index];
-        let lacks = record.why.as_ref().is_some_and(|why| why.reason == CONFIG_ERROR);
-        if lacks && matches!(record.state, State::Waiting { until: Some(_) }) {
+        if record.lacks_something() && matches!(record.state, State::Waiting { until: Some(_) }) {
             record.state = State::Waiting { until: Some(now.mono) };
         }
     }

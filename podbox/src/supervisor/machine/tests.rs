@@ -74,6 +74,7 @@ fn pod(policy: RestartPolicy, names: &[&str]) -> Pod {
         dns: Dns::default(),
         security: PodSecurity::default(),
         qos: QosClass::BestEffort,
+        image_pull_secrets: Vec::new(),
         service_account: "default".to_owned(),
     }
 }
