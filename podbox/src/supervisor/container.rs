@@ -140,7 +140,7 @@ fn open_log(world: &World, container: &Container, attempt: u32) -> io::Result<Lo
 struct Trouble {
     failure: Failure,
     /// What of it an object of the store may mend.
-    missing: Option<EnvironmentError>,
+    missing: Option<Box<EnvironmentError>>,
 }
 
 impl From<Failure> for Trouble {
@@ -253,7 +253,7 @@ fn plan_for(
     around.environment = environment_of(world, container, &around).map_err(|error| match error {
         Unmade::Refers(error) => Trouble {
             failure: config_error(error.to_string()),
-            missing: error.is_of_an_object().then_some(error),
+            missing: error.is_of_an_object().then(|| Box::new(error)),
         },
         Unmade::Unread(error) => config_error(report::chain(&error)).into(),
     })?;
