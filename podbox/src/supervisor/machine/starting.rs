@@ -191,13 +191,14 @@ impl PodMachine {
         actions.push(warn(Some(index), "Failed", format!("Error: {}", failure.message)));
         let settings = self.backoff;
         let record = &mut self.memory.containers[index];
-        actions.push(Action::Forget(index, record.attempt));
         if failure.reason == CONFIG_ERROR {
-            // What has never been made does not back off: it is looked at again with every sync.
+            // What has never been made does not back off: it is looked at again with every sync. Its files are not
+            // forgotten, since that takes a moment, and the next try, of the same number, may begin in this very one.
             record.why = Some(Why { reason: failure.reason, message: failure.message });
             record.state = State::Waiting { until: Some(now.mono.plus(settings.initial)) };
             return;
         }
+        actions.push(Action::Forget(index, record.attempt));
         record.backoff.note(now.mono, now.mono, settings);
         let pending = record.backoff.pending(now.mono, now.mono, settings);
         record.why = Some(Why { reason: failure.reason, message: failure.message });
