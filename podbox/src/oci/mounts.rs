@@ -105,3 +105,37 @@ fn made(source: &Path, target: &str, options: Vec<String>) -> Mount {
         .build()
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volumes_options_say_how_far_it_is_shared_and_written_to_and_which_part_it_is() {
+        let plain = VolumeMount {
+            volume: "v".to_owned(),
+            mount_path: "/v".to_owned(),
+            sub_path: None,
+            sub_path_expr: None,
+            read_only: false,
+            recursive_read_only: false,
+            propagation: Propagation::None,
+        };
+        let all = MountSource { root: "/data".into(), ..MountSource::default() };
+        let part = MountSource { sub_path: Some("a/b".to_owned()), read_only: true, ..all.clone() };
+        let read_only = VolumeMount { read_only: true, recursive_read_only: true, ..plain.clone() };
+        let shared = VolumeMount { propagation: Propagation::Bidirectional, ..plain.clone() };
+        let slave = VolumeMount { propagation: Propagation::HostToContainer, ..plain.clone() };
+        for (mount, source, want) in [
+            (&plain, &all, "rbind,rprivate,rw"),
+            (&shared, &all, "rbind,rshared,rw"),
+            (&slave, &all, "rbind,rslave,rw"),
+            (&read_only, &all, "rbind,rprivate,ro,rro"),
+            (&plain, &part, "rbind,rprivate,ro,X-mount.subdir=a/b"),
+        ] {
+            let made = volume(mount, source);
+            assert_eq!(made.options().as_ref().unwrap().join(","), want);
+            assert_eq!(made.source().as_deref(), Some(Path::new("/data")));
+        }
+    }
+}
