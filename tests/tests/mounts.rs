@@ -359,3 +359,13 @@ fn the_hostname_may_be_the_whole_name_or_any_other() {
     host.expect_nothing_left();
     host.finish();
 }
+
+#[test]
+fn the_example_does_what_it_says() {
+    let host = Host::new();
+    let file = e2e::fixture("../examples/mounts.yaml");
+    host.podbox(["up", "-d", file.to_str().unwrap(), "--wait", "complete"]).ok();
+    let log = host.logs(&["mounts"]);
+    assert!(log.starts_with("hello from a file\n") && log.ends_with("kept\n"), "{log}");
+    host.finish();
+}
