@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    HostIP, PodCondition, PodIP, PodStatus,
+    HostIP, PodCondition, PodIP, PodStatus, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::pod::{Container, Pod, QosClass, Role};
+use crate::pod::{Container, Pod, QosClass, Role, VolumeMount};
 use crate::supervisor::machine::{
     DEADLINE_MESSAGE, Exit, Memory, Over, ProcessId, Record, State, Terminated, is_ready, is_waiting, phase,
 };
@@ -116,7 +116,21 @@ fn container(pod: &Pod, container: &Container, record: &Record) -> ContainerStat
         state: Some(state),
         last_state: last.or_else(|| Some(ContainerState::default())),
         stop_signal: container.lifecycle.stop_signal.clone(),
+        volume_mounts: some_if_any(container.mounts.iter().map(volume_mount).collect()),
         ..ContainerStatus::default()
+    }
+}
+
+/// What is read-only tells how far down; the kernel can always do what is asked for. Source: kubelet `kubelet_pods.go`
+/// (convertToAPIContainerStatuses).
+fn volume_mount(mount: &VolumeMount) -> VolumeMountStatus {
+    let how_far = if mount.recursive_read_only { "Enabled" } else { "Disabled" };
+    VolumeMountStatus {
+        name: mount.volume.clone(),
+        mount_path: mount.mount_path.clone(),
+        read_only: mount.read_only.then_some(true),
+        recursive_read_only: mount.read_only.then(|| how_far.to_owned()),
+        ..VolumeMountStatus::default()
     }
 }
 

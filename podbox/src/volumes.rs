@@ -5,14 +5,12 @@
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use crate::pod::{Container, HostPathType, Pod, Volume, VolumeMount, VolumeSource};
+use crate::pod::{HostPathType, Pod, Volume, VolumeSource};
 use crate::store::PodDir;
 
 /// Why a volume cannot be used.
@@ -33,17 +31,6 @@ pub enum VolumeError {
         action: &'static str,
         /// To which path.
         path: PathBuf,
-        /// The system's answer.
-        #[source]
-        source: io::Error,
-    },
-    /// A subPath leaves its volume, or cannot be made.
-    #[error("failed to prepare subPath for volumeMount \"{volume}\" of container \"{container}\"")]
-    SubPath {
-        /// The volume's name.
-        volume: String,
-        /// The container's name.
-        container: String,
         /// The system's answer.
         #[source]
         source: io::Error,
@@ -81,11 +68,13 @@ fn prepare_one(volume: &Volume, dir: &PodDir) -> Result<(), VolumeError> {
             fs::set_permissions(&path, Permissions::from_mode(0o777)).map_err(io_error("open to all", &path))
         }
         VolumeSource::HostPath { path, kind } => check_host_path(path, *kind),
+        // It is mounted when the image is there, before the first container that uses it.
+        VolumeSource::Image { .. } => Ok(()),
     }
 }
 
 /// Whether something is mounted there: a tmpfs does not survive a reboot, its directory does.
-fn is_mounted(path: &Path) -> bool {
+pub(crate) fn is_mounted(path: &Path) -> bool {
     let device = |path: &Path| fs::metadata(path).map(|data| data.dev()).ok();
     path.parent().is_some_and(|parent| device(path) != device(parent))
 }
@@ -155,79 +144,21 @@ fn make_directory(path: &Path) -> Result<(), VolumeError> {
     DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(io_error("create", path))
 }
 
-/// The host paths behind a container's mounts, in their order.
-///
-/// # Errors
-/// [`VolumeError::SubPath`] if a subPath would leave its volume.
-pub fn sources(pod: &Pod, container: &Container, dir: &PodDir) -> Result<Vec<PathBuf>, VolumeError> {
-    container
-        .mounts
-        .iter()
-        .filter_map(|mount| {
-            let volume = pod.volumes.iter().find(|volume| volume.name == mount.volume)?;
-            Some(with_sub_path(root_of(volume, dir), mount, container))
-        })
-        .collect()
-}
-
-/// The host paths behind a container's mounts as [`sources`] would give them, without looking at the disk.
+/// Where a volume's root lies on the host.
 #[must_use]
-pub fn planned_sources(pod: &Pod, container: &Container, dir: &PodDir) -> Vec<PathBuf> {
-    let source = |mount: &VolumeMount| {
-        let volume = pod.volumes.iter().find(|volume| volume.name == mount.volume)?;
-        let root = root_of(volume, dir);
-        Some(mount.sub_path.as_ref().map_or(root.clone(), |sub_path| root.join(sub_path)))
-    };
-    container.mounts.iter().filter_map(source).collect()
-}
-
-fn root_of(volume: &Volume, dir: &PodDir) -> PathBuf {
+pub fn root_of(volume: &Volume, dir: &PodDir) -> PathBuf {
     match &volume.source {
-        VolumeSource::EmptyDir { .. } => dir.volume(&volume.name),
+        VolumeSource::EmptyDir { .. } | VolumeSource::Image { .. } => dir.volume(&volume.name),
         VolumeSource::HostPath { path, .. } => path.clone(),
     }
-}
-
-fn with_sub_path(root: PathBuf, mount: &VolumeMount, container: &Container) -> Result<PathBuf, VolumeError> {
-    let Some(sub_path) = mount.sub_path.as_deref().filter(|path| !path.is_empty()) else { return Ok(root) };
-    inside(&root, Path::new(sub_path)).map_err(|source| VolumeError::SubPath {
-        volume: mount.volume.clone(),
-        container: container.name.clone(),
-        source,
-    })
-}
-
-/// Resolves `sub_path` below `root` without leaving it, making missing directories with the root's own mode.
-fn inside(root: &Path, sub_path: &Path) -> io::Result<PathBuf> {
-    let base = fs::File::open(root)?;
-    let mode = base.metadata()?.permissions().mode() & 0o7777;
-    let open = |path: &Path| {
-        let how =
-            OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_BENEATH);
-        openat2(&base, path, how)
-    };
-    let mut prefix = PathBuf::new();
-    let mut parent = fs::read_link(format!("/proc/self/fd/{}", base.as_raw_fd()))?;
-    for part in sub_path.components() {
-        prefix.push(part);
-        let found = match open(&prefix) {
-            Err(nix::errno::Errno::ENOENT) => {
-                let made = parent.join(part);
-                fs::create_dir(&made)?;
-                fs::set_permissions(&made, Permissions::from_mode(mode))?;
-                open(&prefix)?
-            }
-            other => other?,
-        };
-        parent = fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
-    }
-    Ok(parent)
 }
 
 /// Takes the pod's own volumes down; their content goes with the pod's data directory.
 pub fn release(pod: &Pod, dir: &PodDir) {
     for volume in &pod.volumes {
-        if let VolumeSource::EmptyDir { memory: true, .. } = volume.source {
+        let own =
+            matches!(volume.source, VolumeSource::EmptyDir { memory: true, .. } | VolumeSource::Image { .. });
+        if own {
             // Not mounted is what is wanted.
             let _ = umount2(&dir.volume(&volume.name), MntFlags::MNT_DETACH);
         }
@@ -237,20 +168,6 @@ pub fn release(pod: &Pod, dir: &PodDir) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
-
-    #[test]
-    fn a_sub_path_is_made_inside_its_volume_and_cannot_leave_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().join("volume");
-        fs::create_dir(&root).unwrap();
-        assert_eq!(inside(&root, Path::new("a/b")).unwrap(), root.canonicalize().unwrap().join("a/b"));
-        assert!(root.join("a/b").is_dir());
-        symlink("/etc", root.join("out")).unwrap();
-        assert!(inside(&root, Path::new("out/passwd")).is_err());
-        symlink("a", root.join("in")).unwrap();
-        assert_eq!(inside(&root, Path::new("in/b")).unwrap(), root.canonicalize().unwrap().join("a/b"));
-    }
 
     #[test]
     fn a_host_path_must_be_what_its_type_says() {

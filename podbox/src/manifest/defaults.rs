@@ -124,6 +124,10 @@ fn container(container: &mut k8s::Container) {
 }
 
 fn volume(volume: &mut k8s::Volume) {
+    if let Some(image) = &mut volume.image {
+        let policy = pull_policy(image.reference.as_deref().unwrap_or(""));
+        set(&mut image.pull_policy, policy);
+    }
     if let Some(path) = &mut volume.host_path {
         path.type_.get_or_insert_default();
     }

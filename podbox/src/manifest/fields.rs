@@ -20,13 +20,11 @@ enum Verdict {
     Warn(&'static str),
     /// The same, unless the field beside it that is named first has the value that is named second.
     WarnUnless(&'static str, &'static str, &'static str),
-    /// Accepted with this value, which is what happens anyway; otherwise not supported.
-    Unless(&'static str),
     /// Refused, for this reason.
     Refused(&'static str),
 }
 
-use Verdict::{Honoured, Look, Refused, Unless, Warn, WarnUnless};
+use Verdict::{Honoured, Look, Refused, Warn, WarnUnless};
 
 const SCHEDULER: Verdict = Warn("only a scheduler needs it, and a single host has none: ignored");
 const SERVER: Verdict = Warn("written by the API server of a cluster: ignored");
@@ -83,16 +81,37 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].args", Honoured),
     ("spec.containers[*].command", Honoured),
     ("spec.containers[*].env", Look),
+    ("spec.containers[*].envFrom", Look),
+    ("spec.containers[*].envFrom[*].configMapRef", Look),
+    ("spec.containers[*].envFrom[*].configMapRef.name", Honoured),
+    ("spec.containers[*].envFrom[*].configMapRef.optional", Honoured),
+    ("spec.containers[*].envFrom[*].prefix", Honoured),
+    ("spec.containers[*].envFrom[*].secretRef", Look),
+    ("spec.containers[*].envFrom[*].secretRef.name", Honoured),
+    ("spec.containers[*].envFrom[*].secretRef.optional", Honoured),
     ("spec.containers[*].env[*].name", Honoured),
     ("spec.containers[*].env[*].value", Honoured),
     ("spec.containers[*].env[*].valueFrom", Look),
+    ("spec.containers[*].env[*].valueFrom.configMapKeyRef", Look),
+    ("spec.containers[*].env[*].valueFrom.configMapKeyRef.key", Honoured),
+    ("spec.containers[*].env[*].valueFrom.configMapKeyRef.name", Honoured),
+    ("spec.containers[*].env[*].valueFrom.configMapKeyRef.optional", Honoured),
     ("spec.containers[*].env[*].valueFrom.fieldRef", Look),
     ("spec.containers[*].env[*].valueFrom.fieldRef.apiVersion", Honoured),
     ("spec.containers[*].env[*].valueFrom.fieldRef.fieldPath", Honoured),
+    ("spec.containers[*].env[*].valueFrom.fileKeyRef", Look),
+    ("spec.containers[*].env[*].valueFrom.fileKeyRef.key", Honoured),
+    ("spec.containers[*].env[*].valueFrom.fileKeyRef.optional", Honoured),
+    ("spec.containers[*].env[*].valueFrom.fileKeyRef.path", Honoured),
+    ("spec.containers[*].env[*].valueFrom.fileKeyRef.volumeName", Honoured),
     ("spec.containers[*].env[*].valueFrom.resourceFieldRef", Look),
     ("spec.containers[*].env[*].valueFrom.resourceFieldRef.containerName", Honoured),
     ("spec.containers[*].env[*].valueFrom.resourceFieldRef.divisor", Honoured),
     ("spec.containers[*].env[*].valueFrom.resourceFieldRef.resource", Honoured),
+    ("spec.containers[*].env[*].valueFrom.secretKeyRef", Look),
+    ("spec.containers[*].env[*].valueFrom.secretKeyRef.key", Honoured),
+    ("spec.containers[*].env[*].valueFrom.secretKeyRef.name", Honoured),
+    ("spec.containers[*].env[*].valueFrom.secretKeyRef.optional", Honoured),
     ("spec.containers[*].image", Honoured),
     ("spec.containers[*].imagePullPolicy", Honoured),
     ("spec.containers[*].lifecycle", Look),
@@ -165,11 +184,12 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].tty", Honoured),
     ("spec.containers[*].volumeMounts", Look),
     ("spec.containers[*].volumeMounts[*].mountPath", Honoured),
-    ("spec.containers[*].volumeMounts[*].mountPropagation", Unless("None")),
+    ("spec.containers[*].volumeMounts[*].mountPropagation", Honoured),
     ("spec.containers[*].volumeMounts[*].name", Honoured),
     ("spec.containers[*].volumeMounts[*].readOnly", Honoured),
-    ("spec.containers[*].volumeMounts[*].recursiveReadOnly", Unless("Disabled")),
+    ("spec.containers[*].volumeMounts[*].recursiveReadOnly", Honoured),
     ("spec.containers[*].volumeMounts[*].subPath", Honoured),
+    ("spec.containers[*].volumeMounts[*].subPathExpr", Honoured),
     ("spec.containers[*].workingDir", Honoured),
     ("spec.dnsConfig", Look),
     ("spec.dnsConfig.nameservers", Honoured),
@@ -188,10 +208,13 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.hostPID", Honoured),
     ("spec.hostUsers", Honoured),
     ("spec.hostname", Honoured),
+    ("spec.hostnameOverride", Honoured),
+    ("spec.imagePullSecrets", Look),
+    ("spec.imagePullSecrets[*].name", Honoured),
     ("spec.nodeName", SCHEDULER),
     ("spec.nodeSelector", SCHEDULER),
     ("spec.os", Look),
-    ("spec.os.name", Unless("linux")),
+    ("spec.os.name", Honoured),
     ("spec.overhead", SCHEDULER),
     ("spec.preemptionPolicy", SCHEDULER),
     ("spec.priority", SCHEDULER),
@@ -199,12 +222,15 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.readinessGates", Look),
     ("spec.readinessGates[*].conditionType", Honoured),
     ("spec.restartPolicy", Honoured),
+    ("spec.runtimeClassName", Honoured),
     ("spec.schedulerName", SCHEDULER),
     ("spec.schedulingGates", Refused("a single host has no scheduler that could wait for a gate")),
     ("spec.securityContext", Look),
     ("spec.securityContext.appArmorProfile", Look),
     ("spec.securityContext.appArmorProfile.localhostProfile", Honoured),
     ("spec.securityContext.appArmorProfile.type", Honoured),
+    ("spec.securityContext.fsGroup", Honoured),
+    ("spec.securityContext.fsGroupChangePolicy", Honoured),
     ("spec.securityContext.runAsGroup", Honoured),
     ("spec.securityContext.runAsNonRoot", Honoured),
     ("spec.securityContext.runAsUser", Honoured),
@@ -224,7 +250,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.securityContext.windowsOptions", WINDOWS),
     ("spec.serviceAccount", TOKEN),
     ("spec.serviceAccountName", TOKEN),
-    ("spec.setHostnameAsFQDN", Unless("false")),
+    ("spec.setHostnameAsFQDN", Honoured),
     ("spec.shareProcessNamespace", Honoured),
     ("spec.subdomain", Honoured),
     ("spec.terminationGracePeriodSeconds", Honoured),
@@ -237,6 +263,9 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.volumes[*].hostPath", Look),
     ("spec.volumes[*].hostPath.path", Honoured),
     ("spec.volumes[*].hostPath.type", Honoured),
+    ("spec.volumes[*].image", Look),
+    ("spec.volumes[*].image.pullPolicy", Honoured),
+    ("spec.volumes[*].image.reference", Honoured),
     ("spec.volumes[*].name", Honoured),
     ("status", Honoured),
 ];
@@ -329,24 +358,8 @@ impl Walk<'_, '_> {
             Some(Warn(_) | WarnUnless(..)) if self.is_silent(value) => {}
             Some(WarnUnless(beside, saved, _)) if self.has(object, beside, saved) => {}
             Some(Warn(why) | WarnUnless(_, _, why)) => self.warn(key, path, why),
-            Some(Unless(only)) if self.scalar_is(value, only) => {}
-            Some(Unless(only)) => self.unsupported(self.tree.node(value).span, value, path, only),
             Some(Refused(why)) => self.refuse(key, path, why),
             None => self.refuse(key, path, UNSUPPORTED),
-        }
-    }
-
-    fn unsupported(&mut self, span: Span, value: NodeId, path: &Path<'_>, only: &str) {
-        let shown = match &self.tree.node(value).kind {
-            Kind::Scalar(scalar) => match scalar.value() {
-                Value::Str(text) => format!("{text:?}"),
-                _ => scalar.text().to_owned(),
-            },
-            Kind::Seq(_) | Kind::Map(_) => return,
-        };
-        self.refuse(span, path, &format!("{shown} is {UNSUPPORTED}"));
-        if let Some(last) = self.findings.last_mut() {
-            last.hint = Some(format!("podbox takes {only} here"));
         }
     }
 

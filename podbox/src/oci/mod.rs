@@ -16,12 +16,15 @@ use oci_spec::runtime::{
 };
 use runtime::plan::{GroupPolicy, IdRange, UserSpec};
 
+use crate::environment::Variables;
 use crate::image::Image;
 use crate::pod::{Container, ContainerSecurity, Pod};
 use crate::store::AttemptDir;
+use crate::subpath::MountSource;
 
 pub use expand::expand;
 pub use process::probe;
+pub(crate) use process::{field, resource_field};
 pub use resources::{class_limits, container_path, pod_limits, pod_path};
 
 /// What a Spec depends on beside the Pod: the host, the sandbox and where volumes lie.
@@ -47,8 +50,10 @@ pub struct Surroundings {
     pub etc: PathBuf,
     /// The device nodes of the host, for privileged containers.
     pub host_devices: Vec<LinuxDevice>,
-    /// The host's directory or file behind each volume mount of the container, in the order of its mounts.
-    pub volumes: Vec<PathBuf>,
+    /// What lies behind each volume mount of the container, in the order of its mounts.
+    pub volumes: Vec<MountSource>,
+    /// The environment that the manifest gives to the container.
+    pub environment: Variables,
     /// The AppArmor profile of the container's program.
     pub app_armor: Option<String>,
     /// The SELinux label of the container's program.
@@ -169,7 +174,13 @@ fn user_of(pod: &Pod, container: &Container, image: &Image) -> UserSpec {
         image: image.config.user.clone().unwrap_or_default(),
         run_as_user: container.security.run_as_user,
         run_as_group: container.security.run_as_group,
-        supplementary: pod.security.supplemental_groups.clone(),
+        supplementary: pod
+            .security
+            .supplemental_groups
+            .iter()
+            .copied()
+            .chain(pod.security.fs_group)
+            .collect(),
         policy: if pod.security.strict_groups { GroupPolicy::Strict } else { GroupPolicy::Merge },
     }
 }
@@ -181,7 +192,7 @@ fn process_of(
     around: &Surroundings,
 ) -> Result<Process, ConfigError> {
     let env = process::environment(pod, container, &image.config, around);
-    let args = process::arguments(container, &image.config, &env);
+    let args = process::arguments(container, &image.config, &around.environment);
     if args.is_empty() {
         return Err(ConfigError::NoCommand);
     }

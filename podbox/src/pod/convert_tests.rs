@@ -24,6 +24,17 @@ fn the_hostname_is_the_given_one_or_the_pods_name_cut_to_63_characters() {
 }
 
 #[test]
+fn an_override_is_the_whole_hostname_and_a_whole_name_may_be_the_kernels() {
+    let over =
+        pod("web", &format!("  hostname: h\n  subdomain: s\n  hostnameOverride: www.example.com\n{C}"));
+    assert_eq!((over.kernel_hostname(), over.fqdn.as_deref()), ("www.example.com", None));
+    let whole = pod("web", &format!("  subdomain: s\n  setHostnameAsFQDN: true\n{C}"));
+    assert_eq!((whole.kernel_hostname(), &*whole.hostname), ("web.s.default.svc.cluster.local", "web"));
+    let without = pod("web", &format!("  setHostnameAsFQDN: true\n{C}"));
+    assert_eq!(without.kernel_hostname(), "web");
+}
+
+#[test]
 fn the_qos_class_follows_requests_and_limits() {
     let limits = "resources: {limits: {cpu: 1, memory: 1Gi}}";
     for (first, second, want) in [

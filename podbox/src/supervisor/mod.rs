@@ -15,12 +15,15 @@ mod hooks;
 mod images;
 pub mod machine;
 mod message;
+mod missing;
 mod output;
 mod probing;
+mod pull_secrets;
 mod readable;
 pub mod sandbox;
 mod stages;
 pub mod trace;
+mod volume_images;
 mod world;
 
 use std::fs::File;

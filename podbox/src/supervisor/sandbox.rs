@@ -12,6 +12,7 @@ use runtime::plan::{CgroupPlan, Identity, NamespaceSet, SandboxPlan, Shm};
 use crate::clock::monotonic;
 use crate::etc_files;
 use crate::oci::{class_limits, pod_limits, pod_path};
+use crate::ownership;
 use crate::pod::{Pod, Protocol, Role};
 use crate::report;
 use crate::store::{PodDir, StoreError, write_atomic};
@@ -23,6 +24,9 @@ use super::trace::TraceLine;
 use super::world::{Message, World};
 
 const SHM_BYTES: u64 = 64 << 20;
+
+/// What the kernel has room for in a hostname.
+const KERNEL_HOSTNAME: usize = 64;
 
 /// How many container stages are started ahead: more would only stand in each other's way.
 const WARM_STAGES: usize = 4;
@@ -40,7 +44,7 @@ pub fn plan(pod: &Pod, dir: &PodDir) -> SandboxPlan {
             pid: pod.share_process_namespace,
         },
         users: None,
-        hostname: (!pod.host.network).then(|| pod.hostname.clone()),
+        hostname: (!pod.host.network).then(|| pod.kernel_hostname().to_owned()),
         domainname: None,
         sysctls: pod.security.sysctls.clone(),
         shm: (!pod.host.ipc).then(|| Shm { path: dir.shm(), size_bytes: SHM_BYTES }),
@@ -133,6 +137,7 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
             return Err(failed(format!("remove the remains of the last attempt: {}", errors.join("; "))));
         }
     }
+    check_hostname(&world.pod).map_err(failed)?;
     let mut plan = plan(&world.pod, &world.dir);
     if let Some(alias) = &mut plan.netns_alias {
         *alias = claim_alias(&world.pod, &world.dir).map_err(|error| failed(report::chain(&error)))?;
@@ -149,17 +154,14 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     given.map_err(|error| failed(format!("give the sandbox stage its plan: {error}")))?;
     // The stage works on the other processor meanwhile, where more than one other would be in its way.
     world.warm.add(&world.exe, StageKind::Container);
-    let volumes = volumes::prepare(&world.pod, &world.dir);
+    let volumes = prepare_volumes(world);
     let etc = prepare_etc(world);
     attempts.iter().for_each(|(index, attempt)| world.ready.add(world, *index, *attempt));
     let ready = stage.ready().await;
     // It has said all; its end is nobody's concern.
     drop(stage);
     let ready = ready.map_err(|error| failed(report::chain(&error)))?;
-    volumes.map_err(|(name, error)| Failure {
-        reason: "FailedMount".to_owned(),
-        message: format!("MountVolume.SetUp failed for volume \"{name}\" : {}", report::chain(&error)),
-    })?;
+    volumes?;
     world.send(Message::Trace(lines("sandbox", ready.trace.iter().map(|t| (&t.name, &t.command, t.micros)))));
     for note in ready.notes {
         tell(world, "SandboxDegraded", note);
@@ -169,6 +171,28 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     let ips = if world.pod.host.network { world.host_ips.clone() } else { attach(world).map_err(failed)? };
     etc.and_then(|()| write_hosts(world, &ips)).map_err(|error| failed(report::chain(&error)))?;
     Ok(SandboxFacts { ips, reaper: ready.process })
+}
+
+/// Only a whole name can be too long: others are cut.
+fn check_hostname(pod: &Pod) -> Result<(), String> {
+    let name = pod.kernel_hostname();
+    if name.len() <= KERNEL_HOSTNAME {
+        return Ok(());
+    }
+    Err(format!(
+        "failed to construct FQDN from pod hostname and cluster domain, FQDN {name} is too long ({KERNEL_HOSTNAME} characters is the max, {} characters requested)",
+        name.len()
+    ))
+}
+
+fn prepare_volumes(world: &World) -> Result<(), Failure> {
+    let failed = |name: &str, why: String| Failure {
+        reason: "FailedMount".to_owned(),
+        message: format!("MountVolume.SetUp failed for volume \"{name}\" : {why}"),
+    };
+    volumes::prepare(&world.pod, &world.dir).map_err(|(name, error)| failed(&name, report::chain(&error)))?;
+    ownership::apply_to_all(&world.pod, &world.dir)
+        .map_err(|(name, error)| failed(&name, format!("applyFSGroup failed for vol {name}: {error}")))
 }
 
 fn attach(world: &World) -> Result<Vec<IpAddr>, String> {
@@ -220,7 +244,7 @@ fn prepare_etc(world: &World) -> Result<(), StoreError> {
     for warning in warnings {
         tell(world, "DNSConfigForming", warning);
     }
-    let hostname = if world.pod.host.network { &world.node_name } else { &world.pod.hostname };
+    let hostname = if world.pod.host.network { &world.node_name } else { world.pod.kernel_hostname() };
     for (file, text) in [("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)] {
         write_atomic(&etc.join(file), text.as_bytes())?;
     }

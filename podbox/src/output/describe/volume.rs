@@ -39,6 +39,10 @@ fn source(out: &mut Lines, volume: &Value) {
     } else if let Some(projected) = volume.get("projected") {
         kind(out, "Projected (a volume that contains injected data from multiple sources)");
         items(&projected["sources"]).iter().for_each(|source| projection(out, source));
+    } else if let Some(image) = volume.get("image") {
+        kind(out, "Image (a container image or OCI artifact)");
+        out.field(2, "Reference", &text(&image["reference"]));
+        out.field(2, "PullPolicy", &text(&image["pullPolicy"]));
     } else {
         let name = volume.as_object().and_then(|volume| volume.keys().find(|key| *key != "name"));
         kind(out, name.map_or("<unknown>", String::as_str));

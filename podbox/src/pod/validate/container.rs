@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as k8s;
 
-use super::{Errors, Path, env, life, names, one_of, probe, security, unique, volume};
+use super::{Errors, Path, env, life, mounts, names, one_of, probe, security, unique, volume};
 use crate::pod::quantity::InvalidQuantity;
 use crate::pod::{Quantity, QuantityMap};
 
@@ -52,12 +52,16 @@ fn check(errors: &mut Errors, path: &Path<'_>, container: &k8s::Container, aroun
     }
     basics(errors, path, container);
     ports(errors, &path.field("ports"), container, around.spec);
-    env::check(errors, &path.field("env"), container.env.as_deref().unwrap_or(&[]), &around.names);
+    let volumes = around.spec.volumes.as_deref().unwrap_or(&[]);
+    let of_env = env::Around { containers: &around.names, volumes };
+    env::check(errors, &path.field("env"), container.env.as_deref().unwrap_or(&[]), &of_env);
+    env::check_from(errors, &path.field("envFrom"), container.env_from.as_deref().unwrap_or(&[]));
     if let Some(resources) = &container.resources {
         check_resources(errors, &path.field("resources"), resources);
     }
-    let mounts = container.volume_mounts.as_deref().unwrap_or(&[]);
-    volume::check_mounts(errors, &path.field("volumeMounts"), mounts, around.volumes);
+    let list = container.volume_mounts.as_deref().unwrap_or(&[]);
+    volume::check_mounts(errors, &path.field("volumeMounts"), list, around.volumes);
+    mounts::check(errors, &path.field("volumeMounts"), container);
     probe::check_all(errors, path, container);
     life::check(errors, path, container, around.spec);
     if let Some(context) = &container.security_context {

@@ -23,6 +23,7 @@ pub(super) fn check_all<'v>(
         }
         unique(errors, &name, &volume.name, &mut seen);
         source(errors, &path, volume);
+        image(errors, &path.field("image"), volume);
     }
     seen
 }
@@ -75,6 +76,19 @@ fn source(errors: &mut Errors, path: &Path<'_>, volume: &k8s::Volume) {
             ],
         );
     }
+}
+
+fn image(errors: &mut Errors, path: &Path<'_>, volume: &k8s::Volume) {
+    let Some(image) = &volume.image else { return };
+    if volume.empty_dir.is_some() || volume.host_path.is_some() {
+        return errors.forbidden(path, "may not specify more than 1 volume type");
+    }
+    let reference = image.reference.as_deref().unwrap_or("");
+    if reference.is_empty() {
+        errors.required(&path.field("reference"), "");
+    }
+    let policies = ["Always", "IfNotPresent", "Never"];
+    one_of(errors, &path.field("pullPolicy"), image.pull_policy.as_deref(), &policies);
 }
 
 fn has_parent_step(path: &str) -> bool {

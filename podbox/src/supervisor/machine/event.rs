@@ -24,10 +24,14 @@ pub enum Event {
     ImageFound(Index, ImageFacts, Arrival),
     /// The image is not to be had.
     ImageFailed(Index, Failure),
+    /// The image of one of its volumes is not to be had: the reference, and why.
+    VolumeImageFailed(Index, String, Failure),
     /// The attempt is set up and waits at its gate.
     Created(Index, ProcessId),
     /// The attempt could not be set up.
     CreateFailed(Index, Failure),
+    /// What the container lacked in its configuration may be there now.
+    Mended(Index),
     /// The attempt left its gate unused: whoever held it open is gone.
     GateClosed(Index),
     /// The attempt's program runs.
@@ -75,6 +79,9 @@ pub struct Failure {
     /// For people.
     pub message: String,
 }
+
+/// The reason of a container whose configuration does not make a container, at least not yet.
+pub const CONFIG_ERROR: &str = "CreateContainerConfigError";
 
 /// Which of a container's hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

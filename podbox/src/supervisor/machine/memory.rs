@@ -115,6 +115,9 @@ pub struct Record {
     pub backoff: Backoff,
     /// Delays pulls.
     pub pull_backoff: Backoff,
+    /// The image that is not to be had, if it is a volume's and not its own.
+    #[serde(default)]
+    pub unpulled: Option<String>,
     /// The image of this run.
     pub image: Option<ImageFacts>,
     /// Some run of it has been started.
@@ -123,6 +126,14 @@ pub struct Record {
     pub passed: bool,
     /// Somebody wants it to be started again when it has ended, whatever its policy says.
     pub asked: bool,
+}
+
+impl Record {
+    /// Whether it waits because its configuration does not make a container, at least not yet.
+    #[must_use]
+    pub fn lacks_something(&self) -> bool {
+        self.why.as_ref().is_some_and(|why| why.reason == super::CONFIG_ERROR)
+    }
 }
 
 /// Where a container stands.

@@ -53,6 +53,7 @@ pub use conditions::{OWN_CONDITIONS, Phase, is_ready, is_waiting, phase};
 pub use ending::DEADLINE_MESSAGE;
 pub use event::*;
 pub use memory::*;
+pub(super) use notes::pulled;
 
 /// The machine of one pod.
 #[derive(Clone, Debug)]
@@ -78,6 +79,7 @@ impl PodMachine {
                 before: None,
                 backoff: Backoff::default(),
                 pull_backoff: Backoff::default(),
+                unpulled: None,
                 image: None,
                 ever_started: false,
                 passed: false,
@@ -110,6 +112,10 @@ impl PodMachine {
             match record.state {
                 State::Pulling => record.state = State::Waiting { until: Some(now.mono) },
                 State::Creating => record.state = State::Pulled,
+                // Nobody watches any more for what it lacks.
+                State::Waiting { until: Some(_) } if record.lacks_something() => {
+                    record.state = State::Waiting { until: Some(now.mono) };
+                }
                 _ => {}
             }
         }
@@ -185,8 +191,12 @@ impl PodMachine {
                 actions.push(notes::note(Some(index), "Pulling", message));
             }
             Event::ImageFound(index, image, arrival) => self.image_found(index, image, &arrival, actions),
-            Event::ImageFailed(index, failure) => self.image_failed(now, index, failure, actions),
+            Event::ImageFailed(index, failure) => self.image_failed(now, (index, None), failure, actions),
+            Event::VolumeImageFailed(index, reference, failure) => {
+                self.image_failed(now, (index, Some(reference)), failure, actions);
+            }
             Event::Created(index, process) => self.created(index, process, actions),
+            Event::Mended(index) => self.mended(now, index),
             Event::CreateFailed(index, failure) => self.create_failed(now, index, failure, actions),
             Event::Started(index) => self.started(now, index, actions),
             Event::StartFailed(index, message) => self.start_failed(now, index, message, actions),

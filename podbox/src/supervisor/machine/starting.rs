@@ -5,7 +5,7 @@
 //! predecessor has a postStart hook waits for that hook, as in a kubelet. Source: kubelet
 //! `kuberuntime_manager.go` (SyncPod) and `kuberuntime_container.go` (computeInitContainerActions, startContainer).
 
-use super::notes::{note, seconds, warn};
+use super::notes::{note, pulled, warn};
 use super::*;
 use crate::pod::Role;
 
@@ -91,7 +91,9 @@ impl PodMachine {
 
     /// The failed pull's own error has been shown; what follows is the back-off.
     fn wait_for_pull(&mut self, index: Index, actions: &mut Vec<Action>) {
-        let message = format!("Back-off pulling image \"{}\"", self.pod.containers[index].image);
+        let unpulled = self.memory.containers[index].unpulled.as_ref();
+        let reference = unpulled.unwrap_or(&self.pod.containers[index].image);
+        let message = format!("Back-off pulling image \"{reference}\"");
         actions.push(note(Some(index), "BackOff", message.clone()));
         actions.push(warn(Some(index), "Failed", "Error: ImagePullBackOff".to_owned()));
         let record = &mut self.memory.containers[index];
@@ -112,20 +114,13 @@ impl PodMachine {
             return;
         }
         let reference = &self.pod.containers[index].image;
-        let message = match arrival {
-            Arrival::Present => format!("Container image \"{reference}\" already present on machine"),
-            Arrival::Pulled { took, size } => {
-                let took = seconds(*took);
-                format!(
-                    "Successfully pulled image \"{reference}\" in {took} ({took} including waiting). Image size: {size} bytes."
-                )
-            }
-        };
-        actions.push(note(Some(index), "Pulled", message));
+        actions.push(note(Some(index), "Pulled", pulled(reference, arrival)));
         let record = &mut self.memory.containers[index];
         record.image = Some(image);
         record.pull_backoff = Backoff::default();
-        let stays = |why: &Why| matches!(why.reason.as_str(), "CrashLoopBackOff" | "PostStartHookError");
+        let stays = |why: &Why| {
+            matches!(why.reason.as_str(), "CrashLoopBackOff" | "PostStartHookError" | CONFIG_ERROR)
+        };
         record.why.take_if(|why| !stays(why));
         record.state = State::Pulled;
     }
@@ -133,14 +128,14 @@ impl PodMachine {
     pub(super) fn image_failed(
         &mut self,
         now: Now,
-        index: Index,
+        (index, of_volume): (Index, Option<String>),
         failure: Failure,
         actions: &mut Vec<Action>,
     ) {
         if !matches!(self.memory.containers[index].state, State::Pulling) {
             return;
         }
-        let reference = &self.pod.containers[index].image;
+        let reference = of_volume.as_ref().unwrap_or(&self.pod.containers[index].image);
         let was_pulled = failure.reason == "ErrImagePull";
         let (reason, message) = match failure.reason.as_str() {
             "ErrImageNeverPull" => ("ErrImageNeverPull", failure.message.clone()),
@@ -154,6 +149,7 @@ impl PodMachine {
         actions.push(warn(Some(index), "Failed", format!("Error: {}", failure.reason)));
         let settings = self.backoff;
         let record = &mut self.memory.containers[index];
+        record.unpulled = of_volume;
         record.pull_backoff.note(now.mono, now.mono, settings);
         let over = record.pull_backoff.over().unwrap_or(now.mono);
         record.why = Some(Why { reason: failure.reason, message: failure.message });
@@ -195,11 +191,26 @@ impl PodMachine {
         actions.push(warn(Some(index), "Failed", format!("Error: {}", failure.message)));
         let settings = self.backoff;
         let record = &mut self.memory.containers[index];
+        if failure.reason == CONFIG_ERROR {
+            // What has never been made does not back off: it is looked at again with every sync. Its files are not
+            // forgotten, since that takes a moment, and the next try, of the same number, may begin in this very one.
+            record.why = Some(Why { reason: failure.reason, message: failure.message });
+            record.state = State::Waiting { until: Some(now.mono.plus(settings.initial)) };
+            return;
+        }
         actions.push(Action::Forget(index, record.attempt));
         record.backoff.note(now.mono, now.mono, settings);
         let pending = record.backoff.pending(now.mono, now.mono, settings);
         record.why = Some(Why { reason: failure.reason, message: failure.message });
         record.state = State::Waiting { until: pending.map(|(_, until)| until) };
+    }
+
+    /// What it lacked may be there: it is tried at once.
+    pub(super) fn mended(&mut self, now: Now, index: Index) {
+        let record = &mut self.memory.containers[index];
+        if record.lacks_something() && matches!(record.state, State::Waiting { until: Some(_) }) {
+            record.state = State::Waiting { until: Some(now.mono) };
+        }
     }
 
     pub(super) fn started(&mut self, now: Now, index: Index, actions: &mut Vec<Action>) {

@@ -29,6 +29,7 @@ fn container(name: &str) -> Container {
         command: None,
         args: None,
         working_dir: None,
+        env_from: Vec::new(),
         env: Vec::new(),
         ports: Vec::new(),
         resources: Resources::default(),
@@ -56,6 +57,8 @@ fn pod(policy: RestartPolicy, names: &[&str]) -> Pod {
         manifest_hash: String::new(),
         hostname: "web".to_owned(),
         fqdn: None,
+        hostname_as_fqdn: false,
+        service_links: true,
         containers: names
             .iter()
             .map(|name| Container { restart_policy: policy, ..container(name) })
@@ -71,6 +74,7 @@ fn pod(policy: RestartPolicy, names: &[&str]) -> Pod {
         dns: Dns::default(),
         security: PodSecurity::default(),
         qos: QosClass::BestEffort,
+        image_pull_secrets: Vec::new(),
         service_account: "default".to_owned(),
     }
 }

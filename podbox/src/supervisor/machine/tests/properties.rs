@@ -20,6 +20,8 @@ fn any_event(containers: usize) -> impl Strategy<Value = Event> {
         Just(Event::SandboxReady(SandboxFacts::default())),
         Just(Event::SandboxFailed(failure())),
         index.clone().prop_map(Event::Pulling),
+        index.clone().prop_map(Event::Mended),
+        index.clone().prop_map(move |i| Event::VolumeImageFailed(i, "v".to_owned(), failure())),
         index.clone().prop_map(|i| Event::ImageFound(i, image(), Arrival::Present)),
         index.clone().prop_map(move |i| Event::ImageFailed(i, failure())),
         (index.clone(), 1..99).prop_map(|(i, pid)| Event::Created(i, process(pid))),
