@@ -20,7 +20,7 @@ use crate::pod::{Container, ContainerSecurity, Pod};
 use crate::store::AttemptDir;
 
 pub use expand::expand;
-pub use process::probe;
+pub use process::{field, probe, resource_field};
 pub use resources::{class_limits, container_path, pod_limits, pod_path};
 
 /// What a Spec depends on beside the Pod: the host, the sandbox and where volumes lie.

@@ -97,7 +97,9 @@ impl Environment {
     }
 }
 
-fn field(pod: &Pod, path: &FieldPath, around: &Surroundings) -> String {
+/// What a field of the downward API says.
+#[must_use]
+pub fn field(pod: &Pod, path: &FieldPath, around: &Surroundings) -> String {
     let joined = |ips: &[std::net::IpAddr]| ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let first = |ips: &[std::net::IpAddr]| ips.first().map(ToString::to_string).unwrap_or_default();
     match path {
@@ -116,7 +118,8 @@ fn field(pod: &Pod, path: &FieldPath, around: &Surroundings) -> String {
 }
 
 /// Value over divisor, rounded up. An unset limit is the node's own amount, an unset request is 0.
-fn resource_field(
+#[must_use]
+pub fn resource_field(
     container: &Container,
     field: ResourceField,
     divisor_milli: u64,

@@ -11,11 +11,14 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{
     Container, ContainerSecurity, Dns, DnsPolicy, EnvValue, EnvVar, FieldPath, HostAlias, HostNamespaces,
-    HostPathType, Pod, PodSecurity, Port, Protocol, PullPolicy, QosClass, Quantity, QuantityMap,
-    ResourceField, Resources, Role, Volume, VolumeMount, VolumeSource,
+    Pod, PodSecurity, Port, Protocol, PullPolicy, QosClass, Quantity, QuantityMap, ResourceField, Resources,
+    Role, VolumeMount,
 };
 
 mod life;
+mod volume;
+
+pub(crate) use volume::host_path_type;
 
 /// The longest hostname that the kernel and Kubernetes agree on.
 const HOSTNAME_MAX: usize = 63;
@@ -41,7 +44,7 @@ pub(crate) fn convert(pod: &k8s::Pod, manifest_hash: String) -> Pod {
             .map(|one| container(one, spec, life::init_role(one)))
             .chain(spec.containers.iter().map(|one| container(one, spec, Role::Main)))
             .collect(),
-        volumes: spec.volumes.iter().flatten().filter_map(volume).collect(),
+        volumes: (spec.volumes.iter().flatten()).filter_map(|volume| volume::volume(volume, &name)).collect(),
         restart_policy: life::policy(spec.restart_policy.as_deref()),
         // A negative period means one second, as it does to the API server at deletion.
         termination_grace_seconds: u64::try_from(spec.termination_grace_period_seconds.unwrap_or(30))
@@ -134,7 +137,7 @@ fn container(container: &k8s::Container, spec: &k8s::PodSpec, role: Role) -> Con
         env: container.env.iter().flatten().map(|variable| env(variable, container)).collect(),
         ports: container.ports.iter().flatten().map(port).collect(),
         resources: resources(container),
-        mounts: container.volume_mounts.iter().flatten().map(mount).collect(),
+        mounts: container.volume_mounts.iter().flatten().map(|one| mount(one, spec)).collect(),
         termination_message_path: container.termination_message_path.clone().unwrap_or_default(),
         termination_message_policy: life::message_policy(container),
         stdin: container.stdin == Some(true),
@@ -211,7 +214,7 @@ fn resources(container: &k8s::Container) -> Resources {
     }
 }
 
-fn mount(mount: &k8s::VolumeMount) -> VolumeMount {
+fn mount(mount: &k8s::VolumeMount, spec: &k8s::PodSpec) -> VolumeMount {
     VolumeMount {
         volume: mount.name.clone(),
         // The kubelet reads a relative path as one from the container's root.
@@ -221,7 +224,7 @@ fn mount(mount: &k8s::VolumeMount) -> VolumeMount {
             format!("/{}", mount.mount_path)
         },
         sub_path: mount.sub_path.clone().filter(|path| !path.is_empty()),
-        read_only: mount.read_only == Some(true),
+        read_only: mount.read_only == Some(true) || volume::is_read_only(spec, &mount.name),
     }
 }
 
@@ -248,33 +251,6 @@ fn security(container: &k8s::Container, spec: &k8s::PodSpec) -> ContainerSecurit
         add_capabilities: names(caps.add),
         drop_capabilities: names(caps.drop),
     }
-}
-
-fn volume(volume: &k8s::Volume) -> Option<Volume> {
-    let source = if let Some(dir) = &volume.empty_dir {
-        let limit = dir.size_limit.as_ref().and_then(|text| text.0.parse::<Quantity>().ok());
-        VolumeSource::EmptyDir {
-            memory: dir.medium.as_deref() == Some("Memory"),
-            // Zero means that there is no limit, as it does to the kubelet.
-            size_limit_bytes: limit.and_then(|limit| u64::try_from(limit.whole()).ok()).filter(|n| *n != 0),
-        }
-    } else {
-        let host = volume.host_path.as_ref()?;
-        VolumeSource::HostPath {
-            path: host.path.clone().into(),
-            kind: match host.type_.as_deref() {
-                Some("DirectoryOrCreate") => HostPathType::DirectoryOrCreate,
-                Some("Directory") => HostPathType::Directory,
-                Some("FileOrCreate") => HostPathType::FileOrCreate,
-                Some("File") => HostPathType::File,
-                Some("Socket") => HostPathType::Socket,
-                Some("CharDevice") => HostPathType::CharDevice,
-                Some("BlockDevice") => HostPathType::BlockDevice,
-                _ => HostPathType::Unset,
-            },
-        }
-    };
-    Some(Volume { name: volume.name.clone(), source })
 }
 
 fn probe_spec(probe: &k8s::Probe, container: &k8s::Container) -> Option<probes::Spec> {

@@ -20,6 +20,7 @@ mod readable;
 pub mod sandbox;
 mod stages;
 pub mod trace;
+mod upkeep;
 mod world;
 
 use std::fs::File;
@@ -117,6 +118,7 @@ async fn supervise(run_dir: &Path, guardian: Pid) -> Result<End, SupervisorError
     let world = World::new(pod.clone(), (dir, lock), context.settings, mailbox, first)
         .map_err(during("look around"))?;
     exits_and_control(&world, guardian)?;
+    upkeep::begin(&world).map_err(during("watch what the volumes refer to"))?;
     let now = Now::read();
     let backoff = world.settings.backoff;
     let (machine, fresh) = match memory {

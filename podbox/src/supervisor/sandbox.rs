@@ -15,7 +15,7 @@ use crate::oci::{class_limits, pod_limits, pod_path};
 use crate::pod::{Pod, Protocol, Role};
 use crate::report;
 use crate::store::{PodDir, StoreError, write_atomic};
-use crate::volumes;
+use crate::volumes::{self, VolumeError};
 
 use super::machine::{Event, Failure, Index, Note, SandboxFacts};
 use super::trace::TraceLine;
@@ -131,6 +131,10 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
             return Err(failed(format!("remove the remains of the last attempt: {}", errors.join("; "))));
         }
     }
+    let early = volumes::may_be_missing(&world.pod);
+    if early {
+        volumes::prepare(&world.volumes()).map_err(|(name, error)| unmounted(&name, &error))?;
+    }
     let mut plan = plan(&world.pod, &world.dir);
     if let Some(alias) = &mut plan.netns_alias {
         *alias = claim_alias(&world.pod, &world.dir).map_err(|error| failed(report::chain(&error)))?;
@@ -143,17 +147,14 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     given.map_err(|error| failed(format!("give the sandbox stage its plan: {error}")))?;
     // The stage works on the other processor meanwhile, where more than one other would be in its way.
     world.warm.add(&world.exe, StageKind::Container);
-    let volumes = volumes::prepare(&world.pod, &world.dir);
+    let volumes = if early { Ok(()) } else { volumes::prepare(&world.volumes()) };
     let etc = prepare_etc(world);
     attempts.iter().for_each(|(index, attempt)| world.ready.add(world, *index, *attempt));
     let ready = stage.ready().await;
     // It has said all; its end is nobody's concern.
     drop(stage);
     let ready = ready.map_err(|error| failed(report::chain(&error)))?;
-    volumes.map_err(|(name, error)| Failure {
-        reason: "FailedMount".to_owned(),
-        message: format!("MountVolume.SetUp failed for volume \"{name}\" : {}", report::chain(&error)),
-    })?;
+    volumes.map_err(|(name, error)| unmounted(&name, &error))?;
     world.send(Message::Trace(lines("sandbox", ready.trace.iter().map(|t| (&t.name, &t.command, t.micros)))));
     for note in ready.notes {
         tell(world, "SandboxDegraded", note);
@@ -163,6 +164,18 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     let ips = if world.pod.host.network { world.host_ips.clone() } else { attach(world).map_err(failed)? };
     etc.and_then(|()| write_hosts(world, &ips)).map_err(|error| failed(report::chain(&error)))?;
     Ok(SandboxFacts { ips, reaper: ready.process })
+}
+
+/// A claim that is missing keeps a scheduler from sending the pod anywhere; a volume, the kubelet from starting it.
+fn unmounted(name: &str, error: &VolumeError) -> Failure {
+    let why = report::chain(error);
+    match error {
+        VolumeError::Unschedulable(_) => Failure { reason: "FailedScheduling".to_owned(), message: why },
+        _ => Failure {
+            reason: "FailedMount".to_owned(),
+            message: format!("MountVolume.SetUp failed for volume {name:?} : {why}"),
+        },
+    }
 }
 
 fn attach(world: &World) -> Result<Vec<IpAddr>, String> {

@@ -12,6 +12,7 @@ use crate::image::Store as ImageStore;
 use crate::node;
 use crate::pod::Pod;
 use crate::store::PodDir;
+use crate::volumes::{Place, Tokens};
 
 use super::container::Prepared;
 use super::control::Ask;
@@ -50,6 +51,8 @@ pub(super) struct World {
     pub(super) warm: Warm,
     /// Attempts whose files were made before their turn.
     pub(super) ready: Prepared,
+    /// What tokens of service accounts the pod has.
+    pub(super) tokens: Tokens,
     /// Held as long as this supervisor lives, and any stage that makes something for it.
     pub(super) lock: File,
     mailbox: UnboundedSender<Message>,
@@ -76,12 +79,18 @@ impl World {
             memory_bytes: node::memory_bytes(),
             warm,
             ready: Prepared::default(),
+            tokens: Tokens::default(),
             pod,
             dir,
             settings,
             lock,
             mailbox,
         }))
+    }
+
+    /// What the pod's volumes are made of.
+    pub(super) fn volumes(&self) -> Place<'_> {
+        Place { pod: &self.pod, dir: &self.dir, store: &self.settings.store, tokens: &self.tokens }
     }
 
     /// Puts a message into the loop's mailbox. Once the loop has ended nobody reads, and nobody needs to.

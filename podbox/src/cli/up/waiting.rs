@@ -255,7 +255,11 @@ fn cannot_start(found: &Found, container: &ContainerStatus) -> Option<Failure> {
 fn sandbox_trouble(found: &Found) -> Option<Failure> {
     let events = events::read(&found.dir.events());
     let trouble = events.iter().rev().find(|event| {
-        event.warning && matches!(event.reason.as_str(), "FailedCreatePodSandBox" | "FailedMount")
+        event.warning
+            && matches!(event.reason.as_str(), "FailedCreatePodSandBox" | "FailedMount" | "FailedScheduling")
     })?;
-    Some(Failure::cannot(format!("pod {}: {}", found.name(), trouble.message)))
+    let text = format!("pod {}: {}", found.name(), trouble.message);
+    // What a volume lacks is not the host's fault; a full disk is.
+    let is_wrong = trouble.reason != "FailedCreatePodSandBox" && !text.contains("No space left on device");
+    Some(if is_wrong { Failure::pod(text) } else { Failure::cannot(text) })
 }
