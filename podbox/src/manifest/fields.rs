@@ -243,14 +243,18 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.volumes[*].ephemeral", Look),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate", Look),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata", Look),
-    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.annotations", Honoured),
-    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.labels", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.annotations", NAMELESS),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.labels", NAMELESS),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec", Look),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.accessModes", Honoured),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources", Look),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources.requests", Look),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources.requests.storage", Honoured),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchExpressions", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchExpressions[*].key", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchExpressions[*].operator", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchExpressions[*].values", Honoured),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchLabels", Honoured),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.storageClassName", Honoured),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.volumeMode", Only(&["Filesystem"])),
@@ -328,6 +332,8 @@ const TOKEN: Verdict = Warn(
     "no token of a service account is mounted by itself: there is no API server to take it; a projected volume \
      with serviceAccountToken holds one",
 );
+const NAMELESS: Verdict =
+    Warn("the claim lives with the pod and is no object that anybody could look at: ignored");
 // Why sources of volumes are refused that a cluster has.
 const CLOUD: Verdict = Refused("a cloud's disk, which a cloud's controller attaches: podbox has none");
 const SHARE: Verdict =

@@ -131,6 +131,7 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
             return Err(failed(format!("remove the remains of the last attempt: {}", errors.join("; "))));
         }
     }
+    // As in a kubelet, which makes a sandbox when all volumes are there. What is always there is made meanwhile.
     let early = volumes::may_be_missing(&world.pod);
     if early {
         volumes::prepare(&world.volumes()).map_err(|(name, error)| unmounted(&name, &error))?;

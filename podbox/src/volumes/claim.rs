@@ -161,7 +161,22 @@ fn satisfies(spec: &Value, volume: &Value) -> bool {
 fn selects(selector: &Value, volume: &Value) -> bool {
     let labels = &volume["metadata"]["labels"];
     let wanted = selector["matchLabels"].as_object();
+    let expressions = selector["matchExpressions"].as_array();
     wanted.into_iter().flatten().all(|(key, value)| labels[key] == *value)
+        && expressions.into_iter().flatten().all(|one| holds(one, labels))
+}
+
+/// One of `matchExpressions`. A label that is not there is in no list.
+fn holds(expression: &Value, labels: &Value) -> bool {
+    let label = expression["key"].as_str().and_then(|key| labels[key].as_str());
+    let listed = label.is_some_and(|label| strings(&expression["values"]).any(|value| value == label));
+    match expression["operator"].as_str() {
+        Some("In") => listed,
+        Some("NotIn") => !listed,
+        Some("Exists") => label.is_some(),
+        Some("DoesNotExist") => label.is_none(),
+        _ => false,
+    }
 }
 
 fn size(resources: &Value) -> Quantity {

@@ -33,6 +33,7 @@ fn the_smallest_volume_that_fits_is_bound_and_else_a_directory() {
         volume("right", "2Gi", &json!({})),
         volume("fast", "1Gi", &json!({"storageClassName": "fast"})),
     ];
+    let not = |disk: &str| json!({"key": "disk", "operator": "NotIn", "values": [disk]});
     for (claim, taken, want) in [
         (json!({}), &[][..], "right"),
         (json!({}), &["right"], "large"),
@@ -45,6 +46,8 @@ fn the_smallest_volume_that_fits_is_bound_and_else_a_directory() {
         (json!({"volumeName": "small"}), &[], "nothing"),
         (json!({"volumeName": "large"}), &["large"], "nothing"),
         (json!({"selector": {"matchLabels": {"disk": "large"}}}), &[], "large"),
+        (json!({"selector": {"matchExpressions": [not("right")]}}), &[], "large"),
+        (json!({"selector": {"matchExpressions": [not("right"), not("large")]}}), &[], "directory"),
     ] {
         assert_eq!(chosen(&claim, &volumes, taken), want, "{claim} {taken:?}");
     }

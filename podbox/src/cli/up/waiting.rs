@@ -259,7 +259,8 @@ fn sandbox_trouble(found: &Found) -> Option<Failure> {
             && matches!(event.reason.as_str(), "FailedCreatePodSandBox" | "FailedMount" | "FailedScheduling")
     })?;
     let text = format!("pod {}: {}", found.name(), trouble.message);
-    // What a volume lacks is not the host's fault; a full disk is.
-    let is_wrong = trouble.reason != "FailedCreatePodSandBox" && !text.contains("No space left on device");
-    Some(if is_wrong { Failure::pod(text) } else { Failure::cannot(text) })
+    // An object that is missing is not the host's fault.
+    let missing = ["not found", "references non-existent"].iter().any(|words| text.contains(words));
+    let of_objects = trouble.reason == "FailedScheduling" || (trouble.reason == "FailedMount" && missing);
+    Some(if of_objects { Failure::pod(text) } else { Failure::cannot(text) })
 }
