@@ -25,4 +25,5 @@ pub mod status;
 pub mod store;
 pub mod supervisor;
 pub mod toolbox;
+pub mod uuid;
 pub mod volumes;

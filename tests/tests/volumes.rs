@@ -181,8 +181,8 @@ fn a_claim_keeps_its_content_beyond_the_pod() {
     let why = "0/1 nodes are available: persistentvolumeclaim \"disk\" not found.";
     host.try_up(&manifest, &[]).code(1).complains(why);
     host.up_none(&manifest);
-    let view = host.wait_pod("web", "why it waits", |pod| !pod.is("PodScheduled"));
-    assert_eq!(view.condition("PodScheduled")["reason"], "Unschedulable");
+    let view = host
+        .wait_pod("web", "why it waits", |pod| pod.condition("PodScheduled")["reason"] == "Unschedulable");
     assert_eq!(view.condition("PodScheduled")["message"], why);
     claim(&host, "disk", &json!({}));
     host.wait_pod("web", "Ready", |pod| pod.is("Ready") && pod.is("PodScheduled"));
@@ -229,8 +229,46 @@ fn a_claim_for_one_pod_is_for_one_pod() {
     host.try_up(&sleeper("two", source), &[])
         .code(1)
         .complains("node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod");
+    host.up_none(&sleeper("two", source));
+    host.wait_event("two", "FailedScheduling", "ReadWriteOncePod");
     host.down(&["one", "--grace-period", "0"]);
-    host.up(&sleeper("two", source));
+    host.wait_pod("two", "Ready", |pod| pod.is("Ready"));
+    host.finish();
+}
+
+#[test]
+fn secrets_and_claims_are_there_again_after_a_reboot() {
+    let host = Host::new();
+    store(&host, "secrets", "login", &json!({"data": {"password": "aHVudGVyMg=="}}));
+    claim(&host, "disk", &json!({"accessModes": ["ReadWriteOncePod"]}));
+    let mounts = "volumeMounts: [{name: s, mountPath: /s}, {name: d, mountPath: /d}]";
+    host.up(&pod("web", &format!(r"
+  containers: [{{{SLEEPER}, {mounts}}}]
+  volumes: [{{name: s, secret: {{secretName: login}}}}, {{name: d, persistentVolumeClaim: {{claimName: disk}}}}]
+")));
+    host.podbox(["exec", "web", "--", "touch", "/d/kept"]).ok();
+    host.pull_the_plug("web");
+    host.podbox(["up", "--all", "-d"]).ok();
+    assert_eq!(says(&host, "web", "/s/password"), "hunter2");
+    assert_eq!(host.exec("web", &["ls", "/d"]), "kept");
+    host.finish();
+}
+
+#[test]
+fn every_volume_that_lacks_something_is_told() {
+    let host = Host::new();
+    let mounts = "volumeMounts: [{name: a, mountPath: /a}, {name: b, mountPath: /b}]";
+    host.up_none(&pod(
+        "web",
+        &format!(
+            r"
+  containers: [{{{SLEEPER}, {mounts}}}]
+  volumes: [{{name: a, configMap: {{name: settings}}}}, {{name: b, secret: {{secretName: login}}}}]
+"
+        ),
+    ));
+    host.wait_event("web", "FailedMount", "for volume \"a\" : configmap \"settings\" not found");
+    host.wait_event("web", "FailedMount", "for volume \"b\" : secret \"login\" not found");
     host.finish();
 }
 

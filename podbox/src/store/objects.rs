@@ -97,6 +97,12 @@ impl Store {
         self.data.join("claims").join(namespace).join(claim)
     }
 
+    /// The directory of all that concerns a namespace's claims: watched by those who wait for one.
+    #[must_use]
+    pub fn claims_of(&self, namespace: &str) -> PathBuf {
+        self.data.join("claims").join(namespace)
+    }
+
     /// Says which claim a PersistentVolume is bound to: a link to its `NAMESPACE/CLAIM`. Writer: supervisors.
     #[must_use]
     pub fn bound_mark(&self, volume: &str) -> PathBuf {

@@ -15,7 +15,7 @@ use crate::oci::{class_limits, pod_limits, pod_path};
 use crate::pod::{Pod, Protocol, Role};
 use crate::report;
 use crate::store::{PodDir, StoreError, write_atomic};
-use crate::volumes::{self, VolumeError};
+use crate::volumes::{self, Unmade, VolumeError};
 
 use super::machine::{Event, Failure, Index, Note, SandboxFacts};
 use super::trace::TraceLine;
@@ -134,7 +134,7 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     // As in a kubelet, which makes a sandbox when all volumes are there. What is always there is made meanwhile.
     let early = volumes::may_be_missing(&world.pod);
     if early {
-        volumes::prepare(&world.volumes()).map_err(|(name, error)| unmounted(&name, &error))?;
+        volumes::prepare(&world.volumes()).map_err(|failed| unmounted(world, &failed))?;
     }
     let mut plan = plan(&world.pod, &world.dir);
     if let Some(alias) = &mut plan.netns_alias {
@@ -155,7 +155,7 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     // It has said all; its end is nobody's concern.
     drop(stage);
     let ready = ready.map_err(|error| failed(report::chain(&error)))?;
-    volumes.map_err(|(name, error)| unmounted(&name, &error))?;
+    volumes.map_err(|failed| unmounted(world, &failed))?;
     world.send(Message::Trace(lines("sandbox", ready.trace.iter().map(|t| (&t.name, &t.command, t.micros)))));
     for note in ready.notes {
         tell(world, "SandboxDegraded", note);
@@ -168,15 +168,17 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
 }
 
 /// A claim that is missing keeps a scheduler from sending the pod anywhere; a volume, the kubelet from starting it.
-fn unmounted(name: &str, error: &VolumeError) -> Failure {
-    let why = report::chain(error);
-    match error {
-        VolumeError::Unschedulable(_) => Failure { reason: "FailedScheduling".to_owned(), message: why },
-        _ => Failure {
-            reason: "FailedMount".to_owned(),
-            message: format!("MountVolume.SetUp failed for volume {name:?} : {why}"),
-        },
-    }
+/// Volumes beyond the first are told here: the failure has room for one.
+fn unmounted(world: &World, failed: &Unmade) -> Failure {
+    let failure = |(name, error): &(String, VolumeError)| match error {
+        VolumeError::Unschedulable(_) => {
+            Failure { reason: "FailedScheduling".to_owned(), message: report::chain(error) }
+        }
+        _ => Failure { reason: "FailedMount".to_owned(), message: volumes::unmounted(name, error) },
+    };
+    let (first, others) = failed;
+    others.iter().map(failure).for_each(|other| tell(world, &other.reason, other.message));
+    failure(first)
 }
 
 fn attach(world: &World) -> Result<Vec<IpAddr>, String> {

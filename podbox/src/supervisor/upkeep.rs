@@ -12,7 +12,6 @@ use std::time::Duration;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::io::unix::AsyncFd;
 
-use crate::report;
 use crate::store::ObjectKind;
 use crate::volumes::{self, usage};
 
@@ -37,8 +36,10 @@ pub(super) fn begin(world: &Arc<World>) -> io::Result<()> {
         return Ok(());
     }
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-    for kind in kinds {
-        let dir = world.settings.store.objects_of(kind, &world.pod.namespace);
+    let (store, namespace) = (&world.settings.store, &world.pod.namespace);
+    // Where it is told that another pod has let a claim go.
+    let claims = kinds.contains(&ObjectKind::PersistentVolumeClaim).then(|| store.claims_of(namespace));
+    for dir in kinds.into_iter().map(|kind| store.objects_of(kind, namespace)).chain(claims) {
         // Watched before there is anything in it. Secrets are nobody's business.
         DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
         let flags = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_DELETE;
@@ -78,12 +79,7 @@ async fn keep(world: Arc<World>, inotify: Inotify, changes: AsyncFd<OwnedFd>) {
 /// What could not be written is told once, until it is something else.
 fn refresh(world: &World, told: &mut Vec<String>) {
     let failed = volumes::refresh(&world.volumes());
-    let messages: Vec<String> = failed
-        .iter()
-        .map(|(name, error)| {
-            format!("MountVolume.SetUp failed for volume {name:?} : {}", report::chain(error))
-        })
-        .collect();
+    let messages: Vec<String> = failed.iter().map(|(name, error)| volumes::unmounted(name, error)).collect();
     for message in messages.iter().filter(|message| !told.contains(message)) {
         let note = Note {
             warning: true,

@@ -45,16 +45,19 @@ pub(super) fn directory(place: &Place<'_>, claim: &str) -> Result<PathBuf, Volum
         let why = format!("volume {claim} has volumeMode Block, but is specified in volumeMounts");
         return Err(VolumeError::Content(why));
     }
-    if strings(&object["spec"]["accessModes"]).any(|mode| mode == "ReadWriteOncePod") {
-        hold(place, claim)?;
+    let alone = strings(&object["spec"]["accessModes"]).any(|mode| mode == "ReadWriteOncePod");
+    if alone && !hold(place, claim)? {
+        return Err(VolumeError::Unschedulable(IN_USE.to_owned()));
     }
     bound(place, claim, &object["spec"])
 }
 
-/// Where the content of a pod's own claim lies. A stored claim of its name is somebody else's.
+/// Where the content of a pod's own claim lies. A stored claim of its name is somebody else's, and so is one of a pod whose
+/// name and volume make the same name together.
 pub(super) fn ephemeral(place: &Place<'_>, claim: &str, spec: &Value) -> Result<PathBuf, VolumeError> {
     let (kind, namespace) = (ObjectKind::PersistentVolumeClaim, &place.pod.namespace);
-    if place.store.object(kind, namespace, claim).map_err(from_store)?.is_some() {
+    let is_stored = place.store.object(kind, namespace, claim).map_err(from_store)?.is_some();
+    if is_stored || !hold(place, claim)? {
         let why = format!(
             "PVC {namespace}/{claim} was not created for pod {namespace}/{} (pod is not owner)",
             place.pod.name
@@ -66,16 +69,23 @@ pub(super) fn ephemeral(place: &Place<'_>, claim: &str, spec: &Value) -> Result<
 
 /// Lets a claim go that this pod had for itself.
 pub(super) fn let_go(pod: &Pod, store: &Store, claim: &str) {
-    let mark = store.holder_mark(&pod.namespace, claim);
-    if fs::read_link(&mark).is_ok_and(|holder| holder == Path::new(&pod.uid)) {
-        let _ = fs::remove_file(mark);
+    if holds_alone(pod, store, claim) {
+        let _ = fs::remove_file(store.holder_mark(&pod.namespace, claim));
     }
+}
+
+fn holds_alone(pod: &Pod, store: &Store, claim: &str) -> bool {
+    let mark = store.holder_mark(&pod.namespace, claim);
+    fs::read_link(mark).is_ok_and(|holder| holder == Path::new(&pod.uid))
 }
 
 /// Removes a claim that lived with this pod. One that was bound to a PersistentVolume leaves its content there.
 pub(super) fn remove(pod: &Pod, store: &Store, claim: &str) {
-    // What cannot be removed now is in nobody's way: the next pod of this name finds it.
-    let _ = crate::store::remove(&store.claim_dir(&pod.namespace, claim));
+    if holds_alone(pod, store, claim) {
+        // What cannot be removed now is in nobody's way: the next pod of this name finds it.
+        let _ = crate::store::remove(&store.claim_dir(&pod.namespace, claim));
+        let_go(pod, store, claim);
+    }
 }
 
 fn bound(place: &Place<'_>, claim: &str, spec: &Value) -> Result<PathBuf, VolumeError> {
@@ -233,17 +243,14 @@ fn mark(store: &Store, volume: &str, who: &str) -> Result<bool, VolumeError> {
     exclusively(&mark, Path::new(who), is_bound)
 }
 
-/// Takes a claim for this pod alone. A pod that has ended, or is no more, has no claim.
-fn hold(place: &Place<'_>, claim: &str) -> Result<(), VolumeError> {
+/// Takes a claim for this pod alone; false if another has it. A pod that has ended, or is no more, has no claim.
+fn hold(place: &Place<'_>, claim: &str) -> Result<bool, VolumeError> {
     let mark = place.store.holder_mark(&place.pod.namespace, claim);
     let lives = |uid: &Path| {
         let dir = place.store.pod(&uid.display().to_string());
         dir.pod().exists() && !dir.finished().exists()
     };
-    match exclusively(&mark, Path::new(&place.pod.uid), lives)? {
-        true => Ok(()),
-        false => Err(VolumeError::Unschedulable(IN_USE.to_owned())),
-    }
+    exclusively(&mark, Path::new(&place.pod.uid), lives)
 }
 
 /// Makes a link that only one can make, in the place of one whose target counts no more; false if another's counts.

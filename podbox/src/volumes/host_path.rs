@@ -86,5 +86,17 @@ mod tests {
         );
         check(&dir.path().join("new/deep"), HostPathType::DirectoryOrCreate).unwrap();
         assert!(check(&dir.path().join("none"), HostPathType::Socket).is_err());
+        let _listener = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        check(&dir.path().join("socket"), HostPathType::Socket).unwrap();
+        check(Path::new("/dev/null"), HostPathType::CharDevice).unwrap();
+        for (kind, wanted) in [
+            (HostPathType::BlockDevice, "a block device"),
+            (HostPathType::FileOrCreate, "a file"),
+            (HostPathType::Socket, "a socket file"),
+            (HostPathType::DirectoryOrCreate, "a directory"),
+        ] {
+            let error = check(Path::new("/dev/null"), kind).unwrap_err();
+            assert_eq!(error.to_string(), format!("hostPath type check failed: /dev/null is not {wanted}"));
+        }
     }
 }

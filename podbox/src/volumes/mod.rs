@@ -87,19 +87,34 @@ pub struct Place<'a> {
     pub tokens: &'a Tokens,
 }
 
+/// A volume that could not be made, by name, and all others of which that is true.
+pub type Unmade = ((String, VolumeError), Vec<(String, VolumeError)>);
+
+/// What a kubelet says of a volume that could not be made.
+#[must_use]
+pub fn unmounted(name: &str, error: &VolumeError) -> String {
+    format!("MountVolume.SetUp failed for volume {name:?} : {}", crate::report::chain(error))
+}
+
 /// Makes all volumes of the pod; those that are there already stay as they are.
 ///
 /// # Errors
-/// The first volume that cannot be made, by name. Claims are looked at first, as a scheduler does.
-pub fn prepare(place: &Place<'_>) -> Result<(), (String, VolumeError)> {
+/// The volumes that cannot be made, by name: the first claim, or else every other volume, as a scheduler and then a
+/// kubelet look at them.
+pub fn prepare(place: &Place<'_>) -> Result<(), Unmade> {
     let is_claim = |volume: &&Volume| {
         matches!(volume.source, VolumeSource::Claim { .. } | VolumeSource::Ephemeral { .. })
     };
     let (claims, others): (Vec<_>, Vec<_>) = place.pod.volumes.iter().partition(is_claim);
-    for volume in claims.into_iter().chain(others) {
-        prepare_one(place, volume).map_err(|error| (volume.name.clone(), error))?;
+    let failed = |volume: &Volume| prepare_one(place, volume).err().map(|error| (volume.name.clone(), error));
+    if let Some(claim) = claims.into_iter().find_map(failed) {
+        return Err((claim, Vec::new()));
     }
-    Ok(())
+    let mut failed = others.into_iter().filter_map(failed);
+    match failed.next() {
+        None => Ok(()),
+        Some(first) => Err((first, failed.collect())),
+    }
 }
 
 /// Whether a volume depends on what others have to bring, so that nothing of the pod should be made before it is there.

@@ -24,6 +24,7 @@ use super::Place;
 use crate::pod::TokenFile;
 use crate::report;
 use crate::store::{ObjectKind, make_parent};
+use crate::uuid;
 
 /// Who signs, and whom a token is for that names nobody: what kubeadm's clusters say.
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -86,7 +87,7 @@ fn seconds(at: Timestamp) -> u64 {
 fn sign(place: &Place<'_>, wanted: &TokenFile, now: u64) -> Result<String, String> {
     let account = account(place)?;
     let key = key(&place.store.token_key()).map_err(|error| format!("read the signing key: {error}"))?;
-    let id = random_id().map_err(|error| format!("read /dev/urandom: {error}"))?;
+    let id = uuid::random().map_err(|error| format!("read /dev/urandom: {error}"))?;
     let pod = place.pod;
     let claims = json!({
         "aud": [wanted.audience.as_deref().unwrap_or(ISSUER)],
@@ -117,7 +118,7 @@ fn account(place: &Place<'_>) -> Result<Value, String> {
     };
     let uid = uid.unwrap_or_else(|| {
         let digest = Sha256::digest(format!("serviceaccount:{namespace}/{name}"));
-        uuid(digest.first_chunk().copied().unwrap_or_default(), 8)
+        uuid::of(digest.first_chunk().copied().unwrap_or_default(), 8)
     });
     Ok(json!({"name": name, "uid": uid}))
 }
@@ -163,20 +164,6 @@ fn make_key(path: &Path) -> io::Result<()> {
     });
     let _ = fs::remove_file(&own);
     linked
-}
-
-fn random_id() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut bytes)?;
-    Ok(uuid(bytes, 4))
-}
-
-/// A UUID of these bytes (RFC 9562).
-fn uuid(mut bytes: [u8; 16], version: u8) -> String {
-    bytes[6] = bytes[6] & 0x0f | version << 4;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 #[cfg(test)]

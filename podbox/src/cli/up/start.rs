@@ -5,7 +5,7 @@
 //! is held, is on its way; one whose lock is free was left by somebody who was killed.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use crate::context::Context;
@@ -29,7 +29,9 @@ pub(super) fn start(
     watch: &Watch,
 ) -> Result<Start, Failure> {
     let store = &session.settings.store;
-    loaded.pod.uid = new_uid()?;
+    let uid = crate::uuid::random();
+    loaded.pod.uid =
+        uid.map_err(|error| Failure::cannot(format!("read /dev/urandom: {}", report::chain(&error))))?;
     let (pod, dir) = (loaded.pod.clone(), store.pod(&loaded.pod.uid));
     let started = claim(session, args, &loaded, watch).and_then(|claim| match claim {
         Claim::Mine(place) => guard(session, loaded, place),
@@ -210,15 +212,4 @@ fn write_files(session: &Session, loaded: &LoadedPod, dir: &PodDir) -> Result<()
 /// Values of ours have string keys only, so writing them as JSON cannot fail.
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
-}
-
-/// A random UUID (version 4, RFC 9562).
-fn new_uid() -> Result<String, Failure> {
-    let mut bytes = [0_u8; 16];
-    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    read.map_err(|error| Failure::cannot(format!("read /dev/urandom: {}", report::chain(&error))))?;
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
 }
