@@ -161,6 +161,28 @@ fn a_projected_volume_holds_objects_facts_and_a_token() {
 }
 
 #[test]
+fn a_manifest_out_of_a_cluster_has_its_token_and_an_authority_that_vouches_for_nobody() {
+    let host = Host::new();
+    let place = "/var/run/secrets/kubernetes.io/serviceaccount";
+    host.up(&pod("web", &format!(r"
+  containers: [{{{SLEEPER}, volumeMounts: [{{mountPath: {place}, name: kube-api-access-x7k2p, readOnly: true}}]}}]
+  serviceAccountName: default
+  volumes:
+  - name: kube-api-access-x7k2p
+    projected:
+      defaultMode: 420
+      sources:
+      - serviceAccountToken: {{expirationSeconds: 3607, path: token}}
+      - configMap: {{items: [{{key: ca.crt, path: ca.crt}}], name: kube-root-ca.crt}}
+      - downwardAPI: {{items: [{{fieldRef: {{apiVersion: v1, fieldPath: metadata.namespace}}, path: namespace}}]}}
+")));
+    assert_eq!(host.exec("web", &["ls", place]), "ca.crt\nnamespace\ntoken");
+    assert_eq!(says(&host, "web", &format!("{place}/namespace")), "default");
+    assert_eq!(says(&host, "web", &format!("{place}/ca.crt")), "");
+    host.finish();
+}
+
+#[test]
 fn a_token_belongs_to_the_one_user_of_all_containers() {
     let host = Host::new();
     let spec = r"

@@ -4,13 +4,17 @@ use std::path::{Component, Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::writer::{File, Payload};
 use super::{Place, VolumeError, downward};
 use crate::pod::{Files, FilesFrom, KeysOf, Pod};
 use crate::report;
 use crate::store::ObjectKind;
+
+/// The ConfigMap that a cluster puts into every namespace, and that manifests which come out of a cluster mount
+/// (`kube-api-access-…`). Where nobody has stored one it vouches for nobody: there is no API server.
+const ROOT_CA: &str = "kube-root-ca.crt";
 
 /// All files of a volume.
 ///
@@ -83,6 +87,8 @@ fn of_object(
     let name = &keys.name;
     let found =
         place.store.object(kind, &place.pod.namespace, name).map_err(|error| report::chain(&error))?;
+    let is_given = kind == ObjectKind::ConfigMap && name == ROOT_CA;
+    let found = found.or_else(|| is_given.then(|| json!({"data": {"ca.crt": ""}})));
     let Some(object) = found else {
         let kind = kind.kind().to_ascii_lowercase();
         return if keys.optional { Ok(Vec::new()) } else { Err(format!("{kind} {name:?} not found")) };

@@ -3,7 +3,6 @@ use super::*;
 use crate::manifest::{Options, Source, load};
 use crate::pod::VolumeSource;
 use crate::store::{Layers, Store};
-use serde_json::json;
 
 /// What the files of a volume say where these objects are, as `path mode text`, a line each.
 fn written(volume: &str, objects: &[(ObjectKind, &str, Value)]) -> Result<String, String> {
