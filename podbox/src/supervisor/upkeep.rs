@@ -6,12 +6,14 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::io::unix::AsyncFd;
 
+use crate::report;
 use crate::store::ObjectKind;
 use crate::volumes::{self, usage};
 
@@ -40,13 +42,21 @@ pub(super) fn begin(world: &Arc<World>) -> io::Result<()> {
     // Where it is told that another pod has let a claim go.
     let claims = kinds.contains(&ObjectKind::PersistentVolumeClaim).then(|| store.claims_of(namespace));
     for dir in kinds.into_iter().map(|kind| store.objects_of(kind, namespace)).chain(claims) {
-        // Watched before there is anything in it. Secrets are nobody's business.
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-        let flags = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_DELETE;
-        inotify.add_watch(&dir, flags)?;
+        if let Err(error) = watch(&inotify, &dir) {
+            // A full disk, say. The pod goes on with what it has, and looks again when it is retried.
+            report::log(format_args!("supervisor: watch {}: {error}", dir.display()));
+        }
     }
     let changes = readable(&inotify)?;
     tokio::spawn(keep(Arc::clone(world), inotify, changes));
+    Ok(())
+}
+
+/// Watches a directory from before there is anything in it. Secrets are nobody's business.
+fn watch(inotify: &Inotify, dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let flags = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_DELETE;
+    inotify.add_watch(dir, flags)?;
     Ok(())
 }
 
