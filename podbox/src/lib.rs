@@ -30,4 +30,5 @@ pub mod subpath;
 pub mod supervisor;
 pub mod toolbox;
 mod user_ids;
+pub mod uuid;
 pub mod volumes;

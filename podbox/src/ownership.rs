@@ -12,9 +12,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{Gid, fchownat};
 
-use crate::pod::{Pod, Volume, VolumeSource};
-use crate::store::PodDir;
-use crate::volumes;
+use crate::volumes::{self, Place};
 
 const SET_GID: u32 = 0o2000;
 const OF_DIRECTORIES: u32 = 0o110;
@@ -49,22 +47,15 @@ pub fn apply(path: &Path, group: u32, read_only: bool, policy: Policy) -> io::Re
 ///
 /// # Errors
 /// The first volume that cannot be changed, by name.
-pub fn apply_to_all(pod: &Pod, dir: &PodDir) -> Result<(), (String, io::Error)> {
-    let Some(group) = pod.security.fs_group else { return Ok(()) };
-    let policy = if pod.security.fs_group_on_root_mismatch { Policy::OnRootMismatch } else { Policy::Always };
-    for volume in pod.volumes.iter().filter(|volume| is_the_pods(volume)) {
-        let root = volumes::root_of(volume, dir);
+pub fn apply_to_all(place: &Place<'_>) -> Result<(), (String, io::Error)> {
+    let security = &place.pod.security;
+    let Some(group) = security.fs_group else { return Ok(()) };
+    let policy = if security.fs_group_on_root_mismatch { Policy::OnRootMismatch } else { Policy::Always };
+    for volume in place.pod.volumes.iter().filter(|volume| volumes::takes_a_group(place, volume)) {
+        let root = volumes::found_root_of(volume, place.dir);
         apply(&root, group, false, policy).map_err(|error| (volume.name.clone(), error))?;
     }
     Ok(())
-}
-
-/// What is the host's, or the image's, stays as it is.
-fn is_the_pods(volume: &Volume) -> bool {
-    match volume.source {
-        VolumeSource::EmptyDir { .. } => true,
-        VolumeSource::HostPath { .. } | VolumeSource::Image { .. } => false,
-    }
 }
 
 /// By descriptors: a container that swaps a file for a link meanwhile changes nothing outside of the volume. A directory

@@ -42,7 +42,11 @@ pub fn render(pod: &Pod, memory: &Memory, host_ips: &[IpAddr]) -> PodStatus {
     // As a kubelet sorts them; init containers stay in the order of the spec. Source: kubelet `kubelet_pods.go`
     // (convertToAPIContainerStatuses, SortedContainerStatuses).
     main.sort_by(|one, other| one.name.cmp(&other.name));
-    let too_old = memory.finished.is_some() && memory.over == Some(Over::DeadlineExceeded);
+    let end = memory.over.filter(|_| memory.finished.is_some()).and_then(|over| match over {
+        Over::Completed => None,
+        Over::DeadlineExceeded => Some(("DeadlineExceeded", DEADLINE_MESSAGE.to_owned())),
+        Over::Evicted => Some(("Evicted", memory.evicted.clone().unwrap_or_default())),
+    });
     PodStatus {
         phase: Some(phase(pod, memory).name().to_owned()),
         conditions: Some(memory.conditions.iter().map(condition).collect()),
@@ -54,8 +58,8 @@ pub fn render(pod: &Pod, memory: &Memory, host_ips: &[IpAddr]) -> PodStatus {
         qos_class: Some(qos(pod.qos).to_owned()),
         init_container_statuses: some_if_any(statuses(|role| role != Role::Main)),
         container_statuses: Some(main),
-        reason: too_old.then(|| "DeadlineExceeded".to_owned()),
-        message: too_old.then(|| DEADLINE_MESSAGE.to_owned()),
+        reason: end.as_ref().map(|(reason, _)| (*reason).to_owned()),
+        message: end.map(|(_, message)| message),
         ..PodStatus::default()
     }
 }

@@ -77,7 +77,7 @@ pub fn sources(
     let mounts = container.mounts.iter().filter_map(|mount| {
         let volume = pod.volumes.iter().find(|volume| volume.name == mount.volume)?;
         let read_only = matches!(volume.source, VolumeSource::Image { .. });
-        Some((mount, volumes::root_of(volume, dir), read_only))
+        Some((mount, volumes::found_root_of(volume, dir), read_only))
     });
     mounts
         .map(|(mount, root, read_only)| {

@@ -270,7 +270,7 @@ impl Found {
             let reaper = memory.as_ref().and_then(|memory| memory.sandbox.facts()?.reaper);
             errors.extend(take_down_pod(&self.pod, &self.dir, &session.settings.network, reaper));
         }
-        volumes::release(&self.pod, &self.dir);
+        volumes::release(&self.pod, &self.dir, store);
         let logs = self.dir.logs(&self.pod.namespace, &self.pod.name, &self.pod.uid);
         for path in [logs.as_path(), self.dir.data(), self.dir.run()] {
             errors.extend(remove(path).err().map(|error| report::chain(&error)));

@@ -134,11 +134,49 @@ fn volume(volume: &mut k8s::Volume) {
     if let Some(limit) = volume.empty_dir.as_mut().and_then(|dir| dir.size_limit.as_mut()) {
         canonical(limit, |quantity| quantity);
     }
+    files(volume);
+    if let Some(template) = volume.ephemeral.as_mut().and_then(|one| one.volume_claim_template.as_mut()) {
+        set(&mut template.spec.volume_mode, "Filesystem");
+    }
     let bare = k8s::Volume { name: std::mem::take(&mut volume.name), ..Default::default() };
     let no_source = *volume == k8s::Volume::default();
     volume.name = bare.name;
     if no_source {
         volume.empty_dir = Some(k8s::EmptyDirVolumeSource::default());
+    }
+}
+
+/// The defaults of volumes whose files podbox writes.
+fn files(volume: &mut k8s::Volume) {
+    const MODE: i32 = 0o644;
+    if let Some(secret) = &mut volume.secret {
+        secret.default_mode.get_or_insert(MODE);
+    }
+    if let Some(map) = &mut volume.config_map {
+        map.default_mode.get_or_insert(MODE);
+    }
+    if let Some(facts) = &mut volume.downward_api {
+        facts.default_mode.get_or_insert(MODE);
+        facts.items.iter_mut().flatten().for_each(downward);
+    }
+    let Some(projected) = &mut volume.projected else { return };
+    projected.default_mode.get_or_insert(MODE);
+    for source in projected.sources.iter_mut().flatten() {
+        if let Some(facts) = &mut source.downward_api {
+            facts.items.iter_mut().flatten().for_each(downward);
+        }
+        if let Some(token) = &mut source.service_account_token {
+            token.expiration_seconds.get_or_insert(60 * 60);
+        }
+    }
+}
+
+fn downward(file: &mut k8s::DownwardAPIVolumeFile) {
+    if let Some(field) = &mut file.field_ref {
+        set(&mut field.api_version, "v1");
+    }
+    if let Some(resource) = &mut file.resource_field_ref {
+        resource.divisor.get_or_insert_with(|| Text("0".to_owned()));
     }
 }
 

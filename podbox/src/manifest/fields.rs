@@ -18,13 +18,11 @@ enum Verdict {
     Honoured,
     /// Accepted without effect, and said so.
     Warn(&'static str),
-    /// The same, unless the field beside it that is named first has the value that is named second.
-    WarnUnless(&'static str, &'static str, &'static str),
     /// Refused, for this reason.
     Refused(&'static str),
 }
 
-use Verdict::{Honoured, Look, Refused, Warn, WarnUnless};
+use Verdict::{Honoured, Look, Refused, Warn};
 
 const SCHEDULER: Verdict = Warn("only a scheduler needs it, and a single host has none: ignored");
 const SERVER: Verdict = Warn("written by the API server of a cluster: ignored");
@@ -182,6 +180,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].terminationMessagePath", Honoured),
     ("spec.containers[*].terminationMessagePolicy", Honoured),
     ("spec.containers[*].tty", Honoured),
+    ("spec.containers[*].volumeDevices", DEVICES),
     ("spec.containers[*].volumeMounts", Look),
     ("spec.containers[*].volumeMounts[*].mountPath", Honoured),
     ("spec.containers[*].volumeMounts[*].mountPropagation", Honoured),
@@ -257,27 +256,151 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.tolerations", SCHEDULER),
     ("spec.topologySpreadConstraints", SCHEDULER),
     ("spec.volumes", Look),
+    ("spec.volumes[*].awsElasticBlockStore", CLOUD),
+    ("spec.volumes[*].azureDisk", CLOUD),
+    ("spec.volumes[*].azureFile", SHARE),
+    ("spec.volumes[*].cephfs", SHARE),
+    ("spec.volumes[*].cinder", CLOUD),
+    ("spec.volumes[*].configMap", Look),
+    ("spec.volumes[*].configMap.defaultMode", Honoured),
+    ("spec.volumes[*].configMap.items", Look),
+    ("spec.volumes[*].configMap.items[*].key", Honoured),
+    ("spec.volumes[*].configMap.items[*].mode", Honoured),
+    ("spec.volumes[*].configMap.items[*].path", Honoured),
+    ("spec.volumes[*].configMap.name", Honoured),
+    ("spec.volumes[*].configMap.optional", Honoured),
+    ("spec.volumes[*].csi", DRIVER),
+    ("spec.volumes[*].downwardAPI", Look),
+    ("spec.volumes[*].downwardAPI.defaultMode", Honoured),
+    ("spec.volumes[*].downwardAPI.items", Look),
+    ("spec.volumes[*].downwardAPI.items[*].fieldRef", Look),
+    ("spec.volumes[*].downwardAPI.items[*].fieldRef.apiVersion", Honoured),
+    ("spec.volumes[*].downwardAPI.items[*].fieldRef.fieldPath", Honoured),
+    ("spec.volumes[*].downwardAPI.items[*].mode", Honoured),
+    ("spec.volumes[*].downwardAPI.items[*].path", Honoured),
+    ("spec.volumes[*].downwardAPI.items[*].resourceFieldRef", Look),
+    ("spec.volumes[*].downwardAPI.items[*].resourceFieldRef.containerName", Honoured),
+    ("spec.volumes[*].downwardAPI.items[*].resourceFieldRef.divisor", Honoured),
+    ("spec.volumes[*].downwardAPI.items[*].resourceFieldRef.resource", Honoured),
     ("spec.volumes[*].emptyDir", Look),
     ("spec.volumes[*].emptyDir.medium", Honoured),
-    ("spec.volumes[*].emptyDir.sizeLimit", WarnUnless("medium", "Memory", UNLIMITED)),
+    ("spec.volumes[*].emptyDir.sizeLimit", Honoured),
+    ("spec.volumes[*].ephemeral", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.annotations", NAMELESS),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.labels", NAMELESS),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.accessModes", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources.requests", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources.requests.storage", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchExpressions", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchExpressions[*].key", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchExpressions[*].operator", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchExpressions[*].values", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchLabels", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.storageClassName", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.volumeMode", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.volumeName", Honoured),
+    ("spec.volumes[*].fc", BLOCK),
+    ("spec.volumes[*].flexVolume", DRIVER),
+    ("spec.volumes[*].flocker", DRIVER),
+    ("spec.volumes[*].gcePersistentDisk", CLOUD),
+    ("spec.volumes[*].gitRepo", CLONE),
+    ("spec.volumes[*].glusterfs", SHARE),
     ("spec.volumes[*].hostPath", Look),
     ("spec.volumes[*].hostPath.path", Honoured),
     ("spec.volumes[*].hostPath.type", Honoured),
     ("spec.volumes[*].image", Look),
     ("spec.volumes[*].image.pullPolicy", Honoured),
     ("spec.volumes[*].image.reference", Honoured),
+    ("spec.volumes[*].iscsi", BLOCK),
     ("spec.volumes[*].name", Honoured),
+    ("spec.volumes[*].nfs", SHARE),
+    ("spec.volumes[*].persistentVolumeClaim", Look),
+    ("spec.volumes[*].persistentVolumeClaim.claimName", Honoured),
+    ("spec.volumes[*].persistentVolumeClaim.readOnly", Honoured),
+    ("spec.volumes[*].photonPersistentDisk", CLOUD),
+    ("spec.volumes[*].portworxVolume", DRIVER),
+    ("spec.volumes[*].projected", Look),
+    ("spec.volumes[*].projected.defaultMode", Honoured),
+    ("spec.volumes[*].projected.sources", Look),
+    ("spec.volumes[*].projected.sources[*].clusterTrustBundle", BUNDLE),
+    ("spec.volumes[*].projected.sources[*].configMap", Look),
+    ("spec.volumes[*].projected.sources[*].configMap.items", Look),
+    ("spec.volumes[*].projected.sources[*].configMap.items[*].key", Honoured),
+    ("spec.volumes[*].projected.sources[*].configMap.items[*].mode", Honoured),
+    ("spec.volumes[*].projected.sources[*].configMap.items[*].path", Honoured),
+    ("spec.volumes[*].projected.sources[*].configMap.name", Honoured),
+    ("spec.volumes[*].projected.sources[*].configMap.optional", Honoured),
+    ("spec.volumes[*].projected.sources[*].downwardAPI", Look),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items", Look),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].fieldRef", Look),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].fieldRef.apiVersion", Honoured),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].fieldRef.fieldPath", Honoured),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].mode", Honoured),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].path", Honoured),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].resourceFieldRef", Look),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].resourceFieldRef.containerName", Honoured),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].resourceFieldRef.divisor", Honoured),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].resourceFieldRef.resource", Honoured),
+    ("spec.volumes[*].projected.sources[*].podCertificate", CERTIFICATE),
+    ("spec.volumes[*].projected.sources[*].secret", Look),
+    ("spec.volumes[*].projected.sources[*].secret.items", Look),
+    ("spec.volumes[*].projected.sources[*].secret.items[*].key", Honoured),
+    ("spec.volumes[*].projected.sources[*].secret.items[*].mode", Honoured),
+    ("spec.volumes[*].projected.sources[*].secret.items[*].path", Honoured),
+    ("spec.volumes[*].projected.sources[*].secret.name", Honoured),
+    ("spec.volumes[*].projected.sources[*].secret.optional", Honoured),
+    ("spec.volumes[*].projected.sources[*].serviceAccountToken", Look),
+    ("spec.volumes[*].projected.sources[*].serviceAccountToken.audience", Honoured),
+    ("spec.volumes[*].projected.sources[*].serviceAccountToken.expirationSeconds", Honoured),
+    ("spec.volumes[*].projected.sources[*].serviceAccountToken.path", Honoured),
+    ("spec.volumes[*].quobyte", SHARE),
+    ("spec.volumes[*].rbd", BLOCK),
+    ("spec.volumes[*].scaleIO", DRIVER),
+    ("spec.volumes[*].secret", Look),
+    ("spec.volumes[*].secret.defaultMode", Honoured),
+    ("spec.volumes[*].secret.items", Look),
+    ("spec.volumes[*].secret.items[*].key", Honoured),
+    ("spec.volumes[*].secret.items[*].mode", Honoured),
+    ("spec.volumes[*].secret.items[*].path", Honoured),
+    ("spec.volumes[*].secret.optional", Honoured),
+    ("spec.volumes[*].secret.secretName", Honoured),
+    ("spec.volumes[*].storageos", DRIVER),
+    ("spec.volumes[*].vsphereVolume", CLOUD),
     ("status", Honoured),
 ];
 
 const STORAGE: Verdict = Warn("ephemeral storage is not limited by podbox yet");
-const UNLIMITED: &str = "an emptyDir on disk is not limited by podbox yet; one with medium: Memory is";
-/// The account's name is what the downward API shows; more of it there is not.
-const TOKEN: Verdict = Warn("no token of a service account is mounted: there is no API server to take it");
+/// The account's name is what the downward API shows, and what a token speaks of that a projected volume asks for.
+const TOKEN: Verdict = Warn(
+    "no token of a service account is mounted by itself: there is no API server to take it; a projected volume \
+     with serviceAccountToken holds one",
+);
+const NAMELESS: Verdict =
+    Warn("the claim lives with the pod and is no object that anybody could look at: ignored");
+// Why sources of volumes are refused that a cluster has.
+const CLOUD: Verdict = Refused("a cloud's disk, which a cloud's controller attaches: podbox has none");
+const SHARE: Verdict =
+    Refused("podbox mounts no network file systems: mount it on the host and give its path as a hostPath");
+const BLOCK: Verdict = Refused(
+    "podbox attaches no block devices: attach and mount it on the host and give its path as a hostPath",
+);
+const DRIVER: Verdict = Refused("it needs a storage driver beside the kubelet, and podbox runs none");
+const CLONE: Verdict =
+    Refused("kubelets no longer run it by default: clone into an emptyDir with an init container instead");
+const BUNDLE: Verdict = Refused("there is no API server that keeps ClusterTrustBundles: use a configMap");
+const CERTIFICATE: Verdict = Refused("there is no API server that signs certificates of pods: use a secret");
+const DEVICES: Verdict = Refused(
+    "podbox hands out no block devices: volumes are directories; a privileged container has all devices",
+);
 
 /// Values that the API server writes by itself where nothing was given, or that ask for nothing: not worth a
 /// warning.
-const SILENT: [(&str, &str); 9] = [
+const SILENT: [(&str, &str); 8] = [
     ("spec.automountServiceAccountToken", "false"),
     ("spec.preemptionPolicy", "PreemptLowerPriority"),
     ("spec.priority", "0"),
@@ -286,7 +409,6 @@ const SILENT: [(&str, &str); 9] = [
     ("spec.serviceAccount", "default"),
     ("spec.serviceAccountName", ""),
     ("spec.serviceAccountName", "default"),
-    ("spec.volumes[*].emptyDir.sizeLimit", "0"),
 ];
 
 fn verdict(pattern: &str) -> Option<Verdict> {
@@ -328,7 +450,7 @@ impl Walk<'_, '_> {
                         true => path.key(&entry.key),
                         false => path.field(&entry.key),
                     };
-                    self.field(node, entry, &path);
+                    self.field(entry, &path);
                     self.pattern.truncate(before);
                 }
             }
@@ -344,7 +466,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn field(&mut self, object: NodeId, entry: &Entry<'_>, path: &Path<'_>) {
+    fn field(&mut self, entry: &Entry<'_>, path: &Path<'_>) {
         let (key, value) = (entry.key_span, entry.value);
         // Neither of them says anything: the API server drops them.
         if self.tree.is_null(value)
@@ -355,9 +477,8 @@ impl Walk<'_, '_> {
         match verdict(&self.pattern) {
             Some(Look) => self.fields(value, path),
             Some(Honoured) => {}
-            Some(Warn(_) | WarnUnless(..)) if self.is_silent(value) => {}
-            Some(WarnUnless(beside, saved, _)) if self.has(object, beside, saved) => {}
-            Some(Warn(why) | WarnUnless(_, _, why)) => self.warn(key, path, why),
+            Some(Warn(_)) if self.is_silent(value) => {}
+            Some(Warn(why)) => self.warn(key, path, why),
             Some(Refused(why)) => self.refuse(key, path, why),
             None => self.refuse(key, path, UNSUPPORTED),
         }
@@ -369,10 +490,6 @@ impl Walk<'_, '_> {
             Value::Bool(value) => (text == "true") == value && matches!(text, "true" | "false"),
             _ => scalar.text() == text,
         }
-    }
-
-    fn has(&self, object: NodeId, field: &str, text: &str) -> bool {
-        self.tree.entry(object, field).is_some_and(|entry| self.scalar_is(entry.value, text))
     }
 
     fn is_silent(&self, value: NodeId) -> bool {

@@ -225,14 +225,24 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
             "spec.ephemeralContainers: Forbidden: cannot be set on create",
         ),
         (
-            "  volumes: [{name: v, configMap: {name: m}}]",
+            "  volumes: [{name: v, nfs: {server: s, path: /p}}]",
             "",
-            "spec.volumes[0].configMap: Forbidden: not supported by podbox yet",
+            "spec.volumes[0].nfs: Forbidden: podbox mounts no network file systems: mount it on the host and give its path as a hostPath",
         ),
         (
-            "  volumes: [{name: v, configMap: {}}]",
+            "  volumes: [{name: v, csi: {driver: d}}]",
             "",
-            "spec.volumes[0].configMap: Forbidden: not supported by podbox yet",
+            "spec.volumes[0].csi: Forbidden: it needs a storage driver beside the kubelet, and podbox runs none",
+        ),
+        (
+            "  volumes: [{name: v, projected: {sources: [{podCertificate: {signerName: s/s, keyType: RSA3072}}]}}]",
+            "",
+            "spec.volumes[0].projected.sources[0].podCertificate: Forbidden: there is no API server that signs certificates of pods: use a secret",
+        ),
+        (
+            "",
+            "    volumeDevices: [{name: v, devicePath: /dev/x}]",
+            "spec.containers[0].volumeDevices: Forbidden: podbox hands out no block devices: volumes are directories; a privileged container has all devices",
         ),
         (
             "",

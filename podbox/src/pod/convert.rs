@@ -10,14 +10,17 @@ use k8s_openapi::api::core::v1 as k8s;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{
-    Container, ContainerSecurity, Dns, DnsPolicy, HostAlias, HostNamespaces, HostPathType, Pod, PodSecurity,
-    Port, Protocol, PullPolicy, QosClass, Quantity, QuantityMap, Resources, Role, Volume, VolumeSource,
+    Container, ContainerSecurity, Dns, DnsPolicy, HostAlias, HostNamespaces, Pod, PodSecurity, Port,
+    Protocol, PullPolicy, QosClass, Quantity, QuantityMap, Resources, Role,
 };
 
 mod confinement;
 mod env;
 mod life;
 mod mounts;
+mod volume;
+
+pub(crate) use volume::host_path_type;
 
 /// The longest hostname that the kernel and Kubernetes agree on.
 const HOSTNAME_MAX: usize = 63;
@@ -48,7 +51,7 @@ pub(crate) fn convert(pod: &k8s::Pod, manifest_hash: String) -> Pod {
             .map(|one| container(one, spec, life::init_role(one)))
             .chain(spec.containers.iter().map(|one| container(one, spec, Role::Main)))
             .collect(),
-        volumes: spec.volumes.iter().flatten().filter_map(volume).collect(),
+        volumes: (spec.volumes.iter().flatten()).filter_map(|volume| volume::volume(volume, &name)).collect(),
         restart_policy: life::policy(spec.restart_policy.as_deref()),
         // A negative period means one second, as it does to the API server at deletion.
         termination_grace_seconds: u64::try_from(spec.termination_grace_period_seconds.unwrap_or(30))
@@ -148,7 +151,7 @@ fn container(container: &k8s::Container, spec: &k8s::PodSpec, role: Role) -> Con
         env: container.env.iter().flatten().map(|variable| env::variable(variable, container)).collect(),
         ports: container.ports.iter().flatten().map(port).collect(),
         resources: resources(container),
-        mounts: container.volume_mounts.iter().flatten().map(mounts::mount).collect(),
+        mounts: container.volume_mounts.iter().flatten().map(|one| mounts::mount(one, spec)).collect(),
         termination_message_path: container.termination_message_path.clone().unwrap_or_default(),
         termination_message_policy: life::message_policy(container),
         stdin: container.stdin == Some(true),
@@ -225,35 +228,6 @@ fn security(container: &k8s::Container, spec: &k8s::PodSpec) -> ContainerSecurit
         drop_capabilities: names(caps.drop),
         ..confinement::of(container, spec)
     }
-}
-
-fn volume(volume: &k8s::Volume) -> Option<Volume> {
-    let source = if let Some(dir) = &volume.empty_dir {
-        let limit = dir.size_limit.as_ref().and_then(|text| text.0.parse::<Quantity>().ok());
-        VolumeSource::EmptyDir {
-            memory: dir.medium.as_deref() == Some("Memory"),
-            // Zero means that there is no limit, as it does to the kubelet.
-            size_limit_bytes: limit.and_then(|limit| u64::try_from(limit.whole()).ok()).filter(|n| *n != 0),
-        }
-    } else if let Some(image) = &volume.image {
-        mounts::image(image)
-    } else {
-        let host = volume.host_path.as_ref()?;
-        VolumeSource::HostPath {
-            path: host.path.clone().into(),
-            kind: match host.type_.as_deref() {
-                Some("DirectoryOrCreate") => HostPathType::DirectoryOrCreate,
-                Some("Directory") => HostPathType::Directory,
-                Some("FileOrCreate") => HostPathType::FileOrCreate,
-                Some("File") => HostPathType::File,
-                Some("Socket") => HostPathType::Socket,
-                Some("CharDevice") => HostPathType::CharDevice,
-                Some("BlockDevice") => HostPathType::BlockDevice,
-                _ => HostPathType::Unset,
-            },
-        }
-    };
-    Some(Volume { name: volume.name.clone(), source })
 }
 
 fn probe_spec(probe: &k8s::Probe, container: &k8s::Container) -> Option<probes::Spec> {

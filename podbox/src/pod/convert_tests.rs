@@ -285,3 +285,29 @@ fn the_old_annotation_of_apparmor_means_the_field_unless_that_is_given() {
     let own = ", securityContext: {appArmorProfile: {type: Unconfined}}";
     assert_eq!(annotated(own), AppArmorProfile::Unconfined);
 }
+
+#[test]
+fn volumes_that_are_written_and_claims_that_say_so_are_only_read() {
+    let pod = pod(
+        "p",
+        "  volumes:
+  - {name: m, configMap: {name: map}}
+  - {name: s, projected: {defaultMode: 0400, sources: [{serviceAccountToken: {path: t}}, {secret: {name: s, optional: true}}]}}
+  - {name: r, persistentVolumeClaim: {claimName: disk, readOnly: true}}
+  - {name: w, persistentVolumeClaim: {claimName: disk}}
+  - {name: e, ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}}}
+  containers:
+  - name: c
+    image: i
+    volumeMounts: [{name: m, mountPath: /m}, {name: s, mountPath: /s}, {name: r, mountPath: /r}, {name: w, mountPath: /w}, {name: e, mountPath: /e}]",
+    );
+    let read_only: Vec<bool> = pod.containers[0].mounts.iter().map(|mount| mount.read_only).collect();
+    assert_eq!(read_only, [true, true, true, false, false]);
+    let token = TokenFile { path: "t".to_owned(), audience: None, expiration_seconds: 3600 };
+    let secret = KeysOf { name: "s".to_owned(), items: Vec::new(), optional: true };
+    let sources = vec![FilesFrom::Token(token), FilesFrom::Secret(secret)];
+    let files = Files { sources, default_mode: 0o400, in_memory: true };
+    assert_eq!(pod.volumes[1].source, VolumeSource::Files(files));
+    assert_eq!(pod.volumes[3].source, VolumeSource::Claim { claim: "disk".to_owned() });
+    assert!(matches!(&pod.volumes[4].source, VolumeSource::Ephemeral { claim, .. } if claim == "p-e"));
+}

@@ -6,12 +6,14 @@
 mod convert;
 mod downward;
 pub mod field;
+mod files;
 mod model;
 pub mod quantity;
 pub(crate) mod sysctl;
 mod validate;
 
-pub(crate) use convert::convert;
+pub(crate) use convert::{convert, host_path_type};
+pub use files::*;
 pub use model::*;
 pub use quantity::Quantity;
 pub(crate) use validate::{APPARMOR, pod as validate};

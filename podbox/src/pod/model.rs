@@ -491,6 +491,20 @@ pub enum VolumeSource {
         /// `pullPolicy`.
         pull_policy: PullPolicy,
     },
+    /// `configMap`, `secret`, `downwardAPI`, `projected`
+    Files(super::Files),
+    /// `persistentVolumeClaim`
+    Claim {
+        /// The claim's name.
+        claim: String,
+    },
+    /// `ephemeral`: a claim that lives with the pod
+    Ephemeral {
+        /// Its name, `POD-VOLUME`.
+        claim: String,
+        /// `volumeClaimTemplate.spec`.
+        spec: serde_json::Value,
+    },
 }
 
 /// `hostPath.type`.

@@ -479,7 +479,7 @@ impl Effects {
     /// Removes all that is left of the pod, its name last: only then can another pod take it.
     pub(super) fn remove_all(&mut self) -> Vec<String> {
         let (world, dir, pod) = (&self.world, &self.world.dir, &self.world.pod);
-        volumes::release(pod, dir);
+        volumes::release(pod, dir, &world.settings.store);
         let logs = dir.logs(&pod.namespace, &pod.name, &pod.uid);
         let errors = [logs.as_path(), dir.data(), dir.run()]
             .into_iter()

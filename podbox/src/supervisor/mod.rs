@@ -23,6 +23,7 @@ mod readable;
 pub mod sandbox;
 mod stages;
 pub mod trace;
+mod upkeep;
 mod volume_images;
 mod world;
 
@@ -133,6 +134,7 @@ async fn supervise(run_dir: &Path, guardian: Pid) -> Result<End, SupervisorError
     let world = World::new(pod.clone(), (dir, lock), context.settings, (exe, warm), mailbox)
         .map_err(during("look around"))?;
     exits_and_control(&world, guardian)?;
+    upkeep::begin(&world).map_err(during("watch what the volumes refer to"))?;
     let now = Now::read();
     let backoff = world.settings.backoff;
     let (machine, fresh) = match memory {

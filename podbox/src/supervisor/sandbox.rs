@@ -17,7 +17,7 @@ use crate::pod::{Pod, Protocol, Role};
 use crate::report;
 use crate::store::{PodDir, StoreError, write_atomic};
 use crate::user_ids;
-use crate::volumes;
+use crate::volumes::{self, Unmade, VolumeError};
 
 use super::machine::{Event, Failure, Index, Note, SandboxFacts};
 use super::trace::TraceLine;
@@ -138,6 +138,11 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
         }
     }
     check_hostname(&world.pod).map_err(failed)?;
+    // As in a kubelet, which makes a sandbox when all volumes are there. What is always there is made meanwhile.
+    let early = volumes::may_be_missing(&world.pod);
+    if early {
+        prepare_volumes(world)?;
+    }
     let mut plan = plan(&world.pod, &world.dir);
     if let Some(alias) = &mut plan.netns_alias {
         *alias = claim_alias(&world.pod, &world.dir).map_err(|error| failed(report::chain(&error)))?;
@@ -154,7 +159,7 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     given.map_err(|error| failed(format!("give the sandbox stage its plan: {error}")))?;
     // The stage works on the other processor meanwhile, where more than one other would be in its way.
     world.warm.add(&world.exe, StageKind::Container);
-    let volumes = prepare_volumes(world);
+    let volumes = if early { Ok(()) } else { prepare_volumes(world) };
     let etc = prepare_etc(world);
     attempts.iter().for_each(|(index, attempt)| world.ready.add(world, *index, *attempt));
     let ready = stage.ready().await;
@@ -186,13 +191,28 @@ fn check_hostname(pod: &Pod) -> Result<(), String> {
 }
 
 fn prepare_volumes(world: &World) -> Result<(), Failure> {
-    let failed = |name: &str, why: String| Failure {
+    volumes::prepare(&world.volumes()).map_err(|failed| unmounted(world, &failed))?;
+    ownership::apply_to_all(&world.volumes()).map_err(|(name, error)| Failure {
         reason: "FailedMount".to_owned(),
-        message: format!("MountVolume.SetUp failed for volume \"{name}\" : {why}"),
+        message: format!(
+            "MountVolume.SetUp failed for volume \"{name}\" : applyFSGroup failed for vol {name}: {}",
+            report::chain(&error)
+        ),
+    })
+}
+
+/// A claim that is missing keeps a scheduler from sending the pod anywhere; a volume, the kubelet from starting it.
+/// Volumes beyond the first are told here: the failure has room for one.
+fn unmounted(world: &World, failed: &Unmade) -> Failure {
+    let failure = |(name, error): &(String, VolumeError)| match error {
+        VolumeError::Unschedulable(_) => {
+            Failure { reason: "FailedScheduling".to_owned(), message: report::chain(error) }
+        }
+        _ => Failure { reason: "FailedMount".to_owned(), message: volumes::unmounted(name, error) },
     };
-    volumes::prepare(&world.pod, &world.dir).map_err(|(name, error)| failed(&name, report::chain(&error)))?;
-    ownership::apply_to_all(&world.pod, &world.dir)
-        .map_err(|(name, error)| failed(&name, format!("applyFSGroup failed for vol {name}: {error}")))
+    let (first, others) = failed;
+    others.iter().map(failure).for_each(|other| tell(world, &other.reason, other.message));
+    failure(first)
 }
 
 fn attach(world: &World) -> Result<Vec<IpAddr>, String> {

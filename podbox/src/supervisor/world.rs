@@ -12,6 +12,7 @@ use crate::image::Store as ImageStore;
 use crate::node;
 use crate::pod::Pod;
 use crate::store::PodDir;
+use crate::volumes::{Place, Tokens};
 
 use super::attach;
 use super::container::Prepared;
@@ -53,6 +54,8 @@ pub(super) struct World {
     pub(super) warm: Warm,
     /// Attempts whose files were made before their turn.
     pub(super) ready: Prepared,
+    /// What tokens of service accounts the pod has.
+    pub(super) tokens: Tokens,
     /// Held as long as this supervisor lives, and any stage that makes something for it.
     pub(super) lock: File,
     /// Every session with a container holds a copy.
@@ -78,6 +81,7 @@ impl World {
             memory_bytes: node::memory_bytes(),
             warm,
             ready: Prepared::default(),
+            tokens: Tokens::default(),
             pod,
             dir,
             settings,
@@ -85,6 +89,11 @@ impl World {
             sessions: Arc::default(),
             mailbox,
         }))
+    }
+
+    /// What the pod's volumes are made of.
+    pub(super) fn volumes(&self) -> Place<'_> {
+        Place { pod: &self.pod, dir: &self.dir, store: &self.settings.store, tokens: &self.tokens }
     }
 
     /// Puts a message into the loop's mailbox. Once the loop has ended nobody reads, and nobody needs to.

@@ -27,7 +27,10 @@ pub(super) fn start(
     watch: &Watch,
 ) -> Result<Start, Failure> {
     let store = &session.settings.store;
-    loaded.pod.uid = ahead.as_ref().map_or_else(new_uid, |ahead| Ok(ahead.uid.clone()))?;
+    loaded.pod.uid = match &ahead {
+        Some(ahead) => ahead.uid.clone(),
+        None => new_uid()?,
+    };
     let (pod, dir) = (loaded.pod.clone(), store.pod(&loaded.pod.uid));
     let started = claim(session, args, (&loaded, ahead), watch).and_then(|claim| match claim {
         Claim::Mine(guardian) => guard(session, loaded, guardian),

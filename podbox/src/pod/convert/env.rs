@@ -39,7 +39,7 @@ fn sourced(source: &k8s::EnvVarSource, container: &k8s::Container) -> Option<Env
     Some(EnvValue::Key { kind, name: name.clone(), key: key.clone(), optional: optional == Some(true) })
 }
 
-fn divisor(reference: &k8s::ResourceFieldSelector) -> u64 {
+pub(super) fn divisor(reference: &k8s::ResourceFieldSelector) -> u64 {
     let quantity = reference.divisor.as_ref().and_then(|text| text.0.parse::<Quantity>().ok());
     match quantity.filter(|quantity| !quantity.is_zero()) {
         // 1E and 1Ei are more thousandths than 64 bits hold; any real amount over them rounds up to 1 alike.

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1 as k8s;
 use crate::pod::{Propagation, VolumeMount, VolumeSource};
 
 /// One mount of a container.
-pub(super) fn mount(mount: &k8s::VolumeMount) -> VolumeMount {
+pub(super) fn mount(mount: &k8s::VolumeMount, spec: &k8s::PodSpec) -> VolumeMount {
     VolumeMount {
         volume: mount.name.clone(),
         // The kubelet reads a relative path as one from the container's root.
@@ -16,7 +16,7 @@ pub(super) fn mount(mount: &k8s::VolumeMount) -> VolumeMount {
         },
         sub_path: mount.sub_path.clone().filter(|path| !path.is_empty()),
         sub_path_expr: mount.sub_path_expr.clone().filter(|path| !path.is_empty()),
-        read_only: mount.read_only == Some(true),
+        read_only: mount.read_only == Some(true) || super::volume::is_read_only(spec, &mount.name),
         recursive_read_only: matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible")),
         propagation: match mount.mount_propagation.as_deref() {
             Some("HostToContainer") => Propagation::HostToContainer,

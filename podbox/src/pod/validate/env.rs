@@ -182,7 +182,8 @@ fn check_key(errors: &mut Errors, path: &Path<'_>, name: &str, key: &str) {
     errors.invalid_all(path, name, &names::qualified(key));
 }
 
-fn check_resource(
+/// Checks a `resourceFieldRef`.
+pub(super) fn check_resource(
     errors: &mut Errors,
     path: &Path<'_>,
     resource: &k8s::ResourceFieldSelector,

@@ -12,6 +12,7 @@ mod names;
 mod probe;
 mod security;
 mod volume;
+mod volume_source;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -93,7 +94,10 @@ fn check_spec(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PodSpec) {
     }
     dns(errors, path, spec);
     host_aliases(errors, &path.field("hostAliases"), spec);
-    let volumes = volume::check_all(errors, &path.field("volumes"), spec.volumes.as_deref().unwrap_or(&[]));
+    let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let names: Vec<&str> = all.map(|container| container.name.as_str()).collect();
+    let volumes = spec.volumes.as_deref().unwrap_or(&[]);
+    let volumes = volume::check_all(errors, &path.field("volumes"), volumes, &names);
     security::check_pod(errors, path, spec);
     container::check_all(errors, path, spec, &volumes);
 }

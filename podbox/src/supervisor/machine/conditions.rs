@@ -119,6 +119,10 @@ pub(super) fn update(pod: &Pod, memory: &mut Memory, now: Timestamp) {
     let containers = containers_ready(pod, memory);
     let ready = if containers.0 { gates(pod, memory) } else { containers.clone() };
     let initialized = initialized(pod, memory);
+    let scheduled = match &memory.unschedulable {
+        None => (true, None, None),
+        Some(why) => (false, Some("Unschedulable"), Some(why.clone())),
+    };
     let wanted = |kind, (status, reason, message): Verdict, first| {
         Some(Wanted { kind, status, reason, message, first })
     };
@@ -131,7 +135,7 @@ pub(super) fn update(pod: &Pod, memory: &mut Memory, now: Timestamp) {
         wanted("Initialized", initialized, accepted),
         wanted("Ready", ready, now),
         wanted("ContainersReady", containers, now),
-        wanted("PodScheduled", (true, None, None), accepted),
+        wanted("PodScheduled", scheduled, accepted),
         restarting.and_then(|restarting| wanted("AllContainersRestarting", restarting, now)),
     ];
     for one in all.into_iter().flatten() {

@@ -53,6 +53,10 @@ pub enum Event {
     Restart(Option<Index>, Option<Duration>),
     /// Somebody sets a condition, such as one that a readiness gate waits for.
     SetCondition(ConditionSet),
+    /// Something that the pod's volumes refer to has changed.
+    ObjectsChanged,
+    /// The pod has to go, for this reason, because it takes more than it may.
+    Evict(String),
     /// A deadline has come.
     Tick,
 }

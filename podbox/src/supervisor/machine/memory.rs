@@ -51,6 +51,15 @@ pub struct Memory {
     pub restart_all: Option<Mono>,
     /// The pod ends by itself.
     pub over: Option<Over>,
+    /// Why it is evicted, if it is.
+    #[serde(default)]
+    pub evicted: Option<String>,
+    /// Why no scheduler would send the pod here, while it would not.
+    #[serde(default)]
+    pub unschedulable: Option<String>,
+    /// Delays tries to mount what could not be mounted.
+    #[serde(default)]
+    pub mount_backoff: Backoff,
     /// The pod is to end.
     pub stop: Option<Stop>,
     /// All is over; set once.
@@ -273,6 +282,8 @@ pub enum Over {
     Completed,
     /// It has been there for its `activeDeadlineSeconds`.
     DeadlineExceeded,
+    /// It takes more than it may.
+    Evicted,
 }
 
 /// The end of a pod.

@@ -94,6 +94,9 @@ impl PodMachine {
             deadline: deadline.map(|seconds| now.mono.plus(Duration::from_secs(seconds))),
             restart_all: None,
             over: None,
+            evicted: None,
+            unschedulable: None,
+            mount_backoff: Backoff::default(),
             stop: None,
             finished: None,
             conditions: Vec::new(),
@@ -179,12 +182,10 @@ impl PodMachine {
             Event::Begin => self.take_up(actions),
             Event::Tick => {}
             Event::Told(note) => actions.push(Action::Note(note)),
-            Event::SandboxReady(facts) => self.memory.sandbox = SandboxState::Ready(facts),
-            Event::SandboxFailed(failure) => {
-                let until = Some(now.mono.plus(self.backoff.initial));
-                self.memory.sandbox = SandboxState::Absent { until };
-                actions.push(notes::warn(None, &failure.reason, failure.message));
-            }
+            Event::SandboxReady(facts) => self.sandbox_ready(facts),
+            Event::SandboxFailed(failure) => self.sandbox_failed(now, failure, actions),
+            Event::ObjectsChanged => self.objects_changed(),
+            Event::Evict(message) => self.evict(now, message, actions),
             Event::GateClosed(index) => self.gate_closed(index),
             Event::Pulling(index) => {
                 let message = format!("Pulling image \"{}\"", self.pod.containers[index].image);

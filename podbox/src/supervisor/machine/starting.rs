@@ -12,6 +12,10 @@ use crate::pod::Role;
 /// How long a failed pull's own error stands before the back-off does.
 const SHOW_ERROR: Duration = Duration::from_secs(1);
 
+/// The delays between tries to mount a volume. Source: kubelet `util/goroutinemap/exponentialbackoff`.
+const MOUNT_BACKOFF: BackoffSettings =
+    BackoffSettings { initial: Duration::from_millis(500), max: Duration::from_secs(122) };
+
 impl PodMachine {
     /// Whether container `index` may begin now, as far as the others are concerned.
     pub(super) fn may_start(&self, index: Index) -> bool {
@@ -86,6 +90,37 @@ impl PodMachine {
                 }
                 _ => {}
             }
+        }
+    }
+
+    pub(super) fn sandbox_ready(&mut self, facts: SandboxFacts) {
+        self.memory.sandbox = SandboxState::Ready(facts);
+        self.memory.mount_backoff = Backoff::default();
+        self.memory.unschedulable = None;
+    }
+
+    /// What lacks a volume is tried again sooner than what the host does not give, as in a kubelet.
+    pub(super) fn sandbox_failed(&mut self, now: Now, failure: Failure, actions: &mut Vec<Action>) {
+        let unschedulable = failure.reason == "FailedScheduling";
+        let until = if unschedulable || failure.reason == "FailedMount" {
+            self.memory.mount_backoff.note(now.mono, now.mono, MOUNT_BACKOFF);
+            self.memory.mount_backoff.over()
+        } else {
+            self.memory.mount_backoff = Backoff::default();
+            Some(now.mono.plus(self.backoff.initial))
+        };
+        self.memory.unschedulable = unschedulable.then(|| failure.message.clone());
+        self.memory.sandbox = SandboxState::Absent { until };
+        actions.push(warn(None, &failure.reason, failure.message));
+    }
+
+    /// Whoever waits for a volume looks again at once.
+    pub(super) fn objects_changed(&mut self) {
+        let waits_for_volumes = self.memory.mount_backoff.over().is_some();
+        if let SandboxState::Absent { until } = &mut self.memory.sandbox
+            && waits_for_volumes
+        {
+            *until = None;
         }
     }
 

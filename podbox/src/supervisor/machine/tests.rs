@@ -10,6 +10,7 @@ mod properties;
 mod restarts;
 mod shown;
 mod table;
+mod volumes;
 
 use super::*;
 use crate::clock::Now;

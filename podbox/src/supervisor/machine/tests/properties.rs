@@ -17,6 +17,8 @@ fn any_event(containers: usize) -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::Begin),
         Just(Event::Tick),
+        Just(Event::ObjectsChanged),
+        Just(Event::Evict("m".to_owned())),
         Just(Event::SandboxReady(SandboxFacts::default())),
         Just(Event::SandboxFailed(failure())),
         index.clone().prop_map(Event::Pulling),
