@@ -82,12 +82,14 @@ enum Start {
     /// Started by this command: its guardian, and the bell that tells of every change of its status.
     Fresh(Found, runtime::process::Process, PipeReader),
     Unchanged(Found),
+    /// It runs, and becomes what the manifest says now.
+    Configured(Found),
 }
 
 impl Start {
     fn found(&self) -> &Found {
         match self {
-            Start::Fresh(found, ..) | Start::Unchanged(found) => found,
+            Start::Fresh(found, ..) | Start::Unchanged(found) | Start::Configured(found) => found,
         }
     }
 }
@@ -144,6 +146,7 @@ fn say(session: &Session, started: &[Start]) -> Result<(), Failure> {
         match start {
             Start::Fresh(found, ..) => out::line(format_args!("pod {} up", found.name()))?,
             Start::Unchanged(found) => out::line(format_args!("pod {} unchanged", found.name()))?,
+            Start::Configured(found) => out::line(format_args!("pod {} configured", found.name()))?,
         }
     }
     Ok(())

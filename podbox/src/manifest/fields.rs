@@ -121,14 +121,22 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].ports[*].hostPort", Honoured),
     ("spec.containers[*].ports[*].name", Honoured),
     ("spec.containers[*].ports[*].protocol", Honoured),
+    ("spec.containers[*].resizePolicy", Look),
+    ("spec.containers[*].resizePolicy[*].resourceName", Honoured),
+    ("spec.containers[*].resizePolicy[*].restartPolicy", Honoured),
     ("spec.containers[*].resources", Look),
+    ("spec.containers[*].resources.claims", Refused(CLAIMS)),
     ("spec.containers[*].resources.limits", Look),
     ("spec.containers[*].resources.limits.cpu", Honoured),
-    ("spec.containers[*].resources.limits.ephemeral-storage", STORAGE),
+    ("spec.containers[*].resources.limits.ephemeral-storage", Honoured),
+    ("spec.containers[*].resources.limits.hugepages-1Gi", Honoured),
+    ("spec.containers[*].resources.limits.hugepages-2Mi", Honoured),
     ("spec.containers[*].resources.limits.memory", Honoured),
     ("spec.containers[*].resources.requests", Look),
     ("spec.containers[*].resources.requests.cpu", Honoured),
-    ("spec.containers[*].resources.requests.ephemeral-storage", STORAGE),
+    ("spec.containers[*].resources.requests.ephemeral-storage", Honoured),
+    ("spec.containers[*].resources.requests.hugepages-1Gi", Honoured),
+    ("spec.containers[*].resources.requests.hugepages-2Mi", Honoured),
     ("spec.containers[*].resources.requests.memory", Honoured),
     ("spec.containers[*].restartPolicy", Honoured),
     ("spec.containers[*].restartPolicyRules", Look),
@@ -189,6 +197,18 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.priorityClassName", SCHEDULER),
     ("spec.readinessGates", Look),
     ("spec.readinessGates[*].conditionType", Honoured),
+    ("spec.resourceClaims", Refused(CLAIMS)),
+    ("spec.resources", Look),
+    ("spec.resources.limits", Look),
+    ("spec.resources.limits.cpu", Honoured),
+    ("spec.resources.limits.hugepages-1Gi", Honoured),
+    ("spec.resources.limits.hugepages-2Mi", Honoured),
+    ("spec.resources.limits.memory", Honoured),
+    ("spec.resources.requests", Look),
+    ("spec.resources.requests.cpu", Honoured),
+    ("spec.resources.requests.hugepages-1Gi", Honoured),
+    ("spec.resources.requests.hugepages-2Mi", Honoured),
+    ("spec.resources.requests.memory", Honoured),
     ("spec.restartPolicy", Honoured),
     ("spec.schedulerName", SCHEDULER),
     ("spec.schedulingGates", Refused("a single host has no scheduler that could wait for a gate")),
@@ -222,7 +242,9 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("status", Honoured),
 ];
 
-const STORAGE: Verdict = Warn("ephemeral storage is not limited by podbox yet");
+/// Dynamic resource allocation.
+const CLAIMS: &str =
+    "claims are allocated by drivers and a scheduler of a cluster; podbox takes devices by resources.limits and CDI";
 const UNLIMITED: &str = "an emptyDir on disk is not limited by podbox yet; one with medium: Memory is";
 /// The account's name is what the downward API shows; more of it there is not.
 const TOKEN: Verdict = Warn("no token of a service account is mounted: there is no API server to take it");

@@ -21,7 +21,8 @@ use crate::store::AttemptDir;
 
 pub use expand::expand;
 pub use process::probe;
-pub use resources::{class_limits, container_path, pod_limits, pod_path};
+pub(crate) use resources::together;
+pub use resources::{class_limits, container_limits, container_path, effective, pod_limits, pod_path};
 
 /// What a Spec depends on beside the Pod: the host, the sandbox and where volumes lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -201,7 +202,7 @@ fn linux_of(
 ) -> Result<Linux, oci_spec::OciSpecError> {
     let privileged = container.security.privileged;
     let list = |paths: &[&str]| paths.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
-    let mut resources = resources::container_limits(&container.resources);
+    let mut resources = container_limits(pod, container);
     resources.set_devices(Some(security::device_rules(&container.security)));
     LinuxBuilder::default()
         .namespaces(namespaces(pod, around)?)

@@ -1,10 +1,11 @@
 //! The process of a container: its arguments and its environment.
 
 use crate::image::ImageConfig;
-use crate::pod::{Container, EnvValue, FieldPath, Pod, ResourceField};
+use crate::pod::{Container, EnvValue, FieldPath, Pod, ResourceField, Resources};
 
 use super::Surroundings;
 use super::expand::expand;
+use super::resources::effective;
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -32,7 +33,7 @@ pub(super) fn environment(
             EnvValue::Field(path) => field(pod, path, around),
             EnvValue::Resource { container: name, resource, divisor_milli } => {
                 let named = pod.containers.iter().find(|other| &other.name == name).unwrap_or(container);
-                resource_field(named, *resource, *divisor_milli, around)
+                resource_field(&effective(pod, named), *resource, *divisor_milli, around)
             }
         };
         own.set(&variable.name, value);
@@ -115,14 +116,13 @@ fn field(pod: &Pod, path: &FieldPath, around: &Surroundings) -> String {
     }
 }
 
-/// Value over divisor, rounded up. An unset limit is the node's own amount, an unset request is 0.
+/// Value over divisor, rounded up. An unset limit is the pod's or else the node's own amount, an unset request is 0.
 fn resource_field(
-    container: &Container,
+    resources: &Resources,
     field: ResourceField,
     divisor_milli: u64,
     around: &Surroundings,
 ) -> String {
-    let resources = &container.resources;
     let milli = |amount: u64| u128::from(amount) * 1000;
     let value_milli = match field {
         ResourceField::RequestsCpu => u128::from(resources.cpu_request_milli.unwrap_or(0)),

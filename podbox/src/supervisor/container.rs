@@ -69,7 +69,8 @@ impl Prepared {
 
 /// The attempt's directories and FIFOs, and the readers behind them.
 fn prepare(world: &World, index: Index, attempt: u32) -> Result<Output, Failure> {
-    let container = &world.pod.containers[index];
+    let pod = world.pod();
+    let container = &pod.containers[index];
     let dir = world.dir.attempt(&container.name, attempt);
     let made = make_files(container, &dir).and_then(|()| open_log(world, container, attempt));
     made.and_then(|log| {
@@ -88,7 +89,8 @@ fn prepare(world: &World, index: Index, attempt: u32) -> Result<Output, Failure>
 
 /// The readers of an attempt that another supervisor has started.
 pub(super) fn reopen(world: &World, index: Index, attempt: u32) -> io::Result<Output> {
-    let container = &world.pod.containers[index];
+    let pod = world.pod();
+    let container = &pod.containers[index];
     let dir = world.dir.attempt(&container.name, attempt);
     let log = open_log(world, container, attempt)?;
     let (stdout, stderr) = (dir.stdout(), dir.stderr());
@@ -122,7 +124,7 @@ fn make_files(container: &Container, dir: &AttemptDir) -> io::Result<()> {
 }
 
 fn open_log(world: &World, container: &Container, attempt: u32) -> io::Result<LogWriter> {
-    let pod = &world.pod;
+    let pod = world.pod();
     let dir = world.dir.logs(&pod.namespace, &pod.name, &pod.uid).join(&container.name);
     if let Some(dead) = attempt.checked_sub(2) {
         // One dead run's log is kept for `logs --previous`, as a kubelet keeps one dead container.
@@ -216,14 +218,15 @@ fn plan_for(
     attempt: u32,
     sandbox: &SandboxFacts,
 ) -> Result<ContainerPlan, Failure> {
-    let container = &world.pod.containers[index];
+    let pod = world.pod();
+    let container = &pod.containers[index];
     let config_error = |message: String| Failure { reason: "CreateContainerConfigError".to_owned(), message };
     let image = world
         .images
         .lookup(&container.image)
         .map_err(|error| config_error(report::chain(&error)))?
         .ok_or_else(|| config_error(format!("image \"{}\" has been removed", container.image)))?;
-    let volumes = volumes::sources(&world.pod, container, &world.dir)
+    let volumes = volumes::sources(&pod, container, &world.dir)
         .map_err(|error| config_error(report::chain(&error)))?;
     let around = Surroundings {
         node_name: world.node_name.clone(),
@@ -237,7 +240,7 @@ fn plan_for(
         ..surroundings_of(&world.dir)
     };
     let dir = world.dir.attempt(&container.name, attempt);
-    plan(&world.pod, container, &image, (attempt, &dir), &around)
+    plan(&pod, container, &image, (attempt, &dir), &around)
         .map_err(|error| config_error(error.to_string()))
 }
 

@@ -5,6 +5,7 @@
 //! another one, which reads what this one wrote and goes on.
 
 mod adopt;
+mod change;
 mod container;
 pub mod control;
 mod effects;
@@ -17,8 +18,10 @@ mod message;
 mod output;
 mod probing;
 mod readable;
+mod resize;
 pub mod sandbox;
 mod stages;
+mod storage;
 pub mod trace;
 mod world;
 
@@ -130,6 +133,7 @@ async fn supervise(run_dir: &Path, guardian: Pid) -> Result<End, SupervisorError
     } else {
         adopt::adopt(&mut effects, machine.memory());
     }
+    storage::watch(&world);
     world.event(Event::Begin);
     run(machine, effects, letters).await
 }
@@ -219,12 +223,14 @@ async fn run(
                     effects.keep_trace(lines);
                     None
                 }
-                Message::Ask(ask) => match ask.request.event(machine.pod(), machine.memory()) {
+                Message::Ask(ask) => match change::event(&effects.world, &ask.request, &machine) {
                     Ok(event) => {
                         let list = match ask.request {
                             Request::Stop { .. } => &mut answers,
                             Request::Status => &mut curious,
-                            Request::Restart { .. } | Request::SetCondition { .. } => &mut taken,
+                            Request::Restart { .. }
+                            | Request::SetCondition { .. }
+                            | Request::Update { .. } => &mut taken,
                         };
                         list.push(ask.answer);
                         Some(event)
@@ -286,6 +292,7 @@ fn must_be_written_first(action: &Action) -> bool {
         Action::AbandonHook(_)
         | Action::Signal(..)
         | Action::StoppingProbes(_)
+        | Action::Resize
         | Action::Note(_)
         | Action::TearDown
         | Action::Finish(Leave::Nothing) => false,

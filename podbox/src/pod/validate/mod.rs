@@ -8,6 +8,7 @@ mod env;
 mod life;
 mod names;
 mod probe;
+mod resources;
 mod security;
 mod volume;
 
@@ -93,6 +94,7 @@ fn check_spec(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PodSpec) {
     host_aliases(errors, &path.field("hostAliases"), spec);
     let volumes = volume::check_all(errors, &path.field("volumes"), spec.volumes.as_deref().unwrap_or(&[]));
     security::check_pod(errors, path, spec);
+    resources::check_pod(errors, path, spec);
     container::check_all(errors, path, spec, &volumes);
 }
 

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::pod::Pod;
+
+use super::changing::Resized;
 use super::memory::{Exit, ImageFacts, ProcessId, SandboxFacts, Truth};
 
 /// A container, by its place in the Pod.
@@ -49,6 +52,12 @@ pub enum Event {
     Restart(Option<Index>, Option<Duration>),
     /// Somebody sets a condition, such as one that a readiness gate waits for.
     SetCondition(ConditionSet),
+    /// From now on the pod is to be this; its containers are the same ones, in the same order.
+    Changed(Box<Pod>),
+    /// Limits have been changed, or could not be.
+    Resized(Resized),
+    /// The pod takes more of the host than it may, and is to fail with these words.
+    Evict(String),
     /// A deadline has come.
     Tick,
 }
@@ -145,6 +154,8 @@ pub enum Action {
     StoppingProbes(Index),
     /// It ended: forget its probes, cgroup and files.
     Forget(Index, u32),
+    /// Give the containers that run, and the pod, the limits that the pod names now; tell what came of it.
+    Resize,
     /// Note an event.
     Note(Note),
     /// Take the sandbox down; nothing runs in it any more.

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use crate::clock::{Mono, Now};
+use crate::pod::Resources;
 use crate::restart::Backoff;
+
+use super::changing::Resizing;
 
 /// A process by pid and start time.
 pub use runtime::plan::Identity as ProcessId;
@@ -51,6 +54,12 @@ pub struct Memory {
     pub restart_all: Option<Mono>,
     /// The pod ends by itself.
     pub over: Option<Over>,
+    /// Why it was evicted, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evicted: Option<String>,
+    /// Limits are being changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resizing: Option<Resizing>,
     /// The pod is to end.
     pub stop: Option<Stop>,
     /// All is over; set once.
@@ -123,6 +132,12 @@ pub struct Record {
     pub passed: bool,
     /// Somebody wants it to be started again when it has ended, whatever its policy says.
     pub asked: bool,
+    /// The image, as the Pod named it when this run was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_of: Option<String>,
+    /// The resources that this run has been given last; `None` where that is none at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Resources>,
 }
 
 /// Where a container stands.
@@ -262,6 +277,8 @@ pub enum Over {
     Completed,
     /// It has been there for its `activeDeadlineSeconds`.
     DeadlineExceeded,
+    /// It took more of the host's disk than it may.
+    Evicted,
 }
 
 /// The end of a pod.

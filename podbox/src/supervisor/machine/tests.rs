@@ -32,6 +32,8 @@ fn container(name: &str) -> Container {
         env: Vec::new(),
         ports: Vec::new(),
         resources: Resources::default(),
+        devices: Default::default(),
+        resize: Default::default(),
         mounts: Vec::new(),
         termination_message_path: "/dev/termination-log".to_owned(),
         termination_message_policy: MessagePolicy::File,
@@ -70,6 +72,7 @@ fn pod(policy: RestartPolicy, names: &[&str]) -> Pod {
         host_aliases: Vec::new(),
         dns: Dns::default(),
         security: PodSecurity::default(),
+        resources: None,
         qos: QosClass::BestEffort,
         service_account: "default".to_owned(),
     }
