@@ -28,6 +28,9 @@ pub struct Settings {
     pub backoff: BackoffSettings,
     /// containers' registries.conf, if not the usual one.
     pub registries_conf: Option<PathBuf>,
+    /// Where files of CDI lie; what comes later counts more.
+    #[serde(default = "usual_cdi")]
+    pub cdi_directories: Vec<PathBuf>,
 }
 
 impl Settings {
@@ -117,6 +120,12 @@ struct Images {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Containers {
     writable_layers: Option<Layers>,
+    cdi_spec_dirs: Option<Vec<PathBuf>>,
+}
+
+/// Where everybody looks for files of CDI.
+fn usual_cdi() -> Vec<PathBuf> {
+    vec!["/etc/cdi".into(), "/var/run/cdi".into()]
 }
 
 /// Reads the settings.
@@ -164,7 +173,9 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         max: delay(file.restart.max_backoff, default.max).map_err(&wrong)?,
     };
     let registries_conf = file.images.registries_conf.or_else(|| env("PODBOX_REGISTRIES_CONF"));
-    Ok(Settings { store, network, backoff, registries_conf })
+    let cdi_directories = file.containers.cdi_spec_dirs.unwrap_or_else(usual_cdi);
+    let cdi_directories = cdi_directories.into_iter().map(absolute).collect();
+    Ok(Settings { store, network, backoff, registries_conf, cdi_directories })
 }
 
 fn read(path: &Path, required: bool) -> Result<File, ConfigError> {

@@ -35,7 +35,7 @@ const SERVER: Verdict = Warn("written by the API server of a cluster: ignored");
 const UNSUPPORTED: &str = "not supported by podbox yet";
 
 /// Sorted by path, `[*]` for the elements of a list, `(probe)` for each of the three probes, `(hook)` for both
-/// hooks. `spec.initContainers` has the fields of `spec.containers`. Every field stands here by its own name: an
+/// hooks, `(device)` for resources named `VENDOR/CLASS`. `spec.initContainers` has the fields of `spec.containers`. Every field stands here by its own name: an
 /// object is not honoured with whatever a later Kubernetes may put into it.
 const FIELDS: &[(&str, Verdict)] = &[
     ("apiVersion", Honoured),
@@ -127,12 +127,14 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].resources", Look),
     ("spec.containers[*].resources.claims", Refused(CLAIMS)),
     ("spec.containers[*].resources.limits", Look),
+    ("spec.containers[*].resources.limits.(device)", Honoured),
     ("spec.containers[*].resources.limits.cpu", Honoured),
     ("spec.containers[*].resources.limits.ephemeral-storage", Honoured),
     ("spec.containers[*].resources.limits.hugepages-1Gi", Honoured),
     ("spec.containers[*].resources.limits.hugepages-2Mi", Honoured),
     ("spec.containers[*].resources.limits.memory", Honoured),
     ("spec.containers[*].resources.requests", Look),
+    ("spec.containers[*].resources.requests.(device)", Honoured),
     ("spec.containers[*].resources.requests.cpu", Honoured),
     ("spec.containers[*].resources.requests.ephemeral-storage", Honoured),
     ("spec.containers[*].resources.requests.hugepages-1Gi", Honoured),
@@ -291,14 +293,16 @@ impl Walk<'_, '_> {
                     if before != 0 {
                         self.pattern.push('.');
                     }
+                    let of_map = ["resources.limits", "resources.requests"];
+                    let of_map = of_map.iter().any(|map| self.pattern[..before].ends_with(map));
                     self.pattern.push_str(match entry.key.as_ref() {
+                        key if of_map && key.contains('/') => "(device)",
                         "livenessProbe" | "readinessProbe" | "startupProbe" => "(probe)",
                         "postStart" | "preStop" => "(hook)",
                         "initContainers" => "containers",
                         key => key,
                     });
-                    let of_map = ["resources.limits", "resources.requests"];
-                    let path = match of_map.iter().any(|map| self.pattern[..before].ends_with(map)) {
+                    let path = match of_map {
                         true => path.key(&entry.key),
                         false => path.field(&entry.key),
                     };

@@ -1,5 +1,6 @@
 //! (Pod, Container, Image, surroundings) → OCI runtime Spec. Pure: the same input gives the same Spec.
 
+mod devices;
 mod expand;
 mod mounts;
 mod process;
@@ -15,6 +16,7 @@ use oci_spec::runtime::{
 };
 use runtime::plan::{GroupPolicy, UserSpec};
 
+use crate::cdi::Edits;
 use crate::image::Image;
 use crate::pod::{Container, ContainerSecurity, Pod};
 use crate::store::AttemptDir;
@@ -49,6 +51,8 @@ pub struct Surroundings {
     pub host_devices: Vec<LinuxDevice>,
     /// The host's directory or file behind each volume mount of the container, in the order of its mounts.
     pub volumes: Vec<PathBuf>,
+    /// What the container's devices need.
+    pub cdi: Vec<Edits>,
 }
 
 /// Why a Spec cannot be made: the kubelet's CreateContainerConfigError.
@@ -112,7 +116,7 @@ pub fn container(
 ) -> Result<ContainerSpec, ConfigError> {
     check_non_root(pod, container, image)?;
     let (number, dir) = attempt;
-    let spec = SpecBuilder::default()
+    let mut spec = SpecBuilder::default()
         .version("1.2.0")
         .root(
             RootBuilder::default()
@@ -126,7 +130,11 @@ pub fn container(
         .linux(linux_of(pod, container, number, around).map_err(spec_error)?)
         .build()
         .map_err(spec_error)?;
-    Ok(ContainerSpec { spec, user: user_of(pod, container, image) })
+    let mut user = user_of(pod, container, image);
+    for edits in &around.cdi {
+        devices::edit(&mut spec, &mut user, edits).map_err(spec_error)?;
+    }
+    Ok(ContainerSpec { spec, user })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]

@@ -22,6 +22,7 @@ use crate::report;
 use crate::store::{AttemptDir, PodDir, write_atomic};
 use crate::volumes;
 
+use super::devices;
 use super::machine::{Event, Failure, Index, SandboxFacts};
 use super::output::Output;
 use super::sandbox::lines;
@@ -236,6 +237,7 @@ fn plan_for(
         node_memory_bytes: world.memory_bytes,
         node_storage_bytes: node::storage_bytes(world.dir.data()),
         volumes,
+        cdi: devices::edits(world, &pod, container)?,
         host_devices: if container.security.privileged { node::devices() } else { Vec::new() },
         ..surroundings_of(&world.dir)
     };

@@ -8,6 +8,7 @@ mod adopt;
 mod change;
 mod container;
 pub mod control;
+mod devices;
 mod effects;
 mod exits;
 mod full;

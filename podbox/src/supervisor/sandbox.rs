@@ -9,6 +9,7 @@ use netplugin::{PortMapping, Request};
 use runtime::launch::StageKind;
 use runtime::plan::{CgroupPlan, Identity, NamespaceSet, SandboxPlan, Shm};
 
+use crate::cdi;
 use crate::clock::monotonic;
 use crate::etc_files;
 use crate::oci::{class_limits, pod_limits, pod_path};
@@ -17,6 +18,7 @@ use crate::report;
 use crate::store::{PodDir, StoreError, write_atomic};
 use crate::volumes;
 
+use super::devices;
 use super::machine::{Event, Failure, Index, Note, SandboxFacts};
 use super::trace::TraceLine;
 use super::world::{Message, World};
@@ -132,6 +134,7 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
         }
     }
     let pod = world.pod();
+    devices::lease(world, &pod)?;
     let mut plan = plan(&pod, &world.dir);
     if let Some(alias) = &mut plan.netns_alias {
         *alias = claim_alias(&pod, &world.dir).map_err(|error| failed(report::chain(&error)))?;
@@ -259,6 +262,10 @@ pub fn take_down_pod(
     let mut errors = Vec::new();
     if !pod.host.network {
         errors.extend(netplugin::detach(network, &pod.uid).iter().map(|error| report::chain(error)));
+    }
+    if cdi::is_used(pod) {
+        let released = dir.device_leases().release(&pod.uid);
+        errors.extend(released.err().map(|error| format!("give devices back: {error}")));
     }
     errors.extend(runtime::sandbox::remove(&plan, reaper).iter().map(|error| report::chain(error)));
     for path in [dir.layers(), &dir.containers(), &dir.etc(), &dir.namespaces(), &dir.shm()] {
