@@ -115,20 +115,26 @@ impl Catalogue {
         self.problems.first().map(|first| format!("; not read: {first}")).unwrap_or_default()
     }
 
-    /// Checks that all devices are there that a pod names or counts, and that so many of them are free.
+    /// Checks that all devices are there that pods name or count, and that so many of them are free.
     ///
     /// # Errors
-    /// A scheduler's sentence, with what there is.
-    pub fn check(&self, pod: &Pod, leases: &Leases) -> Result<(), String> {
-        for (kind, count) in asked(pod) {
-            let all: Vec<&str> = self.names(&kind).collect();
-            let free = leases.free(&kind, &all).len();
-            if u64::try_from(free).unwrap_or(u64::MAX) < count {
-                return Err(self.insufficient(&kind, count, (all.len(), free)));
+    /// The first pod that would not get what it asks for, and a scheduler's sentence with what there is.
+    pub fn check<'p>(&self, pods: &[&'p Pod], leases: &Leases) -> Result<(), (&'p Pod, String)> {
+        let mut taken: BTreeMap<String, u64> = BTreeMap::new();
+        for pod in pods {
+            for (kind, count) in asked(pod) {
+                let all: Vec<&str> = self.names(&kind).collect();
+                let free = u64::try_from(leases.free(&kind, &all).len()).unwrap_or(u64::MAX);
+                let taken = taken.entry(kind.clone()).or_default();
+                let left = free.saturating_sub(*taken);
+                *taken += count;
+                if left < count {
+                    let there = (all.len(), usize::try_from(left).unwrap_or(usize::MAX));
+                    return Err((pod, self.insufficient(&kind, count, there)));
+                }
             }
-        }
-        for (kind, name) in share::annotated(pod)? {
-            self.edits(&kind, &name)?;
+            let named = share::annotated(pod).map_err(|why| (*pod, why))?;
+            named.iter().try_for_each(|(kind, name)| self.edits(kind, name).map(drop)).map_err(|why| (*pod, why))?;
         }
         Ok(())
     }

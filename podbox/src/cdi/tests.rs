@@ -103,12 +103,13 @@ fn a_pod_that_asks_for_more_than_is_free_is_refused_in_a_schedulers_words() {
         pod(&format!("  containers: [{{name: c, image: i, resources: {{limits: {{vendor.com/gpu: {count}}}}}}}]"))
     };
     let (catalogue, leases) = (host.catalogue(), host.leases());
-    catalogue.check(&asks(2), &leases).unwrap();
-    let refused = catalogue.check(&asks(3), &leases).unwrap_err();
+    catalogue.check(&[&asks(2)], &leases).unwrap();
+    assert!(catalogue.check(&[&asks(1), &asks(2)], &leases).is_err(), "together they ask for too many");
+    let refused = catalogue.check(&[&asks(3)], &leases).unwrap_err().1;
     let words = "0/1 nodes are available: 1 Insufficient vendor.com/gpu: 3 asked for, 2 of 2 free; CDI offers ";
     assert!(refused.starts_with(words), "{refused}");
     let other = pod("  containers: [{name: c, image: i, resources: {limits: {x.y/z: 1}}}]");
-    let refused = catalogue.check(&other, &leases).unwrap_err();
+    let refused = catalogue.check(&[&other], &leases).unwrap_err().1;
     assert!(refused.contains("1 Insufficient x.y/z: 1 asked for, 0 of 0 free"), "{refused}");
 }
 
@@ -163,13 +164,13 @@ fn an_annotation_names_a_device_for_all_containers() {
     pod.annotations.insert("cdi.k8s.io/x".to_owned(), "vendor.com/gpu=all".to_owned());
     let (catalogue, leases) = (host.catalogue(), host.leases());
     assert!(is_used(&pod));
-    catalogue.check(&pod, &leases).unwrap();
+    catalogue.check(&[&pod], &leases).unwrap();
     assert_eq!(catalogue.edits_of(&pod, &pod.containers[0], &leases).unwrap()[0].env, ["ALL=1", "GPU=all"]);
     for (value, said) in [
         ("vendor.com/gpu=gpu9", "unresolvable CDI devices vendor.com/gpu=gpu9"),
         ("gpu9", "metadata.annotations[cdi.k8s.io/x]: \"gpu9\" is not VENDOR/CLASS=NAME, which names a CDI device"),
     ] {
         pod.annotations.insert("cdi.k8s.io/x".to_owned(), value.to_owned());
-        assert_eq!(catalogue.check(&pod, &leases).unwrap_err(), said);
+        assert_eq!(catalogue.check(&[&pod], &leases).unwrap_err().1, said);
     }
 }

@@ -10,7 +10,7 @@ use crate::config::duration;
 use crate::manifest::{self, LoadedPod, Options, Source};
 use crate::pod::{Pod, Quantity};
 
-use super::containers::Containers;
+use super::containers::{Containers, status};
 use super::pods::{self, Care, Found};
 use super::watch::{Watch, Woken};
 use super::{Failure, Session, completion, names, out};
@@ -60,14 +60,15 @@ pub(super) fn run(session: &Session, args: &ResizeArgs) -> Result<ExitCode, Fail
     if found.care() == Care::Finished {
         return Err(Failure::pod(format!("resize pod {}: the pod is over", found.name())));
     }
-    let object = found.object();
-    let containers = Containers::of(&object);
+    let before = found.object();
+    let containers = Containers::of(&before);
     let container = containers.choose(args.container.as_deref())?;
     let (pod, object) = resized(&found, container, &args.amounts)?;
     let refused = |why: String| Failure::wrong(format!("resize pod {}: {why}", found.name()));
     found.update(&pod, &object).map_err(refused)?;
     if !args.timeout.is_zero() {
-        until_done(&found, Instant::now() + args.timeout)?;
+        let ran = runs(&before, container);
+        until_done(&found, (container, ran), Instant::now() + args.timeout)?;
     }
     if !session.quiet {
         out::line(format_args!("pod {} resized", found.name()))?;
@@ -125,16 +126,23 @@ fn reloaded(object: &Value) -> Result<LoadedPod, Failure> {
     }
 }
 
-fn until_done(found: &Found, deadline: Instant) -> Result<(), Failure> {
+fn runs(object: &Value, container: &str) -> bool {
+    status(object, container)["state"]["running"].is_object()
+}
+
+/// Waits until no limit is being changed any more, and a container that ran runs again.
+fn until_done(found: &Found, (container, ran): (&str, bool), deadline: Instant) -> Result<(), Failure> {
     let watch = Watch::new()?;
     loop {
         watch.add_nearest(found.dir.run());
-        let conditions = found.status().0.and_then(|status| status.conditions).unwrap_or_default();
-        let Some(condition) = conditions.into_iter().find(|one| one.type_ == "PodResizeInProgress") else {
+        let object = found.object();
+        let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+        let resizing = conditions.into_iter().find(|one| one["type"] == "PodResizeInProgress");
+        if resizing.is_none() && (!ran || runs(&object, container)) {
             return Ok(());
-        };
+        }
         let name = found.name();
-        if let Some(why) = condition.message {
+        if let Some(why) = resizing.and_then(|resizing| resizing["message"].as_str()) {
             return Err(Failure::pod(format!("resize pod {name}: {why}")).hint("it is tried again every 10s"));
         }
         if watch.wait(None, Some(deadline))? == Woken::TimedOut || Instant::now() >= deadline {

@@ -104,7 +104,7 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
     let loaded = if args.all { Vec::new() } else { names::load(&files)?.pods };
     names::require_root("start a pod")?;
     loaded.iter().try_for_each(refuse_unsafe_sysctls)?;
-    loaded.iter().try_for_each(|loaded| devices::refuse_missing(session, &loaded.pod))?;
+    devices::refuse_missing(session, &loaded)?;
     let mut watch = Watch::new()?;
     watch.catch_interrupts()?;
     let mut started = Vec::new();

@@ -48,6 +48,12 @@ impl PodMachine {
             self.memory.deadline = seconds.map(|whole| now.mono.plus(whole.saturating_sub(age)));
         }
         self.pod = pod;
+        for index in 0..self.memory.containers.len() {
+            let waits = matches!(self.memory.containers[index].state, State::Waiting { .. });
+            if waits && self.is_of_another_image(index) {
+                self.forget_failures(now, index);
+            }
+        }
         if let Some(resizing) = &mut self.memory.resizing {
             *resizing = Resizing { under_way: resizing.under_way, ..Resizing::default() };
         }
@@ -61,11 +67,19 @@ impl PodMachine {
 
     /// An image was looked for that nobody wants any more.
     pub(super) fn look_again(&mut self, now: Now, index: Index) {
-        let record = &mut self.memory.containers[index];
-        if matches!(record.state, State::Pulling | State::Pulled) {
-            record.pull_backoff = Backoff::default();
-            record.state = State::Waiting { until: Some(now.mono) };
+        if matches!(self.memory.containers[index].state, State::Pulling | State::Pulled) {
+            self.forget_failures(now, index);
         }
+    }
+
+    /// What went wrong with another image delays nothing: a kubelet's back-off is of one container of one definition.
+    fn forget_failures(&mut self, now: Now, index: Index) {
+        let record = &mut self.memory.containers[index];
+        record.backoff = Backoff::default();
+        record.pull_backoff = Backoff::default();
+        record.why = None;
+        record.made_of = None;
+        record.state = State::Waiting { until: Some(now.mono) };
     }
 
     /// Brings in line what differs from what the pod says.
