@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+mod huge_pages;
+
 use crate::pod::{Container, HostPathType, Pod, Volume, VolumeMount, VolumeSource};
 use crate::store::PodDir;
 
@@ -37,6 +39,9 @@ pub enum VolumeError {
         #[source]
         source: io::Error,
     },
+    /// It cannot be told which huge pages are meant.
+    #[error("medium HugePages: the containers ask for {0}")]
+    HugePages(&'static str),
     /// A subPath leaves its volume, or cannot be made.
     #[error("failed to prepare subPath for volumeMount \"{volume}\" of container \"{container}\"")]
     SubPath {
@@ -61,12 +66,12 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Volu
 /// The first volume that cannot be made, by name.
 pub fn prepare(pod: &Pod, dir: &PodDir) -> Result<(), (String, VolumeError)> {
     for volume in &pod.volumes {
-        prepare_one(volume, dir).map_err(|error| (volume.name.clone(), error))?;
+        prepare_one(pod, volume, dir).map_err(|error| (volume.name.clone(), error))?;
     }
     Ok(())
 }
 
-fn prepare_one(volume: &Volume, dir: &PodDir) -> Result<(), VolumeError> {
+fn prepare_one(pod: &Pod, volume: &Volume, dir: &PodDir) -> Result<(), VolumeError> {
     match &volume.source {
         VolumeSource::EmptyDir { memory, size_limit_bytes } => {
             let path = dir.volume(&volume.name);
@@ -79,6 +84,9 @@ fn prepare_one(volume: &Volume, dir: &PodDir) -> Result<(), VolumeError> {
             }
             // Not by the mode of creation, which the umask cuts.
             fs::set_permissions(&path, Permissions::from_mode(0o777)).map_err(io_error("open to all", &path))
+        }
+        VolumeSource::HugePages { page_bytes } => {
+            huge_pages::prepare(pod, &dir.volume(&volume.name), *page_bytes)
         }
         VolumeSource::HostPath { path, kind } => check_host_path(path, *kind),
     }
@@ -183,7 +191,7 @@ pub fn planned_sources(pod: &Pod, container: &Container, dir: &PodDir) -> Vec<Pa
 
 fn root_of(volume: &Volume, dir: &PodDir) -> PathBuf {
     match &volume.source {
-        VolumeSource::EmptyDir { .. } => dir.volume(&volume.name),
+        VolumeSource::EmptyDir { .. } | VolumeSource::HugePages { .. } => dir.volume(&volume.name),
         VolumeSource::HostPath { path, .. } => path.clone(),
     }
 }
@@ -227,7 +235,7 @@ fn inside(root: &Path, sub_path: &Path) -> io::Result<PathBuf> {
 /// Takes the pod's own volumes down; their content goes with the pod's data directory.
 pub fn release(pod: &Pod, dir: &PodDir) {
     for volume in &pod.volumes {
-        if let VolumeSource::EmptyDir { memory: true, .. } = volume.source {
+        if let VolumeSource::EmptyDir { memory: true, .. } | VolumeSource::HugePages { .. } = volume.source {
             // Not mounted is what is wanted.
             let _ = umount2(&dir.volume(&volume.name), MntFlags::MNT_DETACH);
         }

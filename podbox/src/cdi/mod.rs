@@ -134,7 +134,10 @@ impl Catalogue {
                 }
             }
             let named = share::annotated(pod).map_err(|why| (*pod, why))?;
-            named.iter().try_for_each(|(kind, name)| self.edits(kind, name).map(drop)).map_err(|why| (*pod, why))?;
+            named
+                .iter()
+                .try_for_each(|(kind, name)| self.edits(kind, name).map(drop))
+                .map_err(|why| (*pod, why))?;
         }
         Ok(())
     }

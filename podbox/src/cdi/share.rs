@@ -51,7 +51,9 @@ pub(super) fn annotated(pod: &Pod) -> Result<Vec<(String, String)>, String> {
         .map(|(key, name)| {
             let parts = name.split_once('=').filter(|(kind, name)| kind.contains('/') && !name.is_empty());
             let (kind, name) = parts.ok_or_else(|| {
-                format!("metadata.annotations[{key}]: {name:?} is not VENDOR/CLASS=NAME, which names a CDI device")
+                format!(
+                    "metadata.annotations[{key}]: {name:?} is not VENDOR/CLASS=NAME, which names a CDI device"
+                )
             })?;
             Ok((kind.to_owned(), name.to_owned()))
         })

@@ -140,7 +140,10 @@ impl Edits {
                 continue;
             }
             let found = crate::node::device_at(&source).ok_or_else(|| {
-                format!("failed to stat CDI host device {:?}: no device is there", source.display().to_string())
+                format!(
+                    "failed to stat CDI host device {:?}: no device is there",
+                    source.display().to_string()
+                )
             })?;
             node.kind = Some(found.typ().as_str().to_owned());
             node.major = Some(found.major());

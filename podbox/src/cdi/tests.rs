@@ -66,7 +66,9 @@ fn devices_of_yaml_and_json_are_offered_and_all_is_none_of_them() {
 fn a_file_of_a_later_directory_wins_and_two_of_one_directory_are_a_conflict() {
     let host = Host::new();
     let file = |value: u8| {
-        format!("cdiVersion: '0.8.0'\nkind: a.b/c\ndevices: [{{name: d, containerEdits: {{env: [N={value}]}}}}]")
+        format!(
+            "cdiVersion: '0.8.0'\nkind: a.b/c\ndevices: [{{name: d, containerEdits: {{env: [N={value}]}}}}]"
+        )
     };
     host.write("etc/a.yaml", &file(1));
     host.write("run/a.yaml", &file(2));
@@ -100,13 +102,16 @@ fn a_pod_that_asks_for_more_than_is_free_is_refused_in_a_schedulers_words() {
     let host = Host::new();
     host.write("etc/gpu.yaml", GPUS);
     let asks = |count: u8| {
-        pod(&format!("  containers: [{{name: c, image: i, resources: {{limits: {{vendor.com/gpu: {count}}}}}}}]"))
+        pod(&format!(
+            "  containers: [{{name: c, image: i, resources: {{limits: {{vendor.com/gpu: {count}}}}}}}]"
+        ))
     };
     let (catalogue, leases) = (host.catalogue(), host.leases());
     catalogue.check(&[&asks(2)], &leases).unwrap();
     assert!(catalogue.check(&[&asks(1), &asks(2)], &leases).is_err(), "together they ask for too many");
     let refused = catalogue.check(&[&asks(3)], &leases).unwrap_err().1;
-    let words = "0/1 nodes are available: 1 Insufficient vendor.com/gpu: 3 asked for, 2 of 2 free; CDI offers ";
+    let words =
+        "0/1 nodes are available: 1 Insufficient vendor.com/gpu: 3 asked for, 2 of 2 free; CDI offers ";
     assert!(refused.starts_with(words), "{refused}");
     let other = pod("  containers: [{name: c, image: i, resources: {limits: {x.y/z: 1}}}]");
     let refused = catalogue.check(&[&other], &leases).unwrap_err().1;
@@ -168,7 +173,10 @@ fn an_annotation_names_a_device_for_all_containers() {
     assert_eq!(catalogue.edits_of(&pod, &pod.containers[0], &leases).unwrap()[0].env, ["ALL=1", "GPU=all"]);
     for (value, said) in [
         ("vendor.com/gpu=gpu9", "unresolvable CDI devices vendor.com/gpu=gpu9"),
-        ("gpu9", "metadata.annotations[cdi.k8s.io/x]: \"gpu9\" is not VENDOR/CLASS=NAME, which names a CDI device"),
+        (
+            "gpu9",
+            "metadata.annotations[cdi.k8s.io/x]: \"gpu9\" is not VENDOR/CLASS=NAME, which names a CDI device",
+        ),
     ] {
         pod.annotations.insert("cdi.k8s.io/x".to_owned(), value.to_owned());
         assert_eq!(catalogue.check(&[&pod], &leases).unwrap_err().1, said);

@@ -120,7 +120,8 @@ fn reloaded(object: &Value) -> Result<LoadedPod, Failure> {
         Ok(mut loaded) if loaded.pods.len() == 1 => Ok(loaded.pods.remove(0)),
         Ok(_) => Err(Failure::cannot("the pod's object is not one Pod")),
         Err(mistakes) => {
-            let said = mistakes.0.iter().map(|mistake| format!("{}: {}", mistake.field_path, mistake.message));
+            let said =
+                mistakes.0.iter().map(|mistake| format!("{}: {}", mistake.field_path, mistake.message));
             Err(Failure::wrong(said.collect::<Vec<_>>().join("; ")))
         }
     }

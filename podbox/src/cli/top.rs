@@ -261,7 +261,10 @@ mod tests {
 
     #[test]
     fn tables_are_those_of_kubectl_top() {
-        assert_eq!(shown(&[]), "NAME   CPU(cores)   MEMORY(bytes)\na      6m           73Mi\nb      250m         12Mi\n");
+        assert_eq!(
+            shown(&[]),
+            "NAME   CPU(cores)   MEMORY(bytes)\na      6m           73Mi\nb      250m         12Mi\n"
+        );
         assert_eq!(shown(&["--sort-by", "cpu", "--no-headers"]), "b     250m   12Mi\na     6m     73Mi\n");
         assert_eq!(
             shown(&["--containers", "--sort-by", "memory", "-A"]),

@@ -245,8 +245,7 @@ const FIELDS: &[(&str, Verdict)] = &[
 ];
 
 /// Dynamic resource allocation.
-const CLAIMS: &str =
-    "claims are allocated by drivers and a scheduler of a cluster; podbox takes devices by resources.limits and CDI";
+const CLAIMS: &str = "claims are allocated by drivers and a scheduler of a cluster; podbox takes devices by resources.limits and CDI";
 const UNLIMITED: &str = "an emptyDir on disk is not limited by podbox yet; one with medium: Memory is";
 /// The account's name is what the downward API shows; more of it there is not.
 const TOKEN: Verdict = Warn("no token of a service account is mounted: there is no API server to take it");

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Number, Value};
 
+use super::Limits;
 use super::scalar::Value as Scalar;
 use super::tree::{Kind, NodeId, Tree};
-use super::Limits;
 
 /// The documents of a text.
 ///

@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use oci_spec::OciSpecError;
-use oci_spec::runtime::{
-    LinuxDeviceBuilder, LinuxDeviceCgroupBuilder, LinuxDeviceType, MountBuilder, Spec,
-};
+use oci_spec::runtime::{LinuxDeviceBuilder, LinuxDeviceCgroupBuilder, LinuxDeviceType, MountBuilder, Spec};
 use runtime::plan::UserSpec;
 
 use crate::cdi::{DeviceNode, Edits, Mount};

@@ -106,7 +106,8 @@ fn container(errors: &mut Errors, path: &Path<'_>, old: &Value, new: &mut Value)
     for (map, removed) in
         [("limits", "resource limits cannot be removed"), ("requests", "resource requests cannot be removed")]
     {
-        let is_gone = |name: &str| !old["resources"][map][name].is_null() && new["resources"][map][name].is_null();
+        let is_gone =
+            |name: &str| !old["resources"][map][name].is_null() && new["resources"][map][name].is_null();
         if ["cpu", "memory"].into_iter().any(is_gone) {
             errors.forbidden(&path.field(map), removed);
         }
@@ -222,7 +223,9 @@ mod tests {
         );
         assert_eq!(
             said(&with(8), &object("", ONE)),
-            ["spec.activeDeadlineSeconds: Invalid value: null: must not update from a positive integer to nil value"]
+            [
+                "spec.activeDeadlineSeconds: Invalid value: null: must not update from a positive integer to nil value"
+            ]
         );
     }
 
@@ -231,7 +234,9 @@ mod tests {
         let old = object("  tolerations: [{key: a}]", ONE);
         assert_eq!(
             said(&old, &object("", ONE)),
-            ["spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"]
+            [
+                "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"
+            ]
         );
     }
 
@@ -255,7 +260,9 @@ mod tests {
         };
         assert_eq!(
             said(&object(&init(1), ONE), &object(&init(2), ONE)),
-            ["spec.initContainers[0].resources: Forbidden: resources for non-sidecar init containers are immutable"]
+            [
+                "spec.initContainers[0].resources: Forbidden: resources for non-sidecar init containers are immutable"
+            ]
         );
         let errors = check(&old, &old, ("Guaranteed", "Burstable"));
         assert_eq!(

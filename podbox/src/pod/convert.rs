@@ -10,7 +10,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{
     Container, ContainerSecurity, Dns, DnsPolicy, EnvValue, EnvVar, FieldPath, HostAlias, HostNamespaces,
-    HostPathType, Pod, PodSecurity, Port, Protocol, PullPolicy, Quantity, ResourceField, Role, Volume, VolumeMount, VolumeSource,
+    HostPathType, Pod, PodSecurity, Port, Protocol, PullPolicy, Quantity, ResourceField, Role, Volume,
+    VolumeMount, VolumeSource,
 };
 
 mod life;
@@ -236,7 +237,11 @@ fn security(container: &k8s::Container, spec: &k8s::PodSpec) -> ContainerSecurit
 }
 
 fn volume(volume: &k8s::Volume) -> Option<Volume> {
-    let source = if let Some(dir) = &volume.empty_dir {
+    let pages = volume.empty_dir.as_ref().and_then(|dir| dir.medium.as_deref()?.strip_prefix("HugePages"));
+    let source = if let Some(size) = pages {
+        let size = size.strip_prefix('-').and_then(|size| size.parse::<Quantity>().ok());
+        VolumeSource::HugePages { page_bytes: size.and_then(|size| u64::try_from(size.whole()).ok()) }
+    } else if let Some(dir) = &volume.empty_dir {
         let limit = dir.size_limit.as_ref().and_then(|text| text.0.parse::<Quantity>().ok());
         VolumeSource::EmptyDir {
             memory: dir.medium.as_deref() == Some("Memory"),

@@ -430,6 +430,11 @@ pub enum VolumeSource {
         /// `sizeLimit`, bytes.
         size_limit_bytes: Option<u64>,
     },
+    /// `emptyDir` with `medium: HugePages`, or `HugePages-SIZE`
+    HugePages {
+        /// SIZE in bytes; `None` is the one that the containers ask for.
+        page_bytes: Option<u64>,
+    },
     /// `hostPath`
     HostPath {
         /// The path on the host.

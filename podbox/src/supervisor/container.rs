@@ -227,8 +227,8 @@ fn plan_for(
         .lookup(&container.image)
         .map_err(|error| config_error(report::chain(&error)))?
         .ok_or_else(|| config_error(format!("image \"{}\" has been removed", container.image)))?;
-    let volumes = volumes::sources(&pod, container, &world.dir)
-        .map_err(|error| config_error(report::chain(&error)))?;
+    let volumes =
+        volumes::sources(&pod, container, &world.dir).map_err(|error| config_error(report::chain(&error)))?;
     let around = Surroundings {
         node_name: world.node_name.clone(),
         host_ips: world.host_ips.clone(),
@@ -242,8 +242,7 @@ fn plan_for(
         ..surroundings_of(&world.dir)
     };
     let dir = world.dir.attempt(&container.name, attempt);
-    plan(&pod, container, &image, (attempt, &dir), &around)
-        .map_err(|error| config_error(error.to_string()))
+    plan(&pod, container, &image, (attempt, &dir), &around).map_err(|error| config_error(error.to_string()))
 }
 
 /// The part of the surroundings that only depends on where the pod lies.

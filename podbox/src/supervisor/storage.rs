@@ -68,7 +68,8 @@ impl Used {
                 *bytes += on_disk(&entry.path());
             }
         }
-        let on_a_disk = |source: &VolumeSource| matches!(source, VolumeSource::EmptyDir { memory: false, .. });
+        let on_a_disk =
+            |source: &VolumeSource| matches!(source, VolumeSource::EmptyDir { memory: false, .. });
         let volumes = pod.volumes.iter().filter(|volume| on_a_disk(&volume.source));
         used.volumes = volumes.map(|volume| on_disk(&dir.volume(&volume.name))).sum();
         used
@@ -89,7 +90,9 @@ fn excess(pod: &Pod, used: &Used) -> Option<String> {
         let limit = container.resources.storage_limit_bytes.filter(|limit| *limit != 0)?;
         (used.containers.get(&container.name)? > &limit).then(|| (&container.name, Quantity::of_bytes(limit)))
     });
-    over.map(|(name, limit)| format!("Container {name} exceeded its local ephemeral storage limit \"{limit}\". "))
+    over.map(|(name, limit)| {
+        format!("Container {name} exceeded its local ephemeral storage limit \"{limit}\". ")
+    })
 }
 
 /// The blocks of all that lies below a path, each file once, no link followed, no other file system entered.

@@ -97,7 +97,8 @@ fn limit_memory(directory: &Path, limits: &LinuxResources, notes: &mut Vec<Strin
     // Memory and swap together; equal to the memory limit means no swap. Only there with swap accounting.
     let total = memory.swap().filter(|bytes| *bytes != 0).unwrap_or(limit);
     let has_total = directory.join("memory.memsw.limit_in_bytes").exists();
-    let set_limit = |notes: &mut Vec<String>| set(directory, "memory.limit_in_bytes", &limit.to_string(), notes);
+    let set_limit =
+        |notes: &mut Vec<String>| set(directory, "memory.limit_in_bytes", &limit.to_string(), notes);
     let set_total = |notes: &mut Vec<String>| match has_total {
         true => set(directory, "memory.memsw.limit_in_bytes", &total.to_string(), notes),
         false => Ok(()),

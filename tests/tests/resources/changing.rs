@@ -79,9 +79,8 @@ fn a_change_that_only_was_written_down_is_taken_up_by_the_next_supervisor() {
     fs::write(&file, changed).unwrap();
     host.kill(old.unwrap());
     let _ = host.next_supervisor("web", old);
-    let view = host.wait_pod("web", "the new image", |pod| {
-        pod.container("a")["restartCount"] == 1 && pod.is("Ready")
-    });
+    let view = host
+        .wait_pod("web", "the new image", |pod| pod.container("a")["restartCount"] == 1 && pod.is("Ready"));
     assert_eq!(view.container("b")["restartCount"], 0);
     host.finish();
 }

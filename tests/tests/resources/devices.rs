@@ -76,8 +76,8 @@ fn an_annotation_names_a_device_and_what_cannot_be_is_told() {
         .code(3)
         .complains("unresolvable CDI devices vendor.com/dev=nine");
     let unknown = asking("a", 1).replace("vendor.com/dev", "other.org/gpu");
-    host.try_up(&unknown, &[])
-        .code(3)
-        .complains("1 Insufficient other.org/gpu: 1 asked for, 0 of 0 free; CDI offers vendor.com/dev: 2 (in ");
+    host.try_up(&unknown, &[]).code(3).complains(
+        "1 Insufficient other.org/gpu: 1 asked for, 0 of 0 free; CDI offers vendor.com/dev: 2 (in ",
+    );
     host.finish();
 }

@@ -26,10 +26,10 @@ fn resources_of_the_pod_are_its_limits_its_class_and_the_limits_of_who_has_none(
     let view = host.pod("whole");
     assert_eq!(view.text("status.qosClass"), "Guaranteed");
     assert_eq!(view.at("spec.resources.requests.cpu"), "500m", "the limit, where nobody says more");
-    assert_eq!([(cpu(&view, ""), memory(&view, "")), (cpu(&view, "a-0"), memory(&view, "a-0"))], [
-        (500, 64),
-        (500, 32)
-    ]);
+    assert_eq!(
+        [(cpu(&view, ""), memory(&view, "")), (cpu(&view, "a-0"), memory(&view, "a-0"))],
+        [(500, 64), (500, 32)]
+    );
     assert_eq!((cpu(&view, "b-0"), memory(&view, "b-0")), (500, 64));
     host.podbox(["exec", "whole", "-c", "b", "--", "printenv", "MEMORY"]).ok().says("64");
     host.finish();
@@ -85,11 +85,14 @@ fn huge_pages_are_limited_to_what_is_asked_for() {
         "huge",
         r"
   containers:
-  - {name: a, image: podbox.local/toolbox, command: [sleep, infinity], resources: {limits: {memory: 16Mi, hugepages-2Mi: 4Mi}}}
+  - {name: a, image: podbox.local/host, command: [sleep, infinity], resources: {limits: {memory: 16Mi, hugepages-2Mi: 4Mi}}, volumeMounts: [{name: pages, mountPath: /pages}]}
   - {name: b, image: podbox.local/toolbox, command: [sleep, infinity]}
+  volumes: [{name: pages, emptyDir: {medium: HugePages}}]
 ",
     ));
     let view = host.pod("huge");
+    let mounts = host.exec("huge", &["grep", "/pages", "/proc/mounts"]);
+    assert!(mounts.contains("hugetlbfs") && mounts.contains("pagesize=2M"), "{mounts}");
     let uid = view.text("metadata.uid");
     let places = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
     let root = places.into_iter().find(|root| {

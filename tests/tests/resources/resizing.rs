@@ -61,9 +61,9 @@ fn what_an_api_server_refuses_changes_nothing() {
         "sure",
         "  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity], resources: {limits: {cpu: 100m, memory: 16Mi}}}]",
     ));
-    host.podbox(["resize", "sure", "--cpu-limit", "200m"])
-        .code(2)
-        .complains("spec: Invalid value: \"Guaranteed\": Pod QOS Class may not change as a result of resizing");
+    host.podbox(["resize", "sure", "--cpu-limit", "200m"]).code(2).complains(
+        "spec: Invalid value: \"Guaranteed\": Pod QOS Class may not change as a result of resizing",
+    );
     host.podbox(["resize", "sure", "--cpu-limit", "200m", "--cpu-request", "200m"]).ok();
     host.podbox(["resize", "web", "-c", "a", "--memory-request", "1Gi"])
         .code(2)

@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn a_process_is_read_whatever_it_calls_itself() {
-        let line = "7 (a) 9 (b) S 4 7 7 0 -1 4194560 1 0 0 0 12 30 0 0 20 0 1 0 99 1000 25 18446744073709551615";
+        let line =
+            "7 (a) 9 (b) S 4 7 7 0 -1 4194560 1 0 0 0 12 30 0 0 20 0 1 0 99 1000 25 18446744073709551615";
         let read = process(7, line).unwrap();
         assert_eq!((read.parent, read.cpu), (4, Duration::from_millis(420)));
         assert_eq!(read.resident_bytes, 25 * page_bytes());

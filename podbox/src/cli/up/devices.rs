@@ -17,7 +17,7 @@ pub(super) fn refuse_missing(session: &Session, loaded: &[LoadedPod]) -> Result<
     }
     let pods: Vec<&Pod> = pods.into_iter().filter(|pod| is_new(pod)).collect();
     let catalogue = Catalogue::read(&session.settings.cdi_directories);
-    catalogue.check(&pods, &store.device_leases()).map_err(|(pod, why)| {
-        Failure::cannot(format!("pod {}/{}: {why}", pod.namespace, pod.name))
-    })
+    catalogue
+        .check(&pods, &store.device_leases())
+        .map_err(|(pod, why)| Failure::cannot(format!("pod {}/{}: {why}", pod.namespace, pod.name)))
 }

@@ -1,4 +1,5 @@
 mod probes;
+mod resources;
 
 use crate::manifest::{Diagnostic, Options, Source, load};
 

@@ -7,6 +7,9 @@ use k8s_openapi::api::core::v1 as k8s;
 use super::{Errors, Path, names, one_of, unique};
 use crate::pod::Quantity;
 
+/// What an emptyDir may be made of, beside the disk.
+const MEDIA: [&str; 4] = ["Memory", "HugePages", "HugePages-2Mi", "HugePages-1Gi"];
+
 /// Checks the volumes and gives back their names.
 pub(super) fn check_all<'v>(
     errors: &mut Errors,
@@ -31,11 +34,7 @@ fn source(errors: &mut Errors, path: &Path<'_>, volume: &k8s::Volume) {
     if let Some(dir) = &volume.empty_dir {
         let path = path.field("emptyDir");
         let medium = dir.medium.as_deref().filter(|medium| !medium.is_empty());
-        if medium.is_some_and(|medium| medium.starts_with("HugePages")) {
-            errors.forbidden(&path.field("medium"), "huge pages are not supported by podbox yet");
-        } else {
-            one_of(errors, &path.field("medium"), medium, &["Memory"]);
-        }
+        one_of(errors, &path.field("medium"), medium, &MEDIA);
         if let Some(limit) = &dir.size_limit {
             match limit.0.parse::<Quantity>() {
                 Ok(limit) if limit.is_negative() => {

@@ -120,8 +120,7 @@ impl PodMachine {
         let Some(resizing) = &mut self.memory.resizing else { return };
         let due = resizing.again.is_none_or(|again| again <= now.mono);
         if !resizing.under_way && due && (!resizing.tried || ready || !behind) {
-            *resizing =
-                Resizing { under_way: true, tried: true, error: resizing.error.take(), again: None };
+            *resizing = Resizing { under_way: true, tried: true, error: resizing.error.take(), again: None };
             actions.push(Action::Resize);
         }
     }

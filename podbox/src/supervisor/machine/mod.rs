@@ -172,12 +172,12 @@ impl PodMachine {
         self.take(now, event, &mut actions);
         self.note_who_has_passed();
         self.end_by_itself(now, &mut actions);
+        if !self.is_ending() && self.memory.restart_all.is_none() {
+            self.follow_changes(now, &mut actions);
+        }
         self.go_on_ending(now, &mut actions);
         self.begin_anew();
         if !self.is_ending() {
-            if self.memory.restart_all.is_none() {
-                self.follow_changes(now, &mut actions);
-            }
             self.start_what_may_start(now, &mut actions);
         }
         self.finish_if_over(&mut actions);
@@ -201,7 +201,9 @@ impl PodMachine {
                 let message = format!("Pulling image \"{}\"", self.pod.containers[index].image);
                 actions.push(notes::note(Some(index), "Pulling", message));
             }
-            Event::ImageFound(index, ..) | Event::ImageFailed(index, _) if self.is_of_another_image(index) => {
+            Event::ImageFound(index, ..) | Event::ImageFailed(index, _)
+                if self.is_of_another_image(index) =>
+            {
                 self.look_again(now, index);
             }
             Event::ImageFound(index, image, arrival) => self.image_found(index, image, &arrival, actions),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+mod changing;
 mod hooks;
 mod init;
 mod properties;
