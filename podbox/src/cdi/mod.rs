@@ -148,7 +148,7 @@ impl Catalogue {
     /// A device that cannot be used, or is not there any more.
     pub fn edits_of(&self, pod: &Pod, container: &Container, leases: &Leases) -> Result<Vec<Edits>, String> {
         let devices = share::all_of(pod, container, |kind| leases.held(&pod.uid, kind))?;
-        let edits = devices.iter().map(|(kind, name)| self.edits(kind, name)?.clone().as_on_the_host());
+        let edits = devices.iter().map(|(kind, name)| self.edits(kind, name)?.clone().on_this_host());
         edits.collect()
     }
 

@@ -133,7 +133,7 @@ fn is_made_of(text: &str, between: &[char]) -> bool {
 
 impl Edits {
     /// Asks the host for what the file leaves open of its nodes.
-    pub(super) fn as_on_the_host(mut self) -> Result<Edits, String> {
+    pub(super) fn on_this_host(mut self) -> Result<Edits, String> {
         for node in &mut self.device_nodes {
             let source = node.host_path.clone().unwrap_or_else(|| node.path.clone());
             if node.kind.is_some() && (node.major.is_some() || node.kind.as_deref() == Some("p")) {

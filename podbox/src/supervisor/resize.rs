@@ -84,7 +84,7 @@ fn widened(wanted: &LinuxResources, allowed: &Allowed) -> LinuxResources {
         cpu.set_quota(cpu.quota().zip(allowed.cpu_quota_us).map(|(wanted, now)| wanted.max(now)));
         wide.set_cpu(Some(cpu));
     }
-    if let Some(mut memory) = wide.memory().clone() {
+    if let Some(mut memory) = *wide.memory() {
         memory.set_limit(memory.limit().zip(allowed.memory_bytes).map(|(wanted, now)| wanted.max(now)));
         wide.set_memory(Some(memory));
     }
