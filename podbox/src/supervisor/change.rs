@@ -30,8 +30,8 @@ fn changed(world: &World, pod: &Value, object: &Value) -> Result<Event, String> 
     let mut pod: Pod = serde_json::from_value(pod.clone()).map_err(|error| unread(error.into()))?;
     let before = world.pod();
     pod.uid.clone_from(&before.uid);
-    let old = fs::read(world.dir.object()).map_err(unread)?;
-    let old: Value = serde_json::from_slice(&old).map_err(|error| unread(error.into()))?;
+    let before_shown = fs::read(world.dir.object()).map_err(unread)?;
+    let old: Value = serde_json::from_slice(&before_shown).map_err(|error| unread(error.into()))?;
     let errors = change::check(&old, object, (status::qos(before.qos), status::qos(pod.qos)));
     if !errors.is_empty() {
         let said = errors.iter().map(|error| match &error.hint {
@@ -44,7 +44,11 @@ fn changed(world: &World, pod: &Value, object: &Value) -> Result<Event, String> 
     let (text, shown) = (json(serde_json::to_vec(&pod))?, json(serde_json::to_vec(object))?);
     // What is shown comes first: whoever dies in between leaves a pod that the same request changes once more.
     write_atomic(&world.dir.object(), &shown).map_err(|error| report::chain(&error))?;
-    write_atomic(&world.dir.pod(), &text).map_err(|error| report::chain(&error))?;
+    write_atomic(&world.dir.pod(), &text).map_err(|error| {
+        // If that cannot be written either, the next change does it.
+        let _ = write_atomic(&world.dir.object(), &before_shown);
+        report::chain(&error)
+    })?;
     world.set_pod(Arc::new(pod.clone()));
     Ok(Event::Changed(Box::new(pod)))
 }

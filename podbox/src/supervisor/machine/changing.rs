@@ -118,9 +118,12 @@ impl PodMachine {
             self.memory.resizing = Some(Resizing::default());
         }
         let Some(resizing) = &mut self.memory.resizing else { return };
-        let due = resizing.again.is_none_or(|again| again <= now.mono);
-        if !resizing.under_way && due && (!resizing.tried || ready || !behind) {
-            *resizing = Resizing { under_way: true, tried: true, error: resizing.error.take(), again: None };
+        if resizing.again.is_some_and(|again| again > now.mono) {
+            return;
+        }
+        resizing.again = None;
+        if !resizing.under_way && (!resizing.tried || ready || !behind) {
+            (resizing.under_way, resizing.tried) = (true, true);
             actions.push(Action::Resize);
         }
     }

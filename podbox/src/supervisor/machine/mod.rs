@@ -155,6 +155,7 @@ impl PodMachine {
             _ => None,
         };
         let resize = self.memory.resizing.as_ref().and_then(|resizing| resizing.again);
+        let resize = resize.filter(|_| self.memory.restart_all.is_none());
         let to_start = (records().enumerate().filter_map(waits))
             .chain(sandbox)
             .chain(self.memory.deadline)

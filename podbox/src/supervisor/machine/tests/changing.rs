@@ -95,6 +95,20 @@ fn limits_that_cannot_be_are_tried_again_and_may_be_taken_back() {
 }
 
 #[test]
+fn a_second_try_that_has_nothing_to_do_yet_does_not_keep_the_supervisor_busy() {
+    let mut bench = two(ResizePolicy { memory_restarts: true, ..ResizePolicy::default() });
+    change(&mut bench, 5, |pod| {
+        pod.containers[0].resources = with_memory(1);
+        pod.containers[1].resources = with_memory(16);
+    });
+    bench.step(6, Event::Resized(Resized { error: Some("no".to_owned()), ..Resized::default() }));
+    bench.step(7, Event::Exited(0, ended(Exit::Code(0), 7)));
+    bench.step(16, Event::Tick);
+    assert!(bench.machine.deadline().is_none_or(|deadline| deadline > at(16).mono));
+    assert!(is_resizing(&bench));
+}
+
+#[test]
 fn a_container_that_has_to_start_anew_for_it_keeps_the_pods_limits_wide_until_it_has_ended() {
     let mut bench = two(ResizePolicy { memory_restarts: true, ..ResizePolicy::default() });
     change(&mut bench, 5, |pod| pod.containers[1].resources = with_memory(16));
