@@ -4,6 +4,7 @@
 //! `status`, `supervisor::machine`) are pure; *acts* (`volumes`, `subpath`, `ownership`, `image`, the crates `runtime` and
 //! `netplugin`) do one privileged thing each; *plumbing* (`supervisor`, `cli`) moves values between the two.
 
+pub mod cdi;
 pub mod cli;
 pub mod clock;
 pub mod config;

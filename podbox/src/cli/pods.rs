@@ -298,6 +298,14 @@ impl Found {
         if answer.errors.is_empty() { Ok(()) } else { Err(refused(answer.errors.join("; "))) }
     }
 
+    /// Lets the running pod become another one; an error is why it may not.
+    pub(super) fn update(&self, pod: &Pod, object: &Value) -> Result<(), String> {
+        let pod = serde_json::to_value(pod).map_err(|error| error.to_string())?;
+        let request = Request::Update { pod: Box::new(pod), object: Box::new(object.clone()) };
+        let answer = self.ask(request).map_err(|error| report::chain(&error))?;
+        if answer.errors.is_empty() { Ok(()) } else { Err(answer.errors.join("; ")) }
+    }
+
     fn ask(&self, request: Request) -> std::io::Result<Answer> {
         Found::hear(&mut BufReader::new(self.send(&request)?))
     }

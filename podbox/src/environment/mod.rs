@@ -162,7 +162,7 @@ fn value(
         EnvValue::Field(path) => oci::field(pod, path, around),
         EnvValue::Resource { container: name, resource, divisor_milli } => {
             let named = pod.containers.iter().find(|other| &other.name == name).unwrap_or(container);
-            oci::resource_field(named, *resource, *divisor_milli, around)
+            oci::resource_field(&oci::effective(pod, named), *resource, *divisor_milli, around)
         }
         EnvValue::Key { kind, name, key, optional } => {
             let Some(object) = known.object(*kind, name) else {

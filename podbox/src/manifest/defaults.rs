@@ -5,7 +5,7 @@
 use k8s_openapi::api::core::v1 as k8s;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
-use crate::pod::{APPARMOR, Quantity};
+use crate::pod::{APPARMOR, Quantity, aggregate};
 
 /// Fills in a Pod's defaults, in place.
 pub(crate) fn fill(pod: &mut k8s::Pod, namespace: &str) {
@@ -34,6 +34,7 @@ pub(crate) fn fill(pod: &mut k8s::Pod, namespace: &str) {
             }
         }
     }
+    pod_resources(spec);
     for one in spec.volumes.iter_mut().flatten() {
         volume(one);
     }
@@ -55,6 +56,24 @@ fn app_armor(pod: &mut k8s::Pod) {
         let profile = k8s::AppArmorProfile { type_: kind.to_owned(), localhost_profile: name };
         container.security_context.get_or_insert_default().app_armor_profile.get_or_insert(profile);
     }
+}
+
+/// What a pod requests as a whole, where it says only a part of it: what its containers request, or else its limit.
+fn pod_resources(spec: &mut k8s::PodSpec) {
+    let Some(mut resources) = spec.resources.take() else { return };
+    round(resources.limits.iter_mut().flatten());
+    round(resources.requests.iter_mut().flatten());
+    let mut requests = resources.requests.take().unwrap_or_default();
+    for name in ["cpu", "memory"] {
+        if let Some(sum) = aggregate::requests(spec, name) {
+            requests.entry(name.to_owned()).or_insert_with(|| Text(sum.to_string()));
+        }
+    }
+    for (name, limit) in resources.limits.iter().flatten() {
+        requests.entry(name.clone()).or_insert_with(|| limit.clone());
+    }
+    resources.requests = (!requests.is_empty()).then_some(requests);
+    spec.resources = Some(resources);
 }
 
 fn set(field: &mut Option<String>, value: &str) {

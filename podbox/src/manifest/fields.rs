@@ -30,7 +30,7 @@ const WINDOWS: Verdict = Warn("only Windows knows them: ignored");
 const UNSUPPORTED: &str = "not supported by podbox yet";
 
 /// Sorted by path, `[*]` for the elements of a list, `(probe)` for each of the three probes, `(hook)` for both
-/// hooks. `spec.initContainers` has the fields of `spec.containers`. Every field stands here by its own name: an
+/// hooks, `(device)` for resources named `VENDOR/CLASS`. `spec.initContainers` has the fields of `spec.containers`. Every field stands here by its own name: an
 /// object is not honoured with whatever a later Kubernetes may put into it.
 const FIELDS: &[(&str, Verdict)] = &[
     ("apiVersion", Honoured),
@@ -137,14 +137,24 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].ports[*].hostPort", Honoured),
     ("spec.containers[*].ports[*].name", Honoured),
     ("spec.containers[*].ports[*].protocol", Honoured),
+    ("spec.containers[*].resizePolicy", Look),
+    ("spec.containers[*].resizePolicy[*].resourceName", Honoured),
+    ("spec.containers[*].resizePolicy[*].restartPolicy", Honoured),
     ("spec.containers[*].resources", Look),
+    ("spec.containers[*].resources.claims", Refused(CLAIMS)),
     ("spec.containers[*].resources.limits", Look),
+    ("spec.containers[*].resources.limits.(device)", Honoured),
     ("spec.containers[*].resources.limits.cpu", Honoured),
-    ("spec.containers[*].resources.limits.ephemeral-storage", STORAGE),
+    ("spec.containers[*].resources.limits.ephemeral-storage", Honoured),
+    ("spec.containers[*].resources.limits.hugepages-1Gi", Honoured),
+    ("spec.containers[*].resources.limits.hugepages-2Mi", Honoured),
     ("spec.containers[*].resources.limits.memory", Honoured),
     ("spec.containers[*].resources.requests", Look),
+    ("spec.containers[*].resources.requests.(device)", Honoured),
     ("spec.containers[*].resources.requests.cpu", Honoured),
-    ("spec.containers[*].resources.requests.ephemeral-storage", STORAGE),
+    ("spec.containers[*].resources.requests.ephemeral-storage", Honoured),
+    ("spec.containers[*].resources.requests.hugepages-1Gi", Honoured),
+    ("spec.containers[*].resources.requests.hugepages-2Mi", Honoured),
     ("spec.containers[*].resources.requests.memory", Honoured),
     ("spec.containers[*].restartPolicy", Honoured),
     ("spec.containers[*].restartPolicyRules", Look),
@@ -220,6 +230,18 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.priorityClassName", SCHEDULER),
     ("spec.readinessGates", Look),
     ("spec.readinessGates[*].conditionType", Honoured),
+    ("spec.resourceClaims", Refused(CLAIMS)),
+    ("spec.resources", Look),
+    ("spec.resources.limits", Look),
+    ("spec.resources.limits.cpu", Honoured),
+    ("spec.resources.limits.hugepages-1Gi", Honoured),
+    ("spec.resources.limits.hugepages-2Mi", Honoured),
+    ("spec.resources.limits.memory", Honoured),
+    ("spec.resources.requests", Look),
+    ("spec.resources.requests.cpu", Honoured),
+    ("spec.resources.requests.hugepages-1Gi", Honoured),
+    ("spec.resources.requests.hugepages-2Mi", Honoured),
+    ("spec.resources.requests.memory", Honoured),
     ("spec.restartPolicy", Honoured),
     ("spec.runtimeClassName", Honoured),
     ("spec.schedulerName", SCHEDULER),
@@ -374,7 +396,6 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("status", Honoured),
 ];
 
-const STORAGE: Verdict = Warn("ephemeral storage is not limited by podbox yet");
 /// The account's name is what the downward API shows, and what a token speaks of that a projected volume asks for.
 const TOKEN: Verdict = Warn(
     "no token of a service account is mounted by itself: there is no API server to take it; a projected volume \
@@ -397,6 +418,8 @@ const CERTIFICATE: Verdict = Refused("there is no API server that signs certific
 const DEVICES: Verdict = Refused(
     "podbox hands out no block devices: volumes are directories; a privileged container has all devices",
 );
+/// Dynamic resource allocation.
+const CLAIMS: &str = "claims are allocated by drivers and a scheduler of a cluster; podbox takes devices by resources.limits and CDI";
 
 /// Values that the API server writes by itself where nothing was given, or that ask for nothing: not worth a
 /// warning.
@@ -439,14 +462,16 @@ impl Walk<'_, '_> {
                     if before != 0 {
                         self.pattern.push('.');
                     }
+                    let of_map = ["resources.limits", "resources.requests"];
+                    let of_map = of_map.iter().any(|map| self.pattern[..before].ends_with(map));
                     self.pattern.push_str(match entry.key.as_ref() {
+                        key if of_map && key.contains('/') => "(device)",
                         "livenessProbe" | "readinessProbe" | "startupProbe" => "(probe)",
                         "postStart" | "preStop" => "(hook)",
                         "initContainers" => "containers",
                         key => key,
                     });
-                    let of_map = ["resources.limits", "resources.requests"];
-                    let path = match of_map.iter().any(|map| self.pattern[..before].ends_with(map)) {
+                    let path = match of_map {
                         true => path.key(&entry.key),
                         false => path.field(&entry.key),
                     };

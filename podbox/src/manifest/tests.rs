@@ -246,8 +246,8 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
         ),
         (
             "",
-            "    resources: {limits: {nvidia.com/gpu: 1}}",
-            "spec.containers[0].resources.limits[nvidia.com/gpu]: Forbidden: not supported by podbox yet",
+            "    resources: {limits: {gpus: 1}}",
+            "spec.containers[0].resources.limits[gpus]: Forbidden: not supported by podbox yet",
         ),
     ] {
         assert_eq!(errors(&pod_with(spec, container)), [want], "{spec} {container}");

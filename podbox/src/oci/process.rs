@@ -2,7 +2,7 @@
 
 use crate::environment::Variables;
 use crate::image::ImageConfig;
-use crate::pod::{Container, EnvValue, FieldPath, Pod, ResourceField};
+use crate::pod::{Container, EnvValue, FieldPath, Pod, ResourceField, Resources};
 
 use super::Surroundings;
 use super::expand::expand;
@@ -84,14 +84,13 @@ pub(crate) fn field(pod: &Pod, path: &FieldPath, around: &Surroundings) -> Strin
     }
 }
 
-/// Value over divisor, rounded up. An unset limit is the node's own amount, an unset request is 0.
+/// Value over divisor, rounded up. An unset limit is the pod's or else the node's own amount, an unset request is 0.
 pub(crate) fn resource_field(
-    container: &Container,
+    resources: &Resources,
     field: ResourceField,
     divisor_milli: u64,
     around: &Surroundings,
 ) -> String {
-    let resources = &container.resources;
     let milli = |amount: u64| u128::from(amount) * 1000;
     let value_milli = match field {
         ResourceField::RequestsCpu => u128::from(resources.cpu_request_milli.unwrap_or(0)),

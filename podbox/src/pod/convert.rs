@@ -3,7 +3,6 @@
 //! Only values that passed validation come here, so nothing can go wrong any more; where a type still leaves
 //! room, the API server's default is taken.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as k8s;
@@ -11,13 +10,14 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{
     Container, ContainerSecurity, Dns, DnsPolicy, HostAlias, HostNamespaces, Pod, PodSecurity, Port,
-    Protocol, PullPolicy, QosClass, Quantity, QuantityMap, Resources, Role,
+    Protocol, PullPolicy, Role,
 };
 
 mod confinement;
 mod env;
 mod life;
 mod mounts;
+mod resources;
 mod volume;
 
 pub(crate) use volume::host_path_type;
@@ -69,7 +69,8 @@ pub(crate) fn convert(pod: &k8s::Pod, manifest_hash: String) -> Pod {
         host_aliases: spec.host_aliases.iter().flatten().map(host_alias).collect(),
         dns: dns(spec),
         security: pod_security(spec),
-        qos: qos(spec),
+        resources: spec.resources.as_ref().map(resources::of),
+        qos: resources::qos(spec),
         image_pull_secrets: (spec.image_pull_secrets.iter().flatten())
             .map(|secret| secret.name.clone())
             .filter(|name| !name.is_empty())
@@ -150,7 +151,9 @@ fn container(container: &k8s::Container, spec: &k8s::PodSpec, role: Role) -> Con
         env_from: container.env_from.iter().flatten().filter_map(env::from).collect(),
         env: container.env.iter().flatten().map(|variable| env::variable(variable, container)).collect(),
         ports: container.ports.iter().flatten().map(port).collect(),
-        resources: resources(container),
+        resources: container.resources.as_ref().map(resources::of).unwrap_or_default(),
+        devices: resources::devices(container),
+        resize: resources::resize_policy(container),
         mounts: container.volume_mounts.iter().flatten().map(|one| mounts::mount(one, spec)).collect(),
         termination_message_path: container.termination_message_path.clone().unwrap_or_default(),
         termination_message_policy: life::message_policy(container),
@@ -184,23 +187,6 @@ fn port(port: &k8s::ContainerPort) -> Port {
             Some("SCTP") => Protocol::Sctp,
             _ => Protocol::Tcp,
         },
-    }
-}
-
-fn resources(container: &k8s::Container) -> Resources {
-    let find = |map: Option<&QuantityMap>, name: &str| map?.get(name)?.0.parse::<Quantity>().ok();
-    let given = container.resources.as_ref();
-    let requests = given.and_then(|resources| resources.requests.as_ref());
-    let limits = given.and_then(|resources| resources.limits.as_ref());
-    let milli = |quantity: Quantity| u64::try_from(quantity.milli()).unwrap_or(u64::MAX);
-    let bytes = |quantity: Quantity| u64::try_from(quantity.whole()).unwrap_or(u64::MAX);
-    Resources {
-        cpu_request_milli: find(requests, "cpu").map(milli),
-        cpu_limit_milli: find(limits, "cpu").map(milli),
-        memory_request_bytes: find(requests, "memory").map(bytes),
-        memory_limit_bytes: find(limits, "memory").map(bytes),
-        storage_request_bytes: find(requests, "ephemeral-storage").map(bytes),
-        storage_limit_bytes: find(limits, "ephemeral-storage").map(bytes),
     }
 }
 
@@ -277,33 +263,6 @@ fn resolve_port(port: &IntOrString, container: &k8s::Container) -> Option<u16> {
         }
     };
     u16::try_from(number).ok()
-}
-
-/// See kubernetes.io "Pod Quality of Service Classes": only cpu and memory count, and zero is nothing.
-fn qos(spec: &k8s::PodSpec) -> QosClass {
-    let amounts = |map: Option<&QuantityMap>| -> BTreeMap<String, Quantity> {
-        let kept = |(name, text): (&String, &k8s_openapi::apimachinery::pkg::api::resource::Quantity)| {
-            let quantity = text.0.parse::<Quantity>().ok().filter(|quantity| !quantity.is_zero())?;
-            matches!(name.as_str(), "cpu" | "memory").then(|| (name.clone(), quantity))
-        };
-        map.into_iter().flatten().filter_map(kept).collect()
-    };
-    let (mut anything, mut guaranteed) = (false, true);
-    for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
-        let given = container.resources.as_ref();
-        let requests = amounts(given.and_then(|resources| resources.requests.as_ref()));
-        let limits = amounts(given.and_then(|resources| resources.limits.as_ref()));
-        anything |= !requests.is_empty() || !limits.is_empty();
-        guaranteed &= limits.len() == 2
-            && limits.iter().all(|(name, limit)| {
-                requests.get(name).is_some_and(|request| request.amount_cmp(*limit).is_eq())
-            });
-    }
-    match (anything, guaranteed) {
-        (false, _) => QosClass::BestEffort,
-        (true, true) => QosClass::Guaranteed,
-        (true, false) => QosClass::Burstable,
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! `manifest` turns what the user wrote into a [`Pod`]; every later function takes `&Pod` and trusts it.
 //! The whole value is stored as `pods/<uid>/pod.json`, and the supervisor knows nothing else of the manifest.
 
+pub(crate) mod aggregate;
+pub(crate) mod change;
 mod convert;
 mod downward;
 pub mod field;

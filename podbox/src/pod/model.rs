@@ -53,6 +53,9 @@ pub struct Pod {
     pub dns: Dns,
     /// `spec.securityContext`.
     pub security: PodSecurity,
+    /// `spec.resources`, defaults applied: what all containers may have together.
+    #[serde(default)]
+    pub resources: Option<Resources>,
     /// `status.qosClass`.
     pub qos: QosClass,
     /// The names in `spec.imagePullSecrets`.
@@ -265,6 +268,12 @@ pub struct Container {
     pub ports: Vec<Port>,
     /// `resources`.
     pub resources: Resources,
+    /// How many devices of each kind (`VENDOR/CLASS`) `resources` asks for.
+    #[serde(default)]
+    pub devices: BTreeMap<String, u64>,
+    /// `resizePolicy`.
+    #[serde(default)]
+    pub resize: ResizePolicy,
     /// `volumeMounts`.
     pub mounts: Vec<VolumeMount>,
     /// `terminationMessagePath`.
@@ -456,6 +465,21 @@ pub struct Resources {
     pub storage_request_bytes: Option<u64>,
     /// `limits.ephemeral-storage`, bytes.
     pub storage_limit_bytes: Option<u64>,
+    /// `hugepages-2Mi`, bytes; limit and request are the same.
+    #[serde(default)]
+    pub hugepages_2mi_bytes: Option<u64>,
+    /// `hugepages-1Gi`, bytes; limit and request are the same.
+    #[serde(default)]
+    pub hugepages_1gi_bytes: Option<u64>,
+}
+
+/// `resizePolicy`: what a container needs when its resources change while it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResizePolicy {
+    /// A new start for a change of its CPU.
+    pub cpu_restarts: bool,
+    /// A new start for a change of its memory.
+    pub memory_restarts: bool,
 }
 
 /// One volume of the pod.
@@ -476,6 +500,11 @@ pub enum VolumeSource {
         memory: bool,
         /// `sizeLimit`, bytes.
         size_limit_bytes: Option<u64>,
+    },
+    /// `emptyDir` with `medium: HugePages`, or `HugePages-SIZE`
+    HugePages {
+        /// SIZE in bytes; `None` is the one that the containers ask for.
+        page_bytes: Option<u64>,
     },
     /// `hostPath`
     HostPath {

@@ -27,6 +27,7 @@ use crate::user_ids;
 use crate::volumes;
 
 use super::attach::Audience;
+use super::devices;
 use super::machine::{CONFIG_ERROR, Event, Failure, Index, SandboxFacts};
 use super::missing;
 use super::output::Output;
@@ -75,7 +76,8 @@ impl Prepared {
 
 /// The attempt's directories and FIFOs, and the readers behind them.
 fn prepare(world: &World, index: Index, attempt: u32) -> Result<Output, Failure> {
-    let container = &world.pod.containers[index];
+    let pod = world.pod();
+    let container = &pod.containers[index];
     let dir = world.dir.attempt(&container.name, attempt);
     let made = make_files(container, &dir).and_then(|()| open_log(world, container, attempt));
     made.and_then(|log| {
@@ -98,7 +100,8 @@ fn prepare(world: &World, index: Index, attempt: u32) -> Result<Output, Failure>
 
 /// The readers of an attempt that another supervisor has started.
 pub(super) fn reopen(world: &World, index: Index, attempt: u32) -> io::Result<Output> {
-    let container = &world.pod.containers[index];
+    let pod = world.pod();
+    let container = &pod.containers[index];
     let dir = world.dir.attempt(&container.name, attempt);
     let log = open_log(world, container, attempt)?;
     let (stdout, stderr) = (dir.stdout(), dir.stderr());
@@ -136,7 +139,7 @@ fn make_files(container: &Container, dir: &AttemptDir) -> io::Result<()> {
 }
 
 fn open_log(world: &World, container: &Container, attempt: u32) -> io::Result<LogWriter> {
-    let pod = &world.pod;
+    let pod = world.pod();
     let dir = world.dir.logs(&pod.namespace, &pod.name, &pod.uid).join(&container.name);
     if let Some(dead) = attempt.checked_sub(2) {
         // One dead run's log is kept for `logs --previous`, as a kubelet keeps one dead container.
@@ -251,7 +254,8 @@ fn plan_for(
     attempt: u32,
     sandbox: &SandboxFacts,
 ) -> Result<ContainerPlan, Trouble> {
-    let container = &world.pod.containers[index];
+    let pod = world.pod();
+    let container = &pod.containers[index];
     let config_error = |message: String| Failure { reason: CONFIG_ERROR.to_owned(), message };
     let image = world
         .images
@@ -259,23 +263,29 @@ fn plan_for(
         .map_err(|error| config_error(report::chain(&error)))?
         .ok_or_else(|| config_error(format!("image \"{}\" has been removed", container.image)))?;
     let mut around = surroundings(world, container, sandbox);
-    confine(world, container, &mut around)?;
-    around.environment = environment_of(world, container, &around).map_err(|error| match error {
+    confine(world, &pod, container, &mut around)?;
+    around.cdi = devices::edits(world, &pod, container)?;
+    around.environment = environment_of(world, &pod, container, &around).map_err(|error| match error {
         Unmade::Refers(error) => Trouble {
             failure: config_error(error.to_string()),
             missing: error.is_of_an_object().then(|| Box::new(error)),
         },
         Unmade::Unread(error) => config_error(report::chain(&error)).into(),
     })?;
-    around.volumes = subpath::sources(&world.pod, container, &world.dir, &around.environment)
+    around.volumes = subpath::sources(&pod, container, &world.dir, &around.environment)
         .map_err(|error| config_error(error.to_string()))?;
     let dir = world.dir.attempt(&container.name, attempt);
-    Ok(plan(&world.pod, container, &image, (attempt, &dir), &around)
+    Ok(plan(&pod, container, &image, (attempt, &dir), &around)
         .map_err(|error| config_error(error.to_string()))?)
 }
 
 /// What keeps the container's program in: its filter, its profiles, its ids.
-fn confine(world: &World, container: &Container, around: &mut Surroundings) -> Result<(), Failure> {
+fn confine(
+    world: &World,
+    pod: &Pod,
+    container: &Container,
+    around: &mut Surroundings,
+) -> Result<(), Failure> {
     let refused = |message: String| Failure {
         reason: "CreateContainerError".to_owned(),
         message: format!("failed to create containerd container: {message}"),
@@ -284,8 +294,8 @@ fn confine(world: &World, container: &Container, around: &mut Surroundings) -> R
     around.seccomp = confinement::seccomp_profile(&container.security, profiles).map_err(refused)?;
     around.app_armor = confinement::app_armor_profile(&container.security).map_err(refused)?;
     around.selinux_label = confinement::selinux_label(&container.security);
-    if world.pod.security.user_namespace {
-        around.users = user_ids::held(&world.dir, &world.pod.uid);
+    if pod.security.user_namespace {
+        around.users = user_ids::held(&world.dir, &pod.uid);
     }
     Ok(())
 }
@@ -301,10 +311,10 @@ pub(super) enum Unmade {
 /// The environment that the manifest gives to a container, as things are now.
 pub(super) fn environment_of(
     world: &World,
+    pod: &Pod,
     container: &Container,
     around: &Surroundings,
 ) -> Result<Variables, Unmade> {
-    let pod = &world.pod;
     let root_of = |name: &str| {
         let volume = pod.volumes.iter().find(|volume| volume.name == name)?;
         Some(volumes::root_of(volume, &world.dir))

@@ -26,7 +26,8 @@ use super::world::World;
 
 /// Looks for the image of container `index`, pulls it if the policy says so, and tells the machine.
 pub(super) async fn find(world: Arc<World>, index: Index) {
-    let container = &world.pod.containers[index];
+    let pod = world.pod();
+    let container = &pod.containers[index];
     let pulling = || world.event(Event::Pulling(index));
     let event = match obtain(&world, (&container.image, container.pull_policy), pulling).await {
         Ok((image, arrival)) => match volume_images::mount(&world, container).await {
@@ -108,7 +109,7 @@ async fn pull(
     reference: &str,
     policy: PullPolicy,
 ) -> io::Result<Result<Pulled, image::Failure>> {
-    let (pull_secrets, missing) = pull_secrets::read(&world.settings.store, &world.pod);
+    let (pull_secrets, missing) = pull_secrets::read(&world.settings.store, &world.pod());
     let registry = image::RegistryOptions { pull_secrets, ..world.settings.registry_options() };
     let request = StageRequest {
         root: world.settings.store.images(),

@@ -33,17 +33,18 @@ async fn watch(
     (index, sandbox): (Index, &SandboxFacts),
     missing: &EnvironmentError,
 ) -> io::Result<()> {
-    let container = &world.pod.containers[index];
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     let changes = readable(&inotify)?;
-    let around = surroundings(world, container, sandbox);
     loop {
+        let pod = world.pod();
+        let container = &pod.containers[index];
+        let around = surroundings(world, container, sandbox);
         for kind in environment::are_needed(container) {
-            let dir = world.settings.store.objects_of(kind, &world.pod.namespace);
+            let dir = world.settings.store.objects_of(kind, &pod.namespace);
             add_nearest(&inotify, &dir)?;
         }
         // Looked at after the watches are there, so that nothing is missed in between.
-        if !matches!(environment_of(world, container, &around), Err(Unmade::Refers(error)) if error == *missing)
+        if !matches!(environment_of(world, &pod, container, &around), Err(Unmade::Refers(error)) if error == *missing)
         {
             return Ok(());
         }

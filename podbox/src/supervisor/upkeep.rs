@@ -19,6 +19,7 @@ use crate::volumes::{self, usage};
 
 use super::machine::{Event, Note};
 use super::readable::readable;
+use super::storage;
 use super::world::World;
 
 /// How often volumes on disk are measured (kubelet: evictionMonitoringPeriod).
@@ -30,15 +31,16 @@ const AGAIN: Duration = Duration::from_secs(10);
 
 /// Begins whatever the pod's volumes need.
 pub(super) fn begin(world: &Arc<World>) -> io::Result<()> {
-    if usage::has_limits(&world.pod) {
+    let pod = world.pod();
+    if usage::has_limits(&pod) || storage::has_limits(&pod) {
         tokio::spawn(measure(Arc::clone(world)));
     }
-    let kinds = volumes::kinds(&world.pod);
+    let kinds = volumes::kinds(&pod);
     if kinds.is_empty() {
         return Ok(());
     }
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-    let (store, namespace) = (&world.settings.store, &world.pod.namespace);
+    let (store, namespace) = (&world.settings.store, &pod.namespace);
     // Where it is told that another pod has let a claim go.
     let claims = kinds.contains(&ObjectKind::PersistentVolumeClaim).then(|| store.claims_of(namespace));
     for dir in kinds.into_iter().map(|kind| store.objects_of(kind, namespace)).chain(claims) {
@@ -62,7 +64,7 @@ fn watch(inotify: &Inotify, dir: &Path) -> io::Result<()> {
 
 /// Writes files anew when an object has changed or a token gets old.
 async fn keep(world: Arc<World>, inotify: Inotify, changes: AsyncFd<OwnedFd>) {
-    let has_tokens = volumes::kinds(&world.pod).contains(&ObjectKind::ServiceAccount);
+    let has_tokens = volumes::kinds(&world.pod()).contains(&ObjectKind::ServiceAccount);
     let mut told = Vec::new();
     loop {
         // Also at the beginning: what changed while no supervisor lived is news too.
@@ -88,7 +90,7 @@ async fn keep(world: Arc<World>, inotify: Inotify, changes: AsyncFd<OwnedFd>) {
 
 /// What could not be written is told once, until it is something else.
 fn refresh(world: &World, told: &mut Vec<String>) {
-    let failed = volumes::refresh(&world.volumes());
+    let failed = volumes::refresh(&world.volumes(&world.pod()));
     let messages: Vec<String> = failed.iter().map(|(name, error)| volumes::unmounted(name, error)).collect();
     for message in messages.iter().filter(|message| !told.contains(message)) {
         let note = Note {
@@ -102,13 +104,16 @@ fn refresh(world: &World, told: &mut Vec<String>) {
     *told = messages;
 }
 
-/// Measures volumes on disk that have a limit, until one is over it.
+/// Measures what the pod has on the disk, if any of that has a limit, until one is passed.
 async fn measure(world: Arc<World>) {
     loop {
         tokio::time::sleep(MEASURED).await;
         let walker = Arc::clone(&world);
         // A walk may take long, and the loop must not wait for it.
-        let walk = tokio::task::spawn_blocking(move || usage::over_limit(&walker.pod, &walker.dir));
+        let walk = tokio::task::spawn_blocking(move || {
+            let pod = walker.pod();
+            usage::over_limit(&pod, &walker.dir).or_else(|| storage::over_limit(&pod, &walker.dir))
+        });
         if let Ok(Some(message)) = walk.await {
             return world.event(Event::Evict(message));
         }

@@ -24,7 +24,8 @@ use super::world::World;
 /// # Errors
 /// The first image that is not to be had, or cannot be mounted, by its reference.
 pub(super) async fn mount(world: &World, container: &Container) -> Result<(), (String, Failure)> {
-    for volume in &world.pod.volumes {
+    let pod = world.pod();
+    for volume in &pod.volumes {
         let VolumeSource::Image { reference, pull_policy } = &volume.source else { continue };
         if !container.mounts.iter().any(|mount| mount.volume == volume.name) {
             continue;

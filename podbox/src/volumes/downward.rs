@@ -23,7 +23,9 @@ pub(super) fn text(place: &Place<'_>, fact: &DownwardFact) -> String {
                 ..Surroundings::default()
             };
             let named = pod.containers.iter().find(|one| one.name == *container);
-            named.map_or_else(String::new, |one| oci::resource_field(one, *resource, *divisor_milli, &around))
+            named.map_or_else(String::new, |one| {
+                oci::resource_field(&oci::effective(pod, one), *resource, *divisor_milli, &around)
+            })
         }
     }
 }

@@ -9,6 +9,7 @@ mod claim;
 mod downward;
 mod files;
 mod host_path;
+mod huge_pages;
 mod memory;
 mod token;
 pub mod usage;
@@ -49,6 +50,9 @@ pub enum VolumeError {
         #[source]
         source: io::Error,
     },
+    /// It cannot be told which huge pages are meant.
+    #[error("medium HugePages: the containers ask for {0}")]
+    HugePages(&'static str),
     /// What the volume refers to is not there, or is not what it should be; in a kubelet's words.
     #[error("{0}")]
     Content(String),
@@ -108,8 +112,12 @@ pub fn prepare(place: &Place<'_>) -> Result<(), Unmade> {
 /// Whether a volume depends on what others have to bring, so that nothing of the pod should be made before it is there.
 #[must_use]
 pub fn may_be_missing(pod: &Pod) -> bool {
-    let is_there =
-        |volume: &Volume| matches!(volume.source, VolumeSource::EmptyDir { .. } | VolumeSource::Image { .. });
+    let is_there = |volume: &Volume| {
+        matches!(
+            volume.source,
+            VolumeSource::EmptyDir { .. } | VolumeSource::HugePages { .. } | VolumeSource::Image { .. }
+        )
+    };
     !pod.volumes.iter().all(is_there)
 }
 
@@ -129,7 +137,10 @@ pub fn kinds(pod: &Pod) -> BTreeSet<ObjectKind> {
             VolumeSource::Claim { .. } | VolumeSource::Ephemeral { .. } => {
                 kinds.extend([ObjectKind::PersistentVolumeClaim, ObjectKind::PersistentVolume]);
             }
-            VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } | VolumeSource::Image { .. } => {}
+            VolumeSource::EmptyDir { .. }
+            | VolumeSource::HugePages { .. }
+            | VolumeSource::HostPath { .. }
+            | VolumeSource::Image { .. } => {}
         }
     }
     kinds
@@ -159,6 +170,7 @@ fn prepare_one(place: &Place<'_>, volume: &Volume) -> Result<(), VolumeError> {
             }
             own_directory(place.pod, &path, *memory, *size_limit_bytes)
         }
+        VolumeSource::HugePages { page_bytes } => huge_pages::prepare(place.pod, &path, *page_bytes),
         VolumeSource::HostPath { path, kind } => host_path::check(path, *kind),
         // It is mounted when the image is there, before the first container that uses it.
         VolumeSource::Image { .. } => Ok(()),
@@ -190,7 +202,7 @@ fn own_directory(pod: &Pod, path: &Path, in_memory: bool, limit: Option<u64>) ->
 /// images stay as they are, and those that podbox writes have it from the beginning.
 pub(crate) fn takes_a_group(place: &Place<'_>, volume: &Volume) -> bool {
     match volume.source {
-        VolumeSource::EmptyDir { .. } => true,
+        VolumeSource::EmptyDir { .. } | VolumeSource::HugePages { .. } => true,
         VolumeSource::Claim { .. } | VolumeSource::Ephemeral { .. } => {
             !claim::is_of_the_host(place.store, &found_root_of(volume, place.dir))
         }
@@ -225,6 +237,7 @@ pub fn root_of(volume: &Volume, dir: &PodDir) -> PathBuf {
     match &volume.source {
         VolumeSource::HostPath { path, .. } => path.clone(),
         VolumeSource::EmptyDir { .. }
+        | VolumeSource::HugePages { .. }
         | VolumeSource::Image { .. }
         | VolumeSource::Files(_)
         | VolumeSource::Claim { .. }
@@ -248,6 +261,7 @@ pub fn release(pod: &Pod, dir: &PodDir, store: &Store) {
     for volume in &pod.volumes {
         match &volume.source {
             VolumeSource::EmptyDir { memory: true, .. }
+            | VolumeSource::HugePages { .. }
             | VolumeSource::Image { .. }
             | VolumeSource::Files(Files { in_memory: true, .. }) => {
                 memory::unmount(&dir.volume(&volume.name));

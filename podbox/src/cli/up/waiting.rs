@@ -51,7 +51,7 @@ pub(super) fn wait_all(
                 Some(guardian.as_fd())
             }
             // Somebody else has started it, and hears its bell.
-            Start::Unchanged(found) => {
+            Start::Unchanged(found) | Start::Configured(found) => {
                 watch.add(found.dir.run());
                 None
             }

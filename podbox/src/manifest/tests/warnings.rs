@@ -14,7 +14,7 @@ fn warnings(text: &str) -> Vec<String> {
 fn fields_for_a_scheduler_and_those_of_a_server_only_warn() {
     let text = pod_with(
         "  nodeSelector: {a: b}\n  tolerations: [{operator: Exists}]\n  priority: 3\n  nodeName: node",
-        "    resources: {limits: {ephemeral-storage: 1Gi}}",
+        "    resources: {limits: {ephemeral-storage: 1Gi, hugepages-2Mi: 4Mi, cpu: 1}}",
     );
     let text = text.replace("{name: p}", "{name: p, uid: x, creationTimestamp: null, resourceVersion: '3'}")
         + "status: {phase: [}\n";
@@ -31,7 +31,6 @@ fn fields_for_a_scheduler_and_those_of_a_server_only_warn() {
             "spec.tolerations",
             "spec.priority",
             "spec.nodeName",
-            "spec.containers[0].resources.limits[ephemeral-storage]",
         ]
     );
     assert!(loaded.warnings.0.iter().all(|one| one.severity == Severity::Warning));

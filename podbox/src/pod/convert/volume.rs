@@ -28,6 +28,12 @@ pub(super) fn is_read_only(spec: &k8s::PodSpec, name: &str) -> bool {
 }
 
 fn source(volume: &k8s::Volume, pod: &str) -> Option<VolumeSource> {
+    let pages = volume.empty_dir.as_ref().and_then(|dir| dir.medium.as_deref()?.strip_prefix("HugePages"));
+    if let Some(size) = pages {
+        let size = size.strip_prefix('-').and_then(|size| size.parse::<Quantity>().ok());
+        let page_bytes = size.and_then(|size| u64::try_from(size.whole()).ok());
+        return Some(VolumeSource::HugePages { page_bytes });
+    }
     if let Some(dir) = &volume.empty_dir {
         let limit = dir.size_limit.as_ref().and_then(|text| text.0.parse::<Quantity>().ok());
         return Some(VolumeSource::EmptyDir {

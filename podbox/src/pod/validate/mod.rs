@@ -10,6 +10,7 @@ mod life;
 mod mounts;
 mod names;
 mod probe;
+mod resources;
 mod security;
 mod volume;
 mod volume_source;
@@ -99,6 +100,7 @@ fn check_spec(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PodSpec) {
     let volumes = spec.volumes.as_deref().unwrap_or(&[]);
     let volumes = volume::check_all(errors, &path.field("volumes"), volumes, &names);
     security::check_pod(errors, path, spec);
+    resources::check_pod(errors, path, spec);
     container::check_all(errors, path, spec, &volumes);
 }
 

@@ -2,6 +2,7 @@ mod confinement;
 mod mounts;
 mod probes;
 mod references;
+mod resources;
 
 use crate::manifest::{Diagnostic, Options, Source, load};
 

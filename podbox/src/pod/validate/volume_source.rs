@@ -26,6 +26,8 @@ const ELSEWHERE: [&str; 10] = [
     "status.podIPs",
 ];
 const ACCESS_MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+/// What an emptyDir may be made of, beside the disk.
+const MEDIA: [&str; 4] = ["Memory", "HugePages", "HugePages-2Mi", "HugePages-1Gi"];
 const SHORTEST_TOKEN: i64 = 10 * 60;
 const LONGEST_TOKEN: i64 = 1 << 32;
 
@@ -100,11 +102,7 @@ pub(super) fn check(errors: &mut Errors, path: &Path<'_>, volume: &k8s::Volume, 
 
 fn empty_dir(errors: &mut Errors, path: &Path<'_>, dir: &k8s::EmptyDirVolumeSource) {
     let medium = dir.medium.as_deref().filter(|medium| !medium.is_empty());
-    if medium.is_some_and(|medium| medium.starts_with("HugePages")) {
-        errors.forbidden(&path.field("medium"), "huge pages are not supported by podbox yet");
-    } else {
-        one_of(errors, &path.field("medium"), medium, &["Memory"]);
-    }
+    one_of(errors, &path.field("medium"), medium, &MEDIA);
     let Some(limit) = &dir.size_limit else { return };
     match limit.0.parse::<Quantity>() {
         Ok(limit) if limit.is_negative() => {

@@ -12,8 +12,8 @@ use crate::pod::Role;
 /// A container that is told to end has at least this long before SIGKILL (kubelet: minimumGracePeriodInSeconds).
 const MINIMUM_GRACE: Duration = Duration::from_secs(2);
 
-/// What an evicted pod has to end (kubelet: immediateEvictionGracePeriodSeconds).
-const EVICTED_GRACE: Duration = Duration::from_secs(1);
+/// What an evicted pod has to end in (kubelet: immediateEvictionGracePeriodSeconds).
+const EVICTION_GRACE: Duration = Duration::from_secs(1);
 
 /// What a kubelet says of a pod that it ends for its age.
 pub const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
@@ -33,7 +33,7 @@ impl PodMachine {
     pub(super) fn grace_of_the_end(&self) -> Option<Duration> {
         let asked = self.memory.stop.as_ref().map(|stop| stop.grace);
         asked.or(self.memory.over.map(|over| match over {
-            Over::Evicted => EVICTED_GRACE,
+            Over::Evicted => EVICTION_GRACE,
             Over::Completed | Over::DeadlineExceeded => self.pod_grace(),
         }))
     }
@@ -46,6 +46,17 @@ impl PodMachine {
         }
         self.memory.stop = Some(Stop { at: now, grace });
         self.end_all(now, grace, actions);
+    }
+
+    /// Ends a pod that takes more than it may. It fails, and stays as it is to be looked at.
+    pub(super) fn evict(&mut self, now: Now, message: String, actions: &mut Vec<Action>) {
+        if self.is_ending() {
+            return;
+        }
+        actions.push(warn(None, "Evicted", message.clone()));
+        self.memory.evicted = Some(message);
+        self.memory.over = Some(Over::Evicted);
+        self.end_all(now, EVICTION_GRACE, actions);
     }
 
     /// Ends a pod that has nothing left to do, or has done it for too long.
@@ -63,17 +74,6 @@ impl PodMachine {
         };
         self.memory.over = Some(over);
         self.end_all(now, self.pod_grace(), actions);
-    }
-
-    /// Ends a pod that takes more than it may. It fails, and stays as it is to be looked at.
-    pub(super) fn evict(&mut self, now: Now, message: String, actions: &mut Vec<Action>) {
-        if self.is_ending() {
-            return;
-        }
-        actions.push(warn(None, "Evicted", message.clone()));
-        self.memory.evicted = Some(message);
-        self.memory.over = Some(Over::Evicted);
-        self.end_all(now, EVICTED_GRACE, actions);
     }
 
     /// Whether all main containers, or one init container in vain, have ended for good. What an exit leads to is

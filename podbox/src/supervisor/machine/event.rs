@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::pod::Pod;
+
+use super::changing::Resized;
 use super::memory::{Exit, ImageFacts, ProcessId, SandboxFacts, Truth};
 
 /// A container, by its place in the Pod.
@@ -55,7 +58,11 @@ pub enum Event {
     SetCondition(ConditionSet),
     /// Something that the pod's volumes refer to has changed.
     ObjectsChanged,
-    /// The pod has to go, for this reason, because it takes more than it may.
+    /// From now on the pod is to be this; its containers are the same ones, in the same order.
+    Changed(Box<Pod>),
+    /// Limits have been changed, or could not be.
+    Resized(Resized),
+    /// The pod takes more of the host than it may, and is to fail with these words.
     Evict(String),
     /// A deadline has come.
     Tick,
@@ -156,6 +163,8 @@ pub enum Action {
     StoppingProbes(Index),
     /// It ended: forget its probes, cgroup and files.
     Forget(Index, u32),
+    /// Give the containers that run, and the pod, the limits that the pod names now; tell what came of it.
+    Resize,
     /// Note an event.
     Note(Note),
     /// Take the sandbox down; nothing runs in it any more.

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use crate::clock::{Mono, Now};
+use crate::pod::Resources;
 use crate::restart::Backoff;
+
+use super::changing::Resizing;
 
 /// A process by pid and start time.
 pub use runtime::plan::Identity as ProcessId;
@@ -60,6 +63,9 @@ pub struct Memory {
     /// Delays tries to mount what could not be mounted.
     #[serde(default)]
     pub mount_backoff: Backoff,
+    /// Limits are being changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resizing: Option<Resizing>,
     /// The pod is to end.
     pub stop: Option<Stop>,
     /// All is over; set once.
@@ -135,6 +141,12 @@ pub struct Record {
     pub passed: bool,
     /// Somebody wants it to be started again when it has ended, whatever its policy says.
     pub asked: bool,
+    /// The image, as the Pod named it when this run was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_of: Option<String>,
+    /// The resources that this run has been given last; `None` where that is none at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Resources>,
 }
 
 impl Record {
@@ -282,7 +294,7 @@ pub enum Over {
     Completed,
     /// It has been there for its `activeDeadlineSeconds`.
     DeadlineExceeded,
-    /// It takes more than it may.
+    /// It took more of the host's disk than it may.
     Evicted,
 }
 

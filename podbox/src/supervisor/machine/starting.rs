@@ -7,7 +7,7 @@
 
 use super::notes::{note, pulled, warn};
 use super::*;
-use crate::pod::Role;
+use crate::pod::{Resources, Role};
 
 /// How long a failed pull's own error stands before the back-off does.
 const SHOW_ERROR: Duration = Duration::from_secs(1);
@@ -80,11 +80,14 @@ impl PodMachine {
                     if record.pull_backoff.over().is_some_and(|over| over > now.mono) {
                         self.wait_for_pull(index, actions);
                     } else {
+                        record.made_of = Some(self.pod.containers[index].image.clone());
                         record.state = State::Pulling;
                         actions.push(Action::FindImage(index));
                     }
                 }
                 State::Pulled if sandbox_ready => {
+                    let resources = self.pod.containers[index].resources;
+                    record.applied = Some(resources).filter(|some| *some != Resources::default());
                     record.state = State::Creating;
                     actions.push(Action::Create(index));
                 }

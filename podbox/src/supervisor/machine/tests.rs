@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+mod changing;
 mod hooks;
 mod init;
 mod properties;
@@ -34,6 +35,8 @@ fn container(name: &str) -> Container {
         env: Vec::new(),
         ports: Vec::new(),
         resources: Resources::default(),
+        devices: Default::default(),
+        resize: Default::default(),
         mounts: Vec::new(),
         termination_message_path: "/dev/termination-log".to_owned(),
         termination_message_policy: MessagePolicy::File,
@@ -74,6 +77,7 @@ fn pod(policy: RestartPolicy, names: &[&str]) -> Pod {
         host_aliases: Vec::new(),
         dns: Dns::default(),
         security: PodSecurity::default(),
+        resources: None,
         qos: QosClass::BestEffort,
         image_pull_secrets: Vec::new(),
         service_account: "default".to_owned(),
