@@ -3,17 +3,20 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use jiff::Timestamp;
 
 use crate::output::selector::Selector;
-use crate::store::is_locked;
+use crate::store::{Store, is_locked};
 use crate::supervisor::machine::State;
 
 use super::pods::{self, Found};
 use super::{Failure, Session, completion, names, out};
+
+/// How long the guardian of an `up` that was killed may take to notice.
+const SETTLES: Duration = Duration::from_secs(1);
 
 /// Arguments of `down`.
 #[derive(Debug, Args)]
@@ -155,8 +158,7 @@ fn sweep(session: &Session) -> Vec<Failure> {
     let (named, empty): (Vec<_>, Vec<_>) =
         store.names().into_iter().partition(|(_, _, uid)| pods::read(store, uid).is_some());
     let unnamed = |uid: &String| !named.iter().any(|(_, _, known)| known == uid);
-    // A directory whose lock is held belongs to an `up` that is about to take a name, or to write its pod down.
-    let free = |uid: &String| !is_locked(&store.pod(uid).guardian_lock());
+    let free = |uid: &String| is_free(store, uid);
     for uid in store.uids().into_iter().chain(store.stored_uids()).filter(unnamed) {
         match pods::read(store, &uid) {
             Some(pod) if pod.care() != pods::Care::Guarded => failures.extend(pod.remove(session).err()),
@@ -176,4 +178,17 @@ fn sweep(session: &Session) -> Vec<Failure> {
     failures
         .extend(netplugin::release_idle(&session.settings.network).err().map(|error| Failure::host(&error)));
     failures
+}
+
+/// Whether nobody cares for a pod that is not written down. A directory whose lock is held belongs to an `up` that is
+/// about to take a name, or to write its pod down; or that was killed over it, which its guardian is about to notice.
+fn is_free(store: &Store, uid: &str) -> bool {
+    let (lock, begun) = (store.pod(uid).guardian_lock(), Instant::now());
+    while is_locked(&lock) {
+        if begun.elapsed() > SETTLES || pods::read(store, uid).is_some() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
 }

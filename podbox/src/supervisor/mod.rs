@@ -122,6 +122,10 @@ async fn supervise(run_dir: &Path, guardian: Pid) -> Result<End, SupervisorError
         warm.add(&exe, StageKind::Sandbox);
         if !gate_opens() {
             warm.dismiss().await;
+            if !PodDir::context(run_dir).exists() {
+                // Whoever was killed before the pod was written down cannot take this away.
+                let _ = crate::store::remove(run_dir);
+            }
             return Ok(End::Over);
         }
     }
