@@ -1,6 +1,6 @@
 //! podbox: Kubernetes Pods on one Linux host, run exactly as a kubelet runs them.
 //!
-//! Three kinds of code, and a file is only one of them: *decisions* (`manifest`, `pod`, `oci`, `restart`, `status`,
+//! Three kinds of code, and a file is only one of them: *decisions* (`manifest`, `objects`, `pod`, `oci`, `restart`, `status`,
 //! `supervisor::machine`) are pure; *acts* (`volumes`, `image`, the crates `runtime` and `netplugin`) do one
 //! privileged thing each; *plumbing* (`supervisor`, `cli`) moves values between the two.
 
@@ -17,6 +17,7 @@ pub mod image;
 pub mod logs;
 pub mod manifest;
 pub mod node;
+pub mod objects;
 pub mod oci;
 pub mod output;
 pub mod pod;

@@ -71,6 +71,25 @@ impl ObjectKind {
         }
     }
 
+    /// The kind that a word means as kubectl takes them: `configmaps`, `ConfigMap`, `cm`.
+    #[must_use]
+    pub fn named(word: &str) -> Option<ObjectKind> {
+        let word = word.to_ascii_lowercase();
+        let is = |kind: &ObjectKind| {
+            let short = match kind {
+                ObjectKind::Namespace => "ns",
+                ObjectKind::ServiceAccount => "sa",
+                ObjectKind::ConfigMap => "cm",
+                ObjectKind::Secret => "secret",
+                ObjectKind::PersistentVolume => "pv",
+                ObjectKind::PersistentVolumeClaim => "pvc",
+                ObjectKind::Service => "svc",
+            };
+            word == short || word == kind.resource() || word == kind.kind().to_ascii_lowercase()
+        };
+        ObjectKind::ALL.into_iter().find(is)
+    }
+
     /// Whether objects of the kind lie in a namespace.
     #[must_use]
     pub fn is_namespaced(self) -> bool {
@@ -88,6 +107,12 @@ impl Store {
     pub fn objects_of(&self, kind: ObjectKind, namespace: &str) -> PathBuf {
         let namespace = if kind.is_namespaced() { namespace } else { NOWHERE };
         self.data.join("objects").join(kind.resource()).join(namespace)
+    }
+
+    /// Where the content of a claim lies that is bound to no PersistentVolume, or a link to where it does.
+    #[must_use]
+    pub fn claim_dir(&self, namespace: &str, claim: &str) -> PathBuf {
+        self.data.join("claims").join(namespace).join(claim)
     }
 
     fn object_file(&self, kind: ObjectKind, namespace: &str, name: &str) -> PathBuf {

@@ -41,6 +41,8 @@ pub(in crate::cli) fn start_new<T>(
         timeout,
         min_ready: Duration::ZERO,
         replace: false,
+        prune: false,
+        set: None,
         pull: None,
         allow_unsafe_sysctls: Vec::new(),
         trace: false,
