@@ -6,9 +6,9 @@ use crate::manifest::{LoadedObject, LoadedPod};
 use crate::objects::{self, Change};
 use crate::pod::field::FieldError;
 use crate::store::ObjectKind;
+use crate::uuid;
 
 use super::super::{Failure, Session, out, removal};
-use super::ahead::new_uid;
 
 /// What this command has stored.
 #[derive(Default)]
@@ -46,7 +46,7 @@ pub(super) fn apply(
         let changed = objects::change(kind, before.as_ref(), &object);
         let (change, mut after) = changed.map_err(|wrong| refused(kind, &name, &wrong))?;
         if change == Change::Created {
-            after["metadata"]["uid"] = json!(new_uid()?);
+            after["metadata"]["uid"] = json!(uuid::random().map_err(|error| Failure::host(&error))?);
             after["metadata"]["creationTimestamp"] = json!(format!("{:.0}", jiff::Timestamp::now()));
         }
         all.push(One { kind, namespace, name, change, before, after });

@@ -12,9 +12,6 @@ use crate::pod::names;
 pub(super) const ACCESS_MODES: [&str; 4] =
     ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 pub(super) const VOLUME_MODES: [&str; 2] = ["Block", "Filesystem"];
-const QUANTITY: &str = "quantities must match the regular expression \
-                        '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
-
 impl Stored for k8s::PersistentVolumeClaim {
     fn metadata(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
@@ -71,7 +68,7 @@ pub(super) fn access_modes(errors: &mut Errors, path: &Path<'_>, modes: &[String
 /// Checks a size of storage.
 pub(super) fn storage(errors: &mut Errors, path: &Path<'_>, size: &str) {
     match size.parse::<Quantity>() {
-        Err(_) => errors.invalid(path, size, QUANTITY),
+        Err(why) => errors.invalid(path, size, &why.to_string()),
         Ok(size) if size.is_zero() || size.is_negative() => {
             errors.invalid(path, &size.to_string(), "must be greater than zero");
         }

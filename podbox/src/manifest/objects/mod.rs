@@ -21,6 +21,7 @@ use super::de;
 use super::diagnostic::Finding;
 use super::tree::{NodeId, Tree};
 use crate::pod::field::{Errors, FieldError, Path};
+use crate::pod::names;
 use crate::store::ObjectKind;
 
 /// Both together may not be larger, as etcd would not take it.
@@ -101,20 +102,7 @@ fn read_as<T: Stored>(
 
 /// Checks a key of a ConfigMap or a Secret, which is a file's name in a volume.
 fn check_key(errors: &mut Errors, path: &Path<'_>, key: &str) {
-    const KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. \
-                       'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is \
-                       '[-._a-zA-Z0-9]+')";
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if key.len() > 253 {
-        errors.invalid(path, key, "must be no more than 253 characters");
-    }
-    if key.is_empty() || !key.bytes().all(known) {
-        errors.invalid(path, key, KEY);
-    } else if key == "." || key == ".." {
-        errors.invalid(path, key, &format!("must not be '{key}'"));
-    } else if key.starts_with("..") {
-        errors.invalid(path, key, "must not start with '..'");
-    }
+    errors.invalid_all(path, key, &names::config_key(key));
 }
 
 /// Checks that a field has one of its values; a field that is not there is not checked.
