@@ -96,11 +96,12 @@ impl Removal<'_> {
         store.keep_object(kind, ("", name), &object).map_err(host)
     }
 
-    /// Whether a namespace is there: as an object, or because something lies in it.
+    /// Whether a namespace is there: as an object, or because something lies in it. `default` always is.
     pub(super) fn has_namespace(&self, name: &str) -> bool {
         let store = &self.session.settings.store;
         let is_made = store.object(ObjectKind::Namespace, "", name).ok().flatten().is_some();
         is_made
+            || name == "default"
             || store.names().iter().any(|(namespace, ..)| namespace == name)
             || !self.content(name).is_empty()
     }

@@ -70,4 +70,31 @@ mod tests {
         assert_eq!(config(&secret(".dockercfg", r#"{"r":{"auth":"x"}}"#)).as_deref(), Some(new));
         assert_eq!(config(&secret("other", new)), None);
     }
+
+    #[test]
+    fn a_pod_that_names_no_secrets_has_its_accounts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name| dir.path().join(name);
+        let store = Store {
+            run: path("run"),
+            data: path("data"),
+            logs: path("logs"),
+            layers: crate::store::Layers::Disk,
+        };
+        let pod = |more: &str| {
+            let text = format!(
+                "{{apiVersion: v1, kind: Pod, metadata: {{name: a}}, spec: {{serviceAccountName: bot, {more} \
+                 containers: [{{name: c, image: podbox.local/toolbox}}]}}}}"
+            );
+            let source = crate::manifest::Source::new("x", text);
+            crate::manifest::load(&[source], &Default::default()).unwrap().pods.remove(0).pod
+        };
+        let account = json!({"imagePullSecrets": [{"name": "login"}]});
+        store.keep_object(ObjectKind::ServiceAccount, ("default", "bot"), &account).unwrap();
+        assert_eq!(read(&store, &pod("")), (vec![], vec!["login".to_owned()]));
+        let secret = json!({"data": {".dockerconfigjson": STANDARD.encode("{}")}});
+        store.keep_object(ObjectKind::Secret, ("default", "login"), &secret).unwrap();
+        assert_eq!(read(&store, &pod("")), (vec!["{}".to_owned()], vec![]));
+        assert_eq!(read(&store, &pod("imagePullSecrets: [{name: own}],")), (vec![], vec!["own".to_owned()]));
+    }
 }

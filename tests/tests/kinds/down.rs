@@ -27,6 +27,8 @@ fn objects_are_named_as_kubectl_names_them() {
     assert_eq!(host.down(&["configmap/a"]).text(), "configmap/a removed");
     assert_eq!(host.down(&["cm", "b", "c"]).text(), "configmap/c removed\nconfigmap/b removed");
     host.podbox(["down", "cm/a"]).code(2).complains("configmaps \"a\" not found");
+    host.podbox(["down", "cm", "../../secrets/default/s"]).code(2).complains("not found");
+    host.podbox(["down", "-n", "../secrets/default", "cm/s"]).code(2).complains("not found");
     host.finish();
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::pod::names as names_of_objects;
 use crate::store::ObjectKind;
 
 use super::super::pods::{self, Found};
@@ -57,11 +58,14 @@ impl Chosen {
     pub(super) fn look(&mut self, removal: Removal<'_>) {
         let store = &removal.session.settings.store;
         for (kind, namespace, name) in std::mem::take(&mut self.named) {
-            let is_there = match kind {
+            // A word of the command line becomes a part of a path.
+            let is_name = |text: &str| names_of_objects::subdomain(text).is_empty();
+            let is_good = is_name(&name) && (namespace.is_empty() || is_name(&namespace));
+            let is_there = || match kind {
                 ObjectKind::Namespace => removal.has_namespace(&name),
                 _ => matches!(store.object(kind, &namespace, &name), Ok(Some(_))),
             };
-            if is_there {
+            if is_good && is_there() {
                 self.objects.insert((kind, namespace, name));
             } else {
                 self.missing.push(Failure::wrong(format!("{} {name:?} not found", kind.resource())));
@@ -77,7 +81,7 @@ impl Chosen {
     pub(super) fn with_namespaces(&self, removal: Removal<'_>) -> Result<Vec<Found>, Failure> {
         let mut found = self.pods.clone();
         for (_, _, name) in self.objects.iter().filter(|(kind, ..)| *kind == ObjectKind::Namespace) {
-            if name == "default" || removal.has_namespace(name) {
+            if removal.has_namespace(name) {
                 removal.begin_namespace(name)?;
                 found.extend(pods::all(removal.session, Some(name)));
             }

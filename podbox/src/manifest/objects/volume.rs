@@ -71,9 +71,18 @@ impl Stored for k8s::PersistentVolume {
     }
 
     fn warn(&self, warnings: &mut Errors, path: &Path<'_>) {
-        if self.spec.as_ref().is_some_and(|spec| spec.node_affinity.is_some()) {
-            let path = path.field("spec");
+        let Some(spec) = &self.spec else { return };
+        let path = path.field("spec");
+        if spec.node_affinity.is_some() {
             warnings.say(&path.field("nodeAffinity"), "there is only this node: ignored".to_owned());
+        }
+        if spec.mount_options.as_ref().is_some_and(|options| !options.is_empty()) {
+            let why = "a directory of this host is bound as it is: ignored";
+            warnings.say(&path.field("mountOptions"), why.to_owned());
+        }
+        if spec.persistent_volume_reclaim_policy.as_deref() != Some("Retain") {
+            let why = "podbox never removes what lies in a directory of this host: it does as Retain says";
+            warnings.say(&path.field("persistentVolumeReclaimPolicy"), why.to_owned());
         }
     }
 
