@@ -63,3 +63,15 @@ fn a_service_is_stored_and_its_pods_see_it() {
     assert_eq!(host.logs(&["web"]), "10.9.8.7:5432\n");
     host.finish();
 }
+
+#[test]
+fn the_example_runs_with_what_it_reads_and_leaves_nothing() {
+    let host = Host::new();
+    let file = e2e::fixture("../examples/settings.yaml");
+    let path = file.to_str().expect("a path");
+    host.podbox(["up", "-d", path]).ok();
+    assert_eq!(host.logs(&["settings"]), "hello\nsomebody\n");
+    host.down(&[path]);
+    assert_eq!((stored(&host, "configmaps", "settings"), stored(&host, "secrets", "login")), (None, None));
+    host.finish();
+}
