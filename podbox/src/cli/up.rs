@@ -9,6 +9,7 @@ pub(super) mod single;
 mod start;
 mod waiting;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -129,7 +130,7 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
     loaded.pods.iter().try_for_each(|pod| refuse(pod, &sysctls))?;
     devices::refuse_missing(session, &loaded.pods)?;
     objects::refuse_in_terminating(session, &loaded.pods)?;
-    let kept = args.prune.then(|| set::keys(&loaded)).unwrap_or_default();
+    let kept = if args.prune { set::keys(&loaded) } else { BTreeSet::new() };
     let Loaded { pods: mut loaded, objects, .. } = loaded;
     if let Some(set) = &set {
         loaded.iter_mut().for_each(|pod| put_into_set(&mut pod.object, set));

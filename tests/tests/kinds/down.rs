@@ -43,7 +43,10 @@ fn a_namespace_goes_with_everything_in_it() {
     assert_eq!(output.text(), "pod team/web down\nnamespace/team removed");
     assert!(!host.root_dir().join("objects/configmaps/team/m.json").exists());
     assert_eq!(stored(&host, "namespaces", "team"), None);
-    host.podbox(["down", "ns/default"]).code(2).complains("this namespace may not be deleted");
+    // What cannot be removed does not keep the rest.
+    host.up(&map("m", "x"));
+    host.podbox(["down", "ns/default", "cm/m"]).code(2).complains("this namespace may not be deleted");
+    assert_eq!(stored(&host, "configmaps", "m"), None);
     host.podbox(["down", "ns/team"]).code(2).complains("namespaces \"team\" not found");
     host.finish();
 }

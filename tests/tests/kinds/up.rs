@@ -1,4 +1,4 @@
-use e2e::Host;
+use e2e::{Host, PATIENCE, wait_until};
 
 use crate::{all, map, reader, stored};
 
@@ -71,6 +71,15 @@ fn the_example_runs_with_what_it_reads_and_leaves_nothing() {
     let path = file.to_str().expect("a path");
     host.podbox(["up", "-d", path]).ok();
     assert_eq!(host.logs(&["settings"]), "hello\nsomebody\n");
+    let text = std::fs::read_to_string(path).expect("read the example");
+    let changed = host.up(&text.replace("greeting: hello", "greeting: good day"));
+    assert_eq!(
+        changed.text(),
+        "configmap/settings configured\nsecret/login unchanged\npod default/settings unchanged"
+    );
+    wait_until("the files follow", PATIENCE, || {
+        host.exec("settings", &["cat", "/settings/greeting"]) == "good day"
+    });
     host.down(&[path]);
     assert_eq!((stored(&host, "configmaps", "settings"), stored(&host, "secrets", "login")), (None, None));
     host.finish();

@@ -74,13 +74,14 @@ impl Chosen {
     }
 
     /// The pods that go: those that are meant, and all of the namespaces that are; from here on nothing new begins in
-    /// these.
+    /// these. `default` is refused later, when the rest has gone.
     ///
     /// # Errors
-    /// If one of the namespaces may not be removed.
+    /// If the disk says no.
     pub(super) fn with_namespaces(&self, removal: Removal<'_>) -> Result<Vec<Found>, Failure> {
         let mut found = self.pods.clone();
-        for (_, _, name) in self.objects.iter().filter(|(kind, ..)| *kind == ObjectKind::Namespace) {
+        let namespaces = self.objects.iter().filter(|(kind, ..)| *kind == ObjectKind::Namespace);
+        for (_, _, name) in namespaces.filter(|(_, _, name)| name != "default") {
             if removal.has_namespace(name) {
                 removal.begin_namespace(name)?;
                 found.extend(pods::all(removal.session, Some(name)));
