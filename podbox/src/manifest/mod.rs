@@ -327,6 +327,7 @@ impl Reader<'_, '_> {
         let causes = found.len();
         if let Some(mut typed) = typed {
             defaults::fill(&mut typed, &self.options.namespace);
+            objects::leave_set(&mut typed.metadata);
             let wrong = pod::validate(&typed, path);
             found.extend(wrong.into_iter().map(|wrong| self.placed(node, path, wrong)));
             let text = |text: &Option<String>| text.clone().unwrap_or_default();

@@ -20,6 +20,7 @@ use serde_json::Value;
 use super::de;
 use super::diagnostic::Finding;
 use super::tree::{NodeId, Tree};
+use crate::objects::SET;
 use crate::pod::field::{Errors, FieldError, Path};
 use crate::pod::names;
 use crate::store::ObjectKind;
@@ -89,6 +90,7 @@ fn read_as<T: Stored>(
     let at = place.path.field("metadata");
     metadata::warn(&mut without_effect, place);
     metadata::fill(typed.metadata(), kind, namespace);
+    leave_set(typed.metadata());
     metadata::check(&mut wrong, &at, (kind, typed.metadata()));
     typed.fill();
     typed.check(&mut wrong, place.path);
@@ -98,6 +100,13 @@ fn read_as<T: Stored>(
     let name = text(&typed.metadata().name);
     let (wrong, without_effect) = (wrong.into_vec(), without_effect.into_vec());
     Some(Read { namespace, name, object: typed.write().ok(), wrong, without_effect })
+}
+
+/// Forgets which set of files an object belonged to that was saved from podbox: that is for the next `up` to say.
+pub(super) fn leave_set(metadata: &mut ObjectMeta) {
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove(SET);
+    }
 }
 
 /// Checks a key of a ConfigMap or a Secret, which is a file's name in a volume.

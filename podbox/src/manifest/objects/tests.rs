@@ -178,3 +178,16 @@ fn what_is_needed_first_comes_first_and_lists_may_be_of_one_kind() {
     assert_eq!(kinds, ["Namespace", "ConfigMap", "Secret"]);
     assert_eq!(all.warnings.0.len(), 1, "the status that a server wrote");
 }
+
+#[test]
+fn what_was_saved_from_podbox_belongs_to_no_set_any_more() {
+    let saved = |kind: &str, rest: &str| {
+        let annotations = "{name: a, annotations: {podbox.local/set: /old, b: c}}";
+        of(kind, rest).replace("{name: a}", annotations)
+    };
+    let pod = "spec: {containers: [{name: c, image: podbox.local/toolbox}]}";
+    let all = loaded(&format!("{}---\n{}", saved("ConfigMap", ""), saved("Pod", pod)));
+    assert_eq!(all.objects[0].object["metadata"]["annotations"], json!({"b": "c"}));
+    assert_eq!(all.pods[0].object["metadata"]["annotations"], json!({"b": "c"}));
+    assert_eq!(all.pods[0].pod.annotations.len(), 1);
+}
