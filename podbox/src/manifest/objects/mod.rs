@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::de;
+use super::defaults::set;
 use super::diagnostic::Finding;
 use super::tree::{NodeId, Tree};
 use crate::objects::SET;
@@ -118,12 +119,6 @@ fn check_key(errors: &mut Errors, path: &Path<'_>, key: &str) {
 fn one_of(errors: &mut Errors, path: &Path<'_>, value: Option<&str>, supported: &[&str]) {
     if let Some(value) = value.filter(|value| !value.is_empty() && !supported.contains(value)) {
         errors.unsupported(path, value, supported);
-    }
-}
-
-fn set(field: &mut Option<String>, value: &str) {
-    if field.as_deref().is_none_or(str::is_empty) {
-        *field = Some(value.to_owned());
     }
 }
 

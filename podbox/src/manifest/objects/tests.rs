@@ -104,9 +104,9 @@ fn claims_and_volumes_are_checked_as_an_api_server_does() {
     assert_eq!(
         errors(&of("PersistentVolumeClaim", claim)),
         [
-            "spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes",
             "spec.accessModes: Unsupported value: \"X\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \
              \"ReadWriteOnce\", \"ReadWriteOncePod\"",
+            "spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes",
             "spec.volumeMode: Unsupported value: \"Z\": supported values: \"Block\", \"Filesystem\"",
             "spec.resources.requests[storage]: Invalid value: \"0\": must be greater than zero",
         ]

@@ -4,10 +4,9 @@ use k8s_openapi::api::core::v1 as k8s;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
-use super::claim::{VOLUME_MODES, access_modes, storage};
 use super::{Stored, one_of, set};
 use crate::pod::field::{Errors, Path};
-use crate::pod::names;
+use crate::pod::{claims, names};
 
 const RECLAIM: [&str; 3] = ["Delete", "Recycle", "Retain"];
 /// What a spec has beside its source.
@@ -40,12 +39,12 @@ impl Stored for k8s::PersistentVolume {
     fn check(&self, errors: &mut Errors, path: &Path<'_>) {
         let path = path.field("spec");
         let Some(spec) = &self.spec else { return };
-        access_modes(errors, &path, spec.access_modes.as_deref().unwrap_or(&[]));
+        claims::access_modes(errors, &path, spec.access_modes.as_deref().unwrap_or(&[]));
         let capacity = path.field("capacity");
         match spec.capacity.as_ref().filter(|capacity| !capacity.is_empty()) {
             None => errors.required(&capacity, ""),
             Some(sizes) => match sizes.get("storage") {
-                Some(size) if sizes.len() == 1 => storage(errors, &capacity.key("storage"), &size.0),
+                Some(size) if sizes.len() == 1 => claims::storage(errors, &capacity.key("storage"), &size.0),
                 _ => {
                     let sizes = json!(sizes).to_string();
                     errors
@@ -55,7 +54,7 @@ impl Stored for k8s::PersistentVolume {
         }
         let reclaim = spec.persistent_volume_reclaim_policy.as_deref();
         one_of(errors, &path.field("persistentVolumeReclaimPolicy"), reclaim, &RECLAIM);
-        one_of(errors, &path.field("volumeMode"), spec.volume_mode.as_deref(), &VOLUME_MODES);
+        claims::volume_mode(errors, &path, spec.volume_mode.as_deref());
         if let Some(class) = spec.storage_class_name.as_deref().filter(|class| !class.is_empty()) {
             errors.invalid_all(&path.field("storageClassName"), class, &names::subdomain(class));
         }

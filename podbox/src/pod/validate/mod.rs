@@ -13,7 +13,7 @@ mod probe;
 mod resources;
 mod security;
 mod volume;
-mod volume_source;
+pub(crate) mod volume_source;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
