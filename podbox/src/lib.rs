@@ -1,8 +1,8 @@
 //! podbox: Kubernetes Pods on one Linux host, run exactly as a kubelet runs them.
 //!
-//! Three kinds of code, and a file is only one of them: *decisions* (`manifest`, `pod`, `oci`, `environment`, `restart`,
-//! `status`, `supervisor::machine`) are pure; *acts* (`volumes`, `subpath`, `ownership`, `image`, the crates `runtime` and
-//! `netplugin`) do one privileged thing each; *plumbing* (`supervisor`, `cli`) moves values between the two.
+//! Three kinds of code, and a file is only one of them: *decisions* (`manifest`, `objects`, `pod`, `oci`, `environment`,
+//! `restart`, `status`, `supervisor::machine`) are pure; *acts* (`volumes`, `subpath`, `ownership`, `image`, the crates
+//! `runtime` and `netplugin`) do one privileged thing each; *plumbing* (`supervisor`, `cli`) moves values between the two.
 
 pub mod cdi;
 pub mod cli;
@@ -19,6 +19,7 @@ pub mod image;
 pub mod logs;
 pub mod manifest;
 pub mod node;
+pub mod objects;
 pub mod oci;
 pub mod output;
 pub mod ownership;

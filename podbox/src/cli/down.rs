@@ -1,5 +1,7 @@
 //! `podbox down`: stop pods and remove all that is left of them.
 
+mod objects;
+
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -9,11 +11,13 @@ use clap::Args;
 use jiff::Timestamp;
 
 use crate::output::selector::Selector;
-use crate::store::{Store, is_locked};
+use crate::store::{ObjectKind, Store, is_locked};
 use crate::supervisor::machine::State;
 
 use super::pods::{self, Found};
+use super::removal::Removal;
 use super::{Failure, Session, completion, names, out};
+use objects::Chosen;
 
 /// How long the guardian of an `up` that was killed may take to notice.
 const SETTLES: Duration = Duration::from_secs(1);
@@ -21,10 +25,10 @@ const SETTLES: Duration = Duration::from_secs(1);
 /// Arguments of `down`.
 #[derive(Debug, Args)]
 pub(super) struct DownArgs {
-    /// Manifests, or names of pods: web, pod/web, NAMESPACE/web
-    #[arg(value_name = "FILE|POD", add = completion::pod_or_file(), required_unless_present_any = ["all", "files", "selector"])]
+    /// Manifests, or names: web, pod/web, NAMESPACE/web, configmap/web, cm web
+    #[arg(value_name = "FILE|POD|TYPE/NAME", add = completion::pod_or_file(), required_unless_present_any = ["all", "files", "selector"])]
     targets: Vec<String>,
-    /// Manifests whose pods are meant
+    /// Manifests whose pods and objects are meant
     #[arg(long = "filename", short = 'f', value_name = "FILE|DIR|-")]
     files: Vec<String>,
     /// Pods with these labels: app=web,tier!=test
@@ -39,7 +43,7 @@ pub(super) struct DownArgs {
     /// Namespace of pods that are named without one
     #[arg(long, short, default_value = "default", add = completion::namespace())]
     namespace: String,
-    /// Also remove named volumes (podbox has none yet: emptyDir always goes with its pod)
+    /// Also remove what the PersistentVolumeClaims hold that are removed (emptyDir always goes with its pod)
     #[arg(long)]
     volumes: bool,
 }
@@ -47,7 +51,9 @@ pub(super) struct DownArgs {
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &DownArgs) -> Result<ExitCode, Failure> {
     names::require_root("stop a pod")?;
-    let (found, missing) = collect(session, args)?;
+    let chosen = collect(session, args)?;
+    let removal = Removal { session, grace: args.grace_period, volumes: args.volumes };
+    let (found, missing) = (chosen.with_namespaces(removal)?, chosen.missing);
     let mut failures = Vec::new();
     let (over, ended) = mpsc::channel();
     // All of them get their request before the first is waited for.
@@ -71,6 +77,7 @@ pub(super) fn run(session: &Session, args: &DownArgs) -> Result<ExitCode, Failur
         }
         drop(over);
     });
+    failures.extend(objects::remove_all(removal, &chosen.objects));
     if args.all {
         failures.extend(sweep(session));
     }
@@ -115,39 +122,47 @@ fn report(session: &Session, pod: &Found, result: Result<(), Failure>, failures:
     }
 }
 
-/// The pods that are meant, and a failure for each that is named and not there. A manifest's pods may be gone already.
-fn collect(session: &Session, args: &DownArgs) -> Result<(Vec<Found>, Vec<Failure>), Failure> {
+/// The pods and objects that are meant, and a failure for each that is named and not there. A manifest's may be gone
+/// already.
+fn collect(session: &Session, args: &DownArgs) -> Result<Chosen, Failure> {
+    let mut chosen = Chosen::default();
     if args.all {
-        return Ok((pods::all(session, None), Vec::new()));
+        chosen.pods = pods::all(session, None);
+        return Ok(chosen);
     }
     if let Some(selector) = &args.selector {
         let selector = Selector::parse(selector).map_err(|error| Failure::request(&error))?;
-        let mut found = pods::all(session, Some(&args.namespace));
-        found.retain(|pod| selector.matches(&pod.pod.labels));
-        return Ok((found, Vec::new()));
+        chosen.pods = pods::all(session, Some(&args.namespace));
+        chosen.pods.retain(|pod| selector.matches(&pod.pod.labels));
+        return Ok(chosen);
     }
-    let mut found = Vec::new();
-    let mut missing = Vec::new();
     let (kind, targets) = match args.targets.as_slice() {
         [kind, rest @ ..] if !rest.is_empty() && names::is_kind(kind) => (true, rest),
+        [kind, rest @ ..] if !rest.is_empty() && ObjectKind::named(kind).is_some() => {
+            for name in rest {
+                chosen.name(kind, name, &args.namespace);
+            }
+            (true, [].as_slice())
+        }
         all => (false, all),
     };
-    let (files, targets): (Vec<&String>, Vec<&String>) =
-        targets.iter().partition(|target| !kind && names::is_file(session, target, &args.namespace));
-    for file in files.into_iter().chain(&args.files) {
-        for (namespace, name) in names::pods_of(file)? {
-            found.extend(pods::find(session, &namespace, &name).ok());
-        }
-    }
+    let mut files: Vec<String> = Vec::new();
     for target in targets {
-        let (namespace, name) = names::pod_name(target, &args.namespace);
-        match pods::find(session, namespace, name) {
-            Ok(pod) => found.push(pod),
-            Err(failure) => missing.push(failure),
+        if !kind && chosen.name_in_one(target, &args.namespace) {
+        } else if !kind && names::is_file(session, target, &args.namespace) {
+            files.push(target.clone());
+        } else {
+            let (namespace, name) = names::pod_name(target, &args.namespace);
+            match pods::find(session, namespace, name) {
+                Ok(pod) => chosen.pods.push(pod),
+                Err(failure) => chosen.missing.push(failure),
+            }
         }
     }
-    found.dedup_by(|a, b| a.pod.uid == b.pod.uid);
-    Ok((found, missing))
+    files.extend_from_slice(&args.files);
+    chosen.hold(session, &files)?;
+    chosen.look(Removal { session, grace: args.grace_period, volumes: args.volumes });
+    Ok(chosen)
 }
 
 /// Removes what killed commands have left: directories of pods that have no name, and an unused bridge.

@@ -6,6 +6,7 @@ mod condition;
 mod containers;
 mod cp;
 mod describe;
+mod diff;
 mod down;
 mod events;
 mod exec;
@@ -20,6 +21,7 @@ mod out;
 mod plan;
 mod pods;
 mod port_forward;
+mod removal;
 mod resize;
 mod restart;
 mod run;
@@ -79,6 +81,8 @@ enum Command {
     Down(down::DownArgs),
     /// Print what `up` would do, step by step, as commands; touches nothing
     Plan(plan::PlanArgs),
+    /// Print what `up` would change, as a unified diff; touches nothing
+    Diff(diff::DiffArgs),
     /// Read and check manifests; touches nothing
     Validate(validate::ValidateArgs),
     /// List pods, or print them
@@ -162,6 +166,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Up(args) => up::run(&session, &args),
         Command::Down(args) => down::run(&session, &args),
         Command::Plan(args) => plan::run(&session, &args),
+        Command::Diff(args) => diff::run(&session, &args),
         Command::Validate(args) => validate::run(&session, &args),
         Command::Get(args) => get::run(&session, &args),
         Command::Describe(args) => describe::run(&session, &args),

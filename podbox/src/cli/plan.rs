@@ -20,7 +20,7 @@ use crate::supervisor::sandbox::{self, port_mappings};
 use crate::supervisor::{container_plan, surroundings_of};
 use crate::user_ids;
 
-use super::{Failure, Session, names, out};
+use super::{Failure, Session, names, out, removal};
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
@@ -36,6 +36,11 @@ const UID: &str = "00000000-0000-4000-8000-000000000000";
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &PlanArgs) -> Result<ExitCode, Failure> {
     let loaded = names::load(&args.files, &session.settings.pods.allowed_unsafe_sysctls)?;
+    for object in &loaded.objects {
+        let what = removal::shown(object.kind, &object.namespace, &object.name);
+        let dir = session.settings.store.objects_of(object.kind, &object.namespace);
+        out::line(format_args!("# {what}: stored in {}", dir.display()))?;
+    }
     for mut loaded in loaded.pods {
         loaded.pod.uid = UID.to_owned();
         out::print(render(session, &loaded.pod)?)?;

@@ -2,11 +2,14 @@
 
 mod ahead;
 mod devices;
+pub(super) mod objects;
 mod previous;
+mod set;
 pub(super) mod single;
 mod start;
 mod waiting;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -18,7 +21,8 @@ use clap::{Args, ValueEnum};
 
 use crate::config::duration;
 use crate::confinement;
-use crate::manifest::LoadedPod;
+use crate::manifest::{Loaded, LoadedPod};
+use crate::objects::put_into_set;
 use crate::pod::{PullPolicy, sysctl};
 
 use super::follow::{self, Ended};
@@ -56,6 +60,12 @@ pub(super) struct UpArgs {
     /// Replace running pods whose manifest has changed
     #[arg(long)]
     replace: bool,
+    /// Remove what an earlier `up` of the same files made and they no longer hold
+    #[arg(long, conflicts_with = "all")]
+    prune: bool,
+    /// What the files are called together, for --prune [default: their paths]
+    #[arg(long, value_name = "NAME", conflicts_with = "all")]
+    set: Option<String>,
     /// When to pull images, whatever the manifest says
     #[arg(long, value_enum, value_name = "POLICY")]
     pull: Option<Pull>,
@@ -114,12 +124,20 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
     // Somebody may take their time to type a manifest.
     let at_once = !args.all && !files.iter().any(|file| file == "-");
     let ahead = at_once.then(|| Ahead::try_new(session)).flatten();
-    let loaded = if args.all { Vec::new() } else { names::load(&files, &sysctls)?.pods };
+    let set = if args.all { None } else { set::name(args, &files)? };
+    let loaded = if args.all { Loaded::default() } else { names::load(&files, &sysctls)? };
     names::require_root("start a pod")?;
-    loaded.iter().try_for_each(|pod| refuse(pod, &sysctls))?;
-    devices::refuse_missing(session, &loaded)?;
+    loaded.pods.iter().try_for_each(|pod| refuse(pod, &sysctls))?;
+    devices::refuse_missing(session, &loaded.pods)?;
+    objects::refuse_in_terminating(session, &loaded.pods)?;
+    let kept = if args.prune { set::keys(&loaded) } else { BTreeSet::new() };
+    let Loaded { pods: mut loaded, objects, .. } = loaded;
+    if let Some(set) = &set {
+        loaded.iter_mut().for_each(|pod| put_into_set(&mut pod.object, set));
+    }
     let mut watch = Watch::new()?;
     watch.catch_interrupts()?;
+    let applied = objects::apply(session, objects, set.as_deref())?;
     let mut started = Vec::new();
     let result = start_all(session, args, (loaded, ahead, &watch), &mut started)
         // What had the name before had its own time to end.
@@ -128,6 +146,7 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
         Ok(waited) => waited,
         Err(failure) => {
             undo(session, &started);
+            applied.put_back(session);
             return Err(failure);
         }
     };
@@ -141,11 +160,19 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
         Waited::Failed(failure) => return Err(failure),
         Waited::Interrupted => {
             undo(session, &started);
+            applied.put_back(session);
             return Ok(ExitCode::from(130));
         }
     }
-    if args.detach || args.wait == WaitFor::Complete {
+    let stays = args.detach || args.wait == WaitFor::Complete || (started.is_empty() && !args.all);
+    if stays {
+        applied.say(session)?;
         say(session, &started)?;
+    }
+    if let Some(set) = set.filter(|_| args.prune) {
+        set::prune(session, &set, &kept)?;
+    }
+    if stays {
         return Ok(ExitCode::SUCCESS);
     }
     let founds: Vec<&Found> = started.iter().map(Start::found).collect();

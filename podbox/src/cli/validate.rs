@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Failure, Session, names, out};
+use super::{Failure, Session, names, out, removal};
 
 /// Arguments of `validate`.
 #[derive(Debug, Args)]
@@ -20,6 +20,10 @@ pub(super) fn run(session: &Session, args: &ValidateArgs) -> Result<ExitCode, Fa
     if !session.quiet {
         for loaded in &loaded.pods {
             out::line(format_args!("pod {}/{} is valid", loaded.pod.namespace, loaded.pod.name))?;
+        }
+        for object in &loaded.objects {
+            let what = removal::shown(object.kind, &object.namespace, &object.name);
+            out::line(format_args!("{what} is valid"))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -35,21 +35,30 @@ pub(crate) fn read<'t, T: de::Deserialize<'t>>(
 
 /// Fields that the server of a cluster writes, and that a manifest saved from one still holds. They are left
 /// unread; the list of honoured fields says a word about them.
-const SERVER_SIDE: [(&str, &[&str]); 2] = [
-    ("Pod", &["status", "apiVersion", "kind"]),
-    (
-        "ObjectMeta",
-        &[
-            "creationTimestamp",
-            "deletionGracePeriodSeconds",
-            "deletionTimestamp",
-            "generation",
-            "managedFields",
-            "resourceVersion",
-            "selfLink",
-            "uid",
-        ],
-    ),
+const SERVER_SIDE: [(&str, &[&str]); 9] = [
+    ("Pod", OF_OBJECT),
+    ("ObjectMeta", SERVER_SIDE_METADATA),
+    ("ConfigMap", OF_OBJECT),
+    ("Namespace", OF_OBJECT),
+    ("PersistentVolume", OF_OBJECT),
+    ("PersistentVolumeClaim", OF_OBJECT),
+    ("Secret", OF_OBJECT),
+    ("Service", OF_OBJECT),
+    ("ServiceAccount", OF_OBJECT),
+];
+
+const OF_OBJECT: &[&str] = &["status", "apiVersion", "kind"];
+
+/// Those of `metadata`.
+pub(super) const SERVER_SIDE_METADATA: &[&str] = &[
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
 ];
 
 struct De<'a, 't> {

@@ -76,7 +76,8 @@ fn pod_resources(spec: &mut k8s::PodSpec) {
     spec.resources = Some(resources);
 }
 
-fn set(field: &mut Option<String>, value: &str) {
+/// Gives a field that says nothing its value.
+pub(super) fn set(field: &mut Option<String>, value: &str) {
     if field.as_deref().is_none_or(str::is_empty) {
         *field = Some(value.to_owned());
     }

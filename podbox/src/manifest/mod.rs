@@ -13,7 +13,9 @@ mod de;
 mod defaults;
 mod diagnostic;
 mod fields;
+mod kinds;
 mod object;
+mod objects;
 mod paths;
 mod refusals;
 mod scalar;
@@ -34,6 +36,7 @@ pub use diagnostic::{Color, Diagnostic, Diagnostics, Severity};
 
 use crate::pod::field::{FieldError, Path};
 use crate::pod::{self, Pod};
+use crate::store::ObjectKind;
 use diagnostic::{Finding, SourceText};
 use tree::{Kind, Mistake, NodeId, Span, Tree};
 
@@ -96,10 +99,12 @@ impl Default for Options {
 }
 
 /// What was read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Loaded {
-    /// The Pods, in the order of the files; at least one.
+    /// The Pods, in the order of the files.
     pub pods: Vec<LoadedPod>,
+    /// All else, in the order in which it is needed; together with the Pods at least one.
+    pub objects: Vec<LoadedObject>,
     /// What is accepted but has no effect.
     pub warnings: Diagnostics,
 }
@@ -117,6 +122,19 @@ pub struct LoadedPod {
     pub line: usize,
 }
 
+/// One object that is no Pod, and where it came from.
+#[derive(Clone, Debug)]
+pub struct LoadedObject {
+    /// Its kind.
+    pub kind: ObjectKind,
+    /// Its namespace; empty where the kind knows none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The v1 object with its defaults.
+    pub object: serde_json::Value,
+}
+
 /// Reads all files.
 ///
 /// # Errors
@@ -124,25 +142,27 @@ pub struct LoadedPod {
 /// Everything that is wrong in any of them, together with the warnings, if there is at least one error.
 pub fn load(sources: &[Source], options: &Options) -> Result<Loaded, Diagnostics> {
     let mut diagnostics = Vec::new();
-    let mut pods = Vec::new();
+    let (mut pods, mut objects) = (Vec::new(), Vec::new());
     let mut seen = BTreeMap::new();
     for source in sources {
-        let (source, findings) = load_source(source, options, &mut pods, &mut seen);
+        let (source, findings) = load_source(source, options, (&mut pods, &mut objects), &mut seen);
         let mut findings: Vec<_> = findings.into_iter().map(|one| Diagnostic::new(&source, one)).collect();
         findings.sort_by_key(|one| (one.line, one.column));
         diagnostics.extend(findings);
     }
     let all = Diagnostics(diagnostics);
-    if all.has_errors() { Err(all) } else { Ok(Loaded { pods, warnings: all }) }
+    // Stable: objects of one kind stay in the order of the files.
+    objects.sort_by_key(|object| object.kind);
+    if all.has_errors() { Err(all) } else { Ok(Loaded { pods, objects, warnings: all }) }
 }
 
-/// Namespace and name of every Pod so far, and where it was.
-type Seen = BTreeMap<(String, String), String>;
+/// Kind, namespace and name of every object so far, and where it was.
+type Seen = BTreeMap<(&'static str, String, String), String>;
 
 fn load_source(
     given: &Source,
     options: &Options,
-    pods: &mut Vec<LoadedPod>,
+    (pods, objects): (&mut Vec<LoadedPod>, &mut Vec<LoadedObject>),
     seen: &mut Seen,
 ) -> (Arc<SourceText>, Vec<Finding>) {
     if given.text.len() > options.limits.bytes {
@@ -173,10 +193,11 @@ fn load_source(
         return (source, vec![error(Span::default(), String::new(), nothing)]);
     }
     let directory = given.directory.as_deref();
+    let (tree, source_text, findings_of) = (&tree, &source, &mut findings);
     let mut reader =
-        Reader { tree: &tree, source: &source, directory, options, pods, seen, findings: &mut findings };
+        Reader { tree, source: source_text, directory, options, pods, objects, seen, findings: findings_of };
     for document in &tree.documents {
-        reader.object(*document, &Path::ROOT);
+        reader.object(*document, &Path::ROOT, "");
     }
     (source, findings)
 }
@@ -205,33 +226,37 @@ struct Reader<'a, 't> {
     directory: Option<&'a std::path::Path>,
     options: &'a Options,
     pods: &'a mut Vec<LoadedPod>,
+    objects: &'a mut Vec<LoadedObject>,
     seen: &'a mut Seen,
     findings: &'a mut Vec<Finding>,
 }
 
 impl Reader<'_, '_> {
-    fn object(&mut self, node: NodeId, path: &Path<'_>) {
+    /// Reads an object; `assumed` is its kind where it says nothing itself, as elements of a list of one kind.
+    fn object(&mut self, node: NodeId, path: &Path<'_>, assumed: &str) {
         if !matches!(self.tree.node(node).kind, Kind::Map(_)) {
             let message = "this is no Kubernetes object: it must be a mapping with apiVersion and kind";
             self.refuse(self.tree.node(node).span, path, message.to_owned());
             return;
         }
-        let (Some(version), Some(kind)) =
-            (self.type_of(node, path, "apiVersion"), self.type_of(node, path, "kind"))
-        else {
-            return;
+        let silent = ["apiVersion", "kind"].iter().all(|key| self.tree.entry(node, key).is_none());
+        let (version, kind) = if silent && !assumed.is_empty() {
+            ("v1".to_owned(), assumed.to_owned())
+        } else {
+            let both = (self.type_of(node, path, "apiVersion"), self.type_of(node, path, "kind"));
+            let (Some(version), Some(kind)) = both else { return };
+            (version, kind)
         };
-        match (version.as_str(), kind.as_str()) {
-            ("v1", "Pod") => self.pod(node, path),
-            ("v1", "List" | "PodList") => self.list(node, path),
-            (_, "Pod") => {
-                let message = format!("no kind \"Pod\" is registered for version \"{version}\"");
-                self.refuse_key(node, path, "apiVersion", message);
-                self.hint("write apiVersion: v1");
-            }
+        match (version.as_str(), kinds::stored(&kind), kinds::of_list(&kind)) {
+            ("v1", _, _) if kind == "Pod" => self.pod(node, path),
+            ("v1", Some(kind), _) => self.stored(kind, node, path),
+            ("v1", _, Some(of)) => self.list(node, path, of),
             _ => {
-                let message = format!("kind {kind} is not supported yet: podbox runs kind Pod");
-                self.refuse_key(node, path, "kind", message);
+                let refusal = kinds::refuse(&version, &kind);
+                self.refuse_key(node, path, refusal.key, refusal.message);
+                if let (Some(hint), Some(last)) = (refusal.hint, self.findings.last_mut()) {
+                    last.hint = Some(hint);
+                }
             }
         }
     }
@@ -253,19 +278,45 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn list(&mut self, node: NodeId, path: &Path<'_>) {
+    fn list(&mut self, node: NodeId, path: &Path<'_>, of: &str) {
         let path = path.field("items");
         let Some(items) = self.tree.entry(node, "items") else { return };
         match &self.tree.node(items.value).kind {
             Kind::Seq(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.object(*item, &path.index(index));
+                    self.object(*item, &path.index(index), of);
                 }
             }
             Kind::Map(_) | Kind::Scalar(_) => {
                 self.refuse(items.key_span, &path, "Invalid value: it must be a list".to_owned());
             }
         }
+    }
+
+    fn stored(&mut self, kind: ObjectKind, node: NodeId, path: &Path<'_>) {
+        let found = RefCell::new(Vec::new());
+        let place = objects::Place { tree: self.tree, node, path };
+        let read = objects::read(kind, place, &self.options.namespace, &found);
+        let mut found = found.into_inner();
+        let causes = found.len();
+        if let Some(read) = read {
+            found.extend(read.wrong.into_iter().map(|wrong| self.placed(node, path, wrong)));
+            let warning =
+                |one: FieldError| Finding { severity: Severity::Warning, ..self.placed(node, path, one) };
+            found.extend(read.without_effect.into_iter().map(warning));
+            if kind == ObjectKind::Service && !self.seen.keys().any(|(seen, ..)| *seen == kind.kind()) {
+                let span = object::locate(self.tree, node, "kind");
+                let message = "Services are stored only: podbox does not balance traffic yet".to_owned();
+                let path = path.field("kind").to_string();
+                found.push(Finding { severity: Severity::Warning, ..error(span, path, message) });
+            }
+            self.unique((node, path), (kind.kind(), &read.namespace, &read.name), &mut found);
+            if let Some(object) = read.object {
+                self.objects.push(LoadedObject { kind, namespace: read.namespace, name: read.name, object });
+            }
+        }
+        object::without_consequences(&mut found, causes);
+        self.findings.append(&mut found);
     }
 
     fn pod(&mut self, node: NodeId, path: &Path<'_>) {
@@ -276,9 +327,12 @@ impl Reader<'_, '_> {
         let causes = found.len();
         if let Some(mut typed) = typed {
             defaults::fill(&mut typed, &self.options.namespace);
+            objects::leave_set(&mut typed.metadata);
             let wrong = pod::validate(&typed, path);
             found.extend(wrong.into_iter().map(|wrong| self.placed(node, path, wrong)));
-            self.unique(node, path, &typed, &mut found);
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            let (namespace, name) = (text(&typed.metadata.namespace), text(&typed.metadata.name));
+            self.unique((node, path), ("Pod", &namespace, &name), &mut found);
             if !found.iter().any(|one| one.severity == Severity::Error) {
                 self.accept((node, path), &typed, &mut found);
             }
@@ -294,21 +348,27 @@ impl Reader<'_, '_> {
         Finding { hint: wrong.hint, ..error(span, wrong.path, wrong.message) }
     }
 
-    /// Two Pods of one name would be one Pod.
-    fn unique(&mut self, node: NodeId, path: &Path<'_>, typed: &k8s::Pod, found: &mut Vec<Finding>) {
-        let key = |text: &Option<String>| text.clone().unwrap_or_default();
-        let (namespace, name) = (key(&typed.metadata.namespace), key(&typed.metadata.name));
+    /// Two objects of one kind and name would be one object.
+    fn unique(
+        &mut self,
+        (node, path): (NodeId, &Path<'_>),
+        (kind, namespace, name): (&'static str, &str, &str),
+        found: &mut Vec<Finding>,
+    ) {
         let span = object::locate(self.tree, node, "metadata.name");
         let here = format!("{}:{}", self.source.name, self.source.line_of(span.start));
         if name.is_empty() {
             return;
         }
-        if let Some(there) = self.seen.get(&(namespace.clone(), name.clone())) {
+        let key = (kind, namespace.to_owned(), name.to_owned());
+        if let Some(there) = self.seen.get(&key) {
             let path = path.field("metadata").field("name").to_string();
-            let hint = Some(format!("{there} has a Pod of this name in namespace {namespace}"));
+            let place =
+                if namespace.is_empty() { String::new() } else { format!(" in namespace {namespace}") };
+            let hint = Some(format!("{there} has a {kind} of this name{place}"));
             found.push(Finding { hint, ..error(span, path, format!("Duplicate value: {name:?}")) });
         } else {
-            self.seen.insert((namespace, name), here);
+            self.seen.insert(key, here);
         }
     }
 

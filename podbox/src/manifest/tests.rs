@@ -350,8 +350,8 @@ fn empty_unsupported_lists_and_values_that_change_nothing_are_accepted() {
 
 #[test]
 fn what_is_no_pod_is_refused_by_name() {
-    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n";
-    assert_eq!(errors(service), ["kind: kind Service is not supported yet: podbox runs kind Pod"]);
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: s}\n";
+    assert_eq!(errors(job), ["kind: kind Job is not supported: podbox runs Pods"]);
     assert_eq!(errors("kind: Pod"), ["apiVersion: Required value: every object needs it"]);
     assert_eq!(errors("apiVersion: v1"), ["kind: Required value: every object needs it"]);
     assert_eq!(

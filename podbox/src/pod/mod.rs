@@ -18,7 +18,7 @@ pub(crate) use convert::{convert, host_path_type};
 pub use files::*;
 pub use model::*;
 pub use quantity::Quantity;
-pub(crate) use validate::{APPARMOR, pod as validate};
+pub(crate) use validate::{APPARMOR, names, pod as validate, volume_source as claims};
 
 /// Kubernetes' map of resources, as text.
 pub(crate) type QuantityMap =

@@ -71,6 +71,25 @@ impl ObjectKind {
         }
     }
 
+    /// The kind that a word means as kubectl takes them: `configmaps`, `ConfigMap`, `cm`.
+    #[must_use]
+    pub fn named(word: &str) -> Option<ObjectKind> {
+        let word = word.to_ascii_lowercase();
+        let is = |kind: &ObjectKind| {
+            let short = match kind {
+                ObjectKind::Namespace => "ns",
+                ObjectKind::ServiceAccount => "sa",
+                ObjectKind::ConfigMap => "cm",
+                ObjectKind::Secret => "secret",
+                ObjectKind::PersistentVolume => "pv",
+                ObjectKind::PersistentVolumeClaim => "pvc",
+                ObjectKind::Service => "svc",
+            };
+            word == short || word == kind.resource() || word == kind.kind().to_ascii_lowercase()
+        };
+        ObjectKind::ALL.into_iter().find(is)
+    }
+
     /// Whether objects of the kind lie in a namespace.
     #[must_use]
     pub fn is_namespaced(self) -> bool {

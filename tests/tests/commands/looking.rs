@@ -182,7 +182,7 @@ fn what_is_asked_wrongly_is_answered_with_what_would_be_right() {
     wrong(&["get", "pod", "web", "-A"], "NAMESPACE/NAME");
     wrong(&["logs", "web", "--tail", "many"], "invalid value 'many'");
     wrong(&["exec", "web"], "<COMMAND>");
-    wrong(&["down"], "<FILE|POD>");
+    wrong(&["down"], "<FILE|POD|TYPE/NAME>");
     wrong(&["down", "nope", "nobody"], "pod default/nobody not found");
     wrong(&["--no-such-flag"], "--no-such-flag");
     wrong(&["apply", "-f", "web.yaml"], "podbox up -d FILE");

@@ -9,7 +9,7 @@ use super::super::watch::Watch;
 use super::super::{Failure, Session, names};
 use super::start::start;
 use super::waiting::{Waited, wait_all};
-use super::{Start, UpArgs, WaitFor, refuse, undo};
+use super::{Start, UpArgs, WaitFor, objects, refuse, undo};
 
 /// Starts a new pod and waits until its containers have been started. `meanwhile` is done once somebody looks after the
 /// pod, mostly before anything of it runs.
@@ -25,6 +25,7 @@ pub(in crate::cli) fn start_new<T>(
     names::require_root("start a pod")?;
     let sysctls = session.settings.pods.allowed_unsafe_sysctls.as_slice();
     refuse(&loaded, sysctls)?;
+    objects::refuse_in_terminating(session, std::slice::from_ref(&loaded))?;
     let name = loaded.pod.name.clone();
     let exists = || Failure::wrong(format!("pods \"{name}\" already exists"));
     match pods::find(session, &loaded.pod.namespace, &name) {
@@ -41,6 +42,8 @@ pub(in crate::cli) fn start_new<T>(
         timeout,
         min_ready: Duration::ZERO,
         replace: false,
+        prune: false,
+        set: None,
         pull: None,
         allow_unsafe_sysctls: Vec::new(),
         trace: false,

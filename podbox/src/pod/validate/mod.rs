@@ -8,12 +8,12 @@ mod container;
 mod env;
 mod life;
 mod mounts;
-mod names;
+pub(crate) mod names;
 mod probe;
 mod resources;
 mod security;
 mod volume;
-mod volume_source;
+pub(crate) mod volume_source;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -38,7 +38,7 @@ const MAX_63: &str = "must be no more than 63 characters";
 const MAX_253: &str = "must be no more than 253 characters";
 
 /// The messages for what is wrong; none if the name is good.
-pub(super) type Wrong = Vec<&'static str>;
+pub(crate) type Wrong = Vec<&'static str>;
 
 fn lower(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit()
@@ -61,12 +61,12 @@ fn checks(checks: &[(bool, &'static str)]) -> Wrong {
 }
 
 /// A DNS-1123 label.
-pub(super) fn label(text: &str) -> Wrong {
+pub(crate) fn label(text: &str) -> Wrong {
     checks(&[(text.len() <= 63, MAX_63), (shaped(text, lower, b"-"), LABEL)])
 }
 
 /// A key of a ConfigMap or a Secret.
-pub(super) fn config_key(text: &str) -> Wrong {
+pub(crate) fn config_key(text: &str) -> Wrong {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     checks(&[
         (text.len() <= 253, MAX_253),
@@ -82,7 +82,7 @@ fn is_subdomain(text: &str) -> bool {
 }
 
 /// A DNS-1123 subdomain.
-pub(super) fn subdomain(text: &str) -> Wrong {
+pub(crate) fn subdomain(text: &str) -> Wrong {
     checks(&[(text.len() <= 253, MAX_253), (is_subdomain(text), SUBDOMAIN)])
 }
 
@@ -94,14 +94,14 @@ pub(super) fn search_path(text: &str) -> Wrong {
 }
 
 /// A label's value.
-pub(super) fn label_value(text: &str) -> Wrong {
+pub(crate) fn label_value(text: &str) -> Wrong {
     let alphanumeric = |byte: u8| byte.is_ascii_alphanumeric();
     let good = text.is_empty() || shaped(text, alphanumeric, b"-_.");
     checks(&[(text.len() <= 63, MAX_63), (good, LABEL_VALUE)])
 }
 
 /// A label's or an annotation's key: `name` or `prefix/name`.
-pub(super) fn qualified(text: &str) -> Wrong {
+pub(crate) fn qualified(text: &str) -> Wrong {
     let mut wrong = Vec::new();
     let name = match text.split('/').collect::<Vec<_>>()[..] {
         [name] => name,
@@ -127,7 +127,7 @@ pub(super) fn qualified(text: &str) -> Wrong {
 }
 
 /// The name of a port.
-pub(super) fn port(text: &str) -> Wrong {
+pub(crate) fn port(text: &str) -> Wrong {
     let known = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     checks(&[
         (text.len() <= 15, "must be no more than 15 characters"),

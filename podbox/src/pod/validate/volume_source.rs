@@ -325,9 +325,24 @@ fn token(errors: &mut Errors, path: &Path<'_>, token: &k8s::ServiceAccountTokenP
 fn ephemeral(errors: &mut Errors, path: &Path<'_>, source: &k8s::EphemeralVolumeSource) {
     let path = path.field("volumeClaimTemplate");
     let Some(template) = &source.volume_claim_template else { return errors.required(&path, "") };
-    let (path, spec) = (path.field("spec"), &template.spec);
+    claim(errors, &path.field("spec"), &template.spec);
+}
+
+/// Checks the spec of a claim.
+pub(crate) fn claim(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PersistentVolumeClaimSpec) {
+    access_modes(errors, path, spec.access_modes.as_deref().unwrap_or_default());
+    let requests = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+    let (resources, requests_path) = (path.field("resources"), path.field("resources"));
+    match requests.and_then(|requests| requests.get("storage")) {
+        None => errors.required(&resources.key("storage"), ""),
+        Some(size) => storage(errors, &requests_path.field("requests").key("storage"), &size.0),
+    }
+    volume_mode(errors, path, spec.volume_mode.as_deref());
+}
+
+/// Checks `accessModes` of the spec at `path`, of a claim or of a PersistentVolume.
+pub(crate) fn access_modes(errors: &mut Errors, path: &Path<'_>, modes: &[String]) {
     let field = path.field("accessModes");
-    let modes = spec.access_modes.as_deref().unwrap_or_default();
     if modes.is_empty() {
         errors.required(&field, "at least 1 access mode is required");
     }
@@ -337,23 +352,21 @@ fn ephemeral(errors: &mut Errors, path: &Path<'_>, source: &k8s::EphemeralVolume
     if modes.len() > 1 && modes.iter().any(|mode| mode == "ReadWriteOncePod") {
         errors.forbidden(&field, "may not use ReadWriteOncePod with other access modes");
     }
-    let requests = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-    let (resources, requests_path) = (path.field("resources"), path.field("resources"));
-    match requests.and_then(|requests| requests.get("storage")) {
-        None => errors.required(&resources.key("storage"), ""),
-        Some(size) => match size.0.parse::<Quantity>() {
-            Ok(size) if size.is_negative() || size.is_zero() => {
-                let path = requests_path.field("requests");
-                errors.invalid(&path.key("storage"), &size.to_string(), "must be greater than zero");
-            }
-            Ok(_) => {}
-            Err(why) => {
-                let path = requests_path.field("requests");
-                super::container::bad_quantity(errors, &path.key("storage"), &size.0, why);
-            }
-        },
+}
+
+/// Checks a size of storage.
+pub(crate) fn storage(errors: &mut Errors, path: &Path<'_>, size: &str) {
+    match size.parse::<Quantity>() {
+        Ok(size) if size.is_negative() || size.is_zero() => {
+            errors.invalid(path, &size.to_string(), "must be greater than zero");
+        }
+        Ok(_) => {}
+        Err(why) => super::container::bad_quantity(errors, path, size, why),
     }
-    let mode = spec.volume_mode.as_deref();
+}
+
+/// Checks `volumeMode` of the spec at `path`.
+pub(crate) fn volume_mode(errors: &mut Errors, path: &Path<'_>, mode: Option<&str>) {
     if mode == Some("Block") {
         errors
             .forbidden(&path.field("volumeMode"), "Block is not supported by podbox: it mounts file systems");

@@ -1,0 +1,130 @@
+//! What is no pod: stored before the pods start, and put back if they cannot.
+
+use serde_json::{Value, json};
+
+use crate::manifest::{LoadedObject, LoadedPod};
+use crate::objects::{self, Change};
+use crate::pod::field::FieldError;
+use crate::store::ObjectKind;
+use crate::uuid;
+
+use super::super::{Failure, Session, out, removal};
+
+/// What this command has stored.
+#[derive(Default)]
+pub(super) struct Applied(Vec<One>);
+
+struct One {
+    kind: ObjectKind,
+    namespace: String,
+    name: String,
+    change: Change,
+    before: Option<Value>,
+    after: Value,
+}
+
+/// Stores the objects. Whether all of them may change is asked before the first does.
+///
+/// # Errors
+/// If one may not change or cannot be written; then all are as they were.
+pub(super) fn apply(
+    session: &Session,
+    loaded: Vec<LoadedObject>,
+    set: Option<&str>,
+) -> Result<Applied, Failure> {
+    let store = &session.settings.store;
+    let mut all = Vec::with_capacity(loaded.len());
+    for LoadedObject { kind, namespace, name, mut object } in loaded {
+        refuse_terminating(session, &namespace, (kind.resource(), &name))?;
+        if kind == ObjectKind::Namespace {
+            refuse_terminating(session, &name, (kind.resource(), &name))?;
+        }
+        let before = store.object(kind, &namespace, &name).map_err(|error| Failure::host(&error))?;
+        if let Some(set) = set {
+            objects::put_into_set(&mut object, set);
+        }
+        let changed = objects::change(kind, before.as_ref(), &object);
+        let (change, mut after) = changed.map_err(|wrong| refused(kind, &name, &wrong))?;
+        if change == Change::Created {
+            after["metadata"]["uid"] = json!(uuid::random().map_err(|error| Failure::host(&error))?);
+            after["metadata"]["creationTimestamp"] = json!(format!("{:.0}", jiff::Timestamp::now()));
+        }
+        all.push(One { kind, namespace, name, change, before, after });
+    }
+    let mut applied = Applied::default();
+    for one in all {
+        if one.before.as_ref() == Some(&one.after) {
+            applied.0.push(one);
+            continue;
+        }
+        let kept = store.keep_object(one.kind, (&one.namespace, &one.name), &one.after);
+        if let Err(error) = kept {
+            applied.put_back(session);
+            return Err(Failure::host(&error));
+        }
+        applied.0.push(one);
+    }
+    Ok(applied)
+}
+
+/// Refuses pods of a namespace that is being removed. `default` never is, so it is not even looked at.
+pub(super) fn refuse_in_terminating(session: &Session, pods: &[LoadedPod]) -> Result<(), Failure> {
+    pods.iter()
+        .try_for_each(|loaded| refuse_terminating(session, &loaded.pod.namespace, ("pods", &loaded.pod.name)))
+}
+
+fn refuse_terminating(
+    session: &Session,
+    namespace: &str,
+    (resource, name): (&str, &str),
+) -> Result<(), Failure> {
+    if matches!(namespace, "" | "default") {
+        return Ok(());
+    }
+    let found = session.settings.store.object(ObjectKind::Namespace, "", namespace);
+    if !found.map_err(|error| Failure::host(&error))?.is_some_and(|found| objects::is_terminating(&found)) {
+        return Ok(());
+    }
+    let why = format!(
+        "{resource} {name:?} is forbidden: unable to create new content in namespace {namespace} because it is being \
+         terminated"
+    );
+    Err(Failure::wrong(why).hint(format!("`podbox down ns/{namespace}` goes on removing it")))
+}
+
+/// The API server's words for an update that it refuses.
+pub(in crate::cli) fn refused(kind: ObjectKind, name: &str, wrong: &[FieldError]) -> Failure {
+    let all: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+    let word = removal::word(kind);
+    Failure::wrong(format!("The {} {name:?} is invalid: {}", kind.kind(), all.join("; ")))
+        .hint(format!("`podbox down {word}/{name}` removes it; then it can be made anew"))
+}
+
+impl Applied {
+    /// Puts all back as it was before this command.
+    pub(super) fn put_back(&self, session: &Session) {
+        let store = &session.settings.store;
+        for one in self.0.iter().rev().filter(|one| one.before.as_ref() != Some(&one.after)) {
+            let what = removal::shown(one.kind, &one.namespace, &one.name);
+            let done = match &one.before {
+                Some(before) => store.keep_object(one.kind, (&one.namespace, &one.name), before),
+                None => store.drop_object(one.kind, &one.namespace, &one.name),
+            };
+            if let Err(error) = done {
+                let why = Failure::host(&error);
+                anstream::eprintln!("error: put {what} back: {}", why.message());
+            } else if !session.quiet {
+                let how = if one.before.is_some() { "put back" } else { "removed again" };
+                anstream::eprintln!("{what} {how}");
+            }
+        }
+    }
+
+    /// Says what became of each.
+    pub(super) fn say(&self, session: &Session) -> Result<(), Failure> {
+        self.0.iter().filter(|_| !session.quiet).try_for_each(|one| {
+            let what = removal::shown(one.kind, &one.namespace, &one.name);
+            out::line(format_args!("{what} {}", one.change.word()))
+        })
+    }
+}
