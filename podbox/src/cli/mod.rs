@@ -23,6 +23,7 @@ mod port_forward;
 mod restart;
 mod run;
 mod show;
+mod strictness;
 mod system;
 mod targets;
 mod trace;

@@ -19,6 +19,7 @@ use crate::supervisor::{container_plan, surroundings_of};
 use crate::user_ids;
 use crate::volumes;
 
+use super::strictness::ValidateFlag;
 use super::{Failure, Session, names, out};
 
 /// Arguments of `plan`.
@@ -27,6 +28,8 @@ pub(super) struct PlanArgs {
     /// Manifests: files, directories, or - for standard input
     #[arg(required = true, value_name = "FILE|DIR|-")]
     files: Vec<String>,
+    #[command(flatten)]
+    validate: ValidateFlag,
 }
 
 /// Stands for the random uid that a pod gets at `up`.
@@ -34,7 +37,8 @@ const UID: &str = "00000000-0000-4000-8000-000000000000";
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &PlanArgs) -> Result<ExitCode, Failure> {
-    let loaded = names::load(&args.files, &session.settings.pods.allowed_unsafe_sysctls)?;
+    let loaded =
+        names::load(&args.files, args.validate.strictness(), &session.settings.pods.allowed_unsafe_sysctls)?;
     for mut loaded in loaded.pods {
         loaded.pod.uid = UID.to_owned();
         out::print(render(session, &loaded.pod)?)?;

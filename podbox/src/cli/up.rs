@@ -22,6 +22,7 @@ use crate::pod::{PullPolicy, sysctl};
 
 use super::follow::{self, Ended};
 use super::pods::Found;
+use super::strictness::ValidateFlag;
 use super::watch::{Watch, Woken};
 use super::{Failure, Session, names, out};
 use ahead::Ahead;
@@ -64,6 +65,8 @@ pub(super) struct UpArgs {
     /// Print the steps that were taken
     #[arg(long)]
     trace: bool,
+    #[command(flatten)]
+    validate: ValidateFlag,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -111,7 +114,8 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
     // Somebody may take their time to type a manifest.
     let at_once = !args.all && !files.iter().any(|file| file == "-");
     let ahead = at_once.then(|| Ahead::try_new(session)).flatten();
-    let loaded = if args.all { Vec::new() } else { names::load(&files, &sysctls)?.pods };
+    let strictness = args.validate.strictness();
+    let loaded = if args.all { Vec::new() } else { names::load(&files, strictness, &sysctls)?.pods };
     names::require_root("start a pod")?;
     loaded.iter().try_for_each(|pod| refuse(pod, &sysctls))?;
     let mut watch = Watch::new()?;

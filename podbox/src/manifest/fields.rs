@@ -5,6 +5,7 @@
 //! beyond it is an error, also fields that nobody here has thought of.
 
 use super::diagnostic::{Finding, NOTED, Severity};
+use super::notes::Notes;
 use super::scalar::Value;
 use super::tree::{Entry, Kind, NodeId, Span, Tree};
 use crate::pod::field::Path;
@@ -265,14 +266,17 @@ fn verdict(pattern: &str) -> Option<Verdict> {
 }
 
 /// Walks a Pod's node and reports every field that is not honoured.
-pub(crate) fn check(tree: &Tree<'_>, pod: NodeId, path: &Path<'_>, findings: &mut Vec<Finding>) {
-    let mut walk = Walk { tree, findings, pattern: String::with_capacity(80), errors: 0, warnings: 0 };
+pub(crate) fn check(tree: &Tree<'_>, pod: NodeId, path: &Path<'_>, notes: &Notes) -> Vec<Finding> {
+    let pattern = String::with_capacity(80);
+    let mut walk = Walk { tree, notes, findings: Vec::new(), pattern, errors: 0, warnings: 0 };
     walk.fields(pod, path);
+    walk.findings
 }
 
 struct Walk<'a, 't> {
     tree: &'a Tree<'t>,
-    findings: &'a mut Vec<Finding>,
+    notes: &'a Notes,
+    findings: Vec<Finding>,
     pattern: String,
     errors: usize,
     warnings: usize,
@@ -332,6 +336,8 @@ impl Walk<'_, '_> {
             Some(Unless(only)) if self.scalar_is(value, only) => {}
             Some(Unless(only)) => self.unsupported(self.tree.node(value).span, value, path, only),
             Some(Refused(why)) => self.refuse(key, path, why),
+            // Nobody knows it, and that has been said.
+            None if path.parent().is_some_and(|object| self.notes.was_dropped(object, entry)) => {}
             None => self.refuse(key, path, UNSUPPORTED),
         }
     }

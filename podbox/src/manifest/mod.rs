@@ -13,14 +13,15 @@ mod de;
 mod defaults;
 mod diagnostic;
 mod fields;
+mod notes;
 mod object;
 mod paths;
 mod refusals;
 mod scalar;
+mod stream;
 mod suggest;
 mod tree;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,10 +29,12 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1 as k8s;
 
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Severity};
+pub use notes::Strictness;
 
 use crate::pod::field::{FieldError, Path};
 use crate::pod::{self, Pod};
 use diagnostic::{Finding, SourceText};
+use notes::Notes;
 use tree::{Kind, Mistake, NodeId, Span, Tree};
 
 /// One file, or standard input.
@@ -84,11 +87,18 @@ pub struct Options {
     pub limits: Limits,
     /// Patterns of unsafe kernel parameters that pods may set on this host.
     pub allowed_sysctls: Vec<String>,
+    /// What becomes of fields that nobody knows.
+    pub strictness: Strictness,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { namespace: "default".to_owned(), limits: Limits::default(), allowed_sysctls: Vec::new() }
+        Self {
+            namespace: "default".to_owned(),
+            limits: Limits::default(),
+            allowed_sysctls: Vec::new(),
+            strictness: Strictness::default(),
+        }
     }
 }
 
@@ -147,6 +157,12 @@ fn load_source(
         let source = Arc::new(SourceText::new(&given.name, ""));
         return (source, vec![error(Span::default(), String::new(), message)]);
     }
+    if let Some(encoding) = foreign_encoding(&given.text) {
+        let source = Arc::new(SourceText::new(&given.name, ""));
+        let message = format!("the text is {encoding}, and a manifest must be UTF-8");
+        let hint = Some("convert it: iconv -f UTF-16 -t UTF-8".replace("UTF-16", encoding));
+        return (source, vec![Finding { hint, ..error(Span::default(), String::new(), message) }]);
+    }
     let text = match std::str::from_utf8(&given.text) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(why) => {
@@ -164,7 +180,8 @@ fn load_source(
         return (source, vec![error(Span { start: at, end: at }, String::new(), message)]);
     }
     let (tree, mistakes) = Tree::parse(&source.text, &options.limits);
-    let mut findings: Vec<Finding> = mistakes.into_iter().map(from_mistake).collect();
+    let mut findings: Vec<Finding> =
+        mistakes.into_iter().filter_map(|mistake| from_mistake(mistake, options.strictness)).collect();
     if tree.documents.is_empty() && findings.is_empty() {
         let nothing = "there is no object in this file".to_owned();
         return (source, vec![error(Span::default(), String::new(), nothing)]);
@@ -178,6 +195,18 @@ fn load_source(
     (source, findings)
 }
 
+/// The encoding that a text says it has, if it is another than UTF-8: by its byte order mark, or because every other
+/// byte of its beginning is zero.
+fn foreign_encoding(text: &[u8]) -> Option<&'static str> {
+    match text {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
+        [b' '..=b'~', 0, b' '..=b'~', 0, ..] => Some("UTF-16LE"),
+        [0, b' '..=b'~', 0, b' '..=b'~', ..] => Some("UTF-16BE"),
+        _ => None,
+    }
+}
+
 /// A control character that YAML takes nowhere, not even in quotes: mostly the file is a program or an archive.
 fn is_foreign(one: char) -> bool {
     one.is_control() && !matches!(one, '\t' | '\n' | '\r' | '\u{85}')
@@ -187,12 +216,11 @@ fn error(span: Span, path: String, message: String) -> Finding {
     Finding { severity: Severity::Error, span, path, message, hint: None, other: None }
 }
 
-fn from_mistake(mistake: Mistake) -> Finding {
-    Finding {
-        hint: mistake.hint,
-        other: mistake.other,
-        ..error(mistake.span, String::new(), mistake.message)
-    }
+/// `None` if nothing is to be said about it.
+fn from_mistake(mistake: Mistake, strictness: Strictness) -> Option<Finding> {
+    let severity = if mistake.is_duplicate { strictness.severity()? } else { Severity::Error };
+    let Mistake { span, message, hint, other, .. } = mistake;
+    Some(Finding { severity, span, path: String::new(), message, hint, other })
 }
 
 /// Reads the objects of one file.
@@ -266,10 +294,11 @@ impl Reader<'_, '_> {
     }
 
     fn pod(&mut self, node: NodeId, path: &Path<'_>) {
-        let found = RefCell::new(Vec::new());
-        let typed: Option<k8s::Pod> = de::read(self.tree, node, path, &found);
-        let mut found = found.into_inner();
-        fields::check(self.tree, node, path, &mut found);
+        let notes = Notes::new(self.options.strictness);
+        let typed: Option<k8s::Pod> = de::read(self.tree, node, path, &notes);
+        let unhonoured = fields::check(self.tree, node, path, &notes);
+        let mut found = notes.into_found();
+        found.extend(unhonoured);
         let causes = found.len();
         if let Some(mut typed) = typed {
             defaults::fill(&mut typed, &self.options.namespace);

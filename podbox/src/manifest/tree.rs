@@ -14,6 +14,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as ParserSpan, T
 use super::Limits;
 use super::diagnostic::NOTED;
 use super::scalar::{self, Value};
+use super::stream;
 
 /// A range of the text, counted in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,13 @@ impl From<ParserSpan> for Span {
     fn from(span: ParserSpan) -> Self {
         let at = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
         Self { start: at(span.start.index()), end: at(span.end.index()) }
+    }
+}
+
+impl Span {
+    /// The same range in a text that has so many characters more before it.
+    fn after(self, before: u32) -> Self {
+        Self { start: self.start.saturating_add(before), end: self.end.saturating_add(before) }
     }
 }
 
@@ -93,11 +101,13 @@ pub(crate) struct Mistake {
     pub(crate) hint: Option<String>,
     /// Another place that belongs to it, and what is there.
     pub(crate) other: Option<(Span, &'static str)>,
+    /// A key that is there twice, which need not be an error; the last one counts.
+    pub(crate) is_duplicate: bool,
 }
 
 impl Mistake {
     fn new(span: Span, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), hint: None, other: None }
+        Self { span, message: message.into(), hint: None, other: None, is_duplicate: false }
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -138,24 +148,27 @@ impl<'t> Tree<'t> {
         let mut builder = Builder {
             tree: Tree::default(),
             mistakes: Vec::new(),
+            duplicates: 0,
             stack: Vec::new(),
             anchors: HashMap::new(),
             limits,
             weight: 0,
         };
-        // After its first error the parser repeats it for ever, so this must end there.
-        let mut parser = Parser::new_from_str(text);
-        while let Some(event) = parser.next_event() {
-            let step = match event {
-                Ok((event, span)) => builder.event(event, span.into()),
-                Err(error) => Err(syntax(text, &error)),
-            };
-            if let Err(mistake) = step {
-                builder.mistakes.push(mistake);
-                break;
-            }
-            if builder.mistakes.len() >= NOTED {
-                break;
+        'parts: for (part, before) in stream::parts(text) {
+            // After its first error the parser repeats it for ever, so this must end there.
+            let mut parser = Parser::new_from_str(part);
+            while let Some(event) = parser.next_event() {
+                let step = match event {
+                    Ok((event, span)) => builder.event(event, Span::from(span).after(before)),
+                    Err(error) => Err(syntax(part, before, &error)),
+                };
+                if let Err(mistake) = step {
+                    builder.mistakes.push(mistake);
+                    break 'parts;
+                }
+                if builder.mistakes.len() - builder.duplicates >= NOTED {
+                    break 'parts;
+                }
             }
         }
         (builder.tree, builder.mistakes)
@@ -163,9 +176,9 @@ impl<'t> Tree<'t> {
 }
 
 /// The parser's error in words that say what to do, where the text shows it.
-fn syntax(text: &str, error: &ScanError) -> Mistake {
+fn syntax(text: &str, before: u32, error: &ScanError) -> Mistake {
     let at = u32::try_from(error.marker().index()).unwrap_or(u32::MAX);
-    let span = Span { start: at, end: at };
+    let span = Span { start: at, end: at }.after(before);
     if error.info().contains("recursion limit") {
         return Mistake::new(span, "too many levels are nested here");
     }
@@ -184,6 +197,8 @@ fn syntax(text: &str, error: &ScanError) -> Mistake {
 struct Builder<'t, 'l> {
     tree: Tree<'t>,
     mistakes: Vec<Mistake>,
+    /// How many of the mistakes are keys that are there twice.
+    duplicates: usize,
     stack: Vec<Frame<'t>>,
     anchors: HashMap<usize, Anchor>,
     limits: &'l Limits,
@@ -418,10 +433,16 @@ impl<'t> Builder<'t, '_> {
             Inside::Map(map) => match map.pending.take() {
                 Some(Key::Name(key, key_span)) => {
                     if let Some(first) = map.insert(Entry { key, key_span, value: id }) {
-                        let key = &map.entries[first].key;
-                        let mut mistake = Mistake::new(key_span, format!("the key \"{key}\" is there twice"));
-                        mistake.other = Some((map.entries[first].key_span, "first here"));
-                        self.mistakes.push(mistake.hint("keep one of them"));
+                        let first = &mut map.entries[first];
+                        first.value = id;
+                        if self.duplicates < NOTED {
+                            self.duplicates += 1;
+                            let message = format!("the key \"{}\" is there twice", first.key);
+                            let mut mistake = Mistake::new(key_span, message).hint("keep one of them");
+                            mistake.other = Some((first.key_span, "first here"));
+                            mistake.is_duplicate = true;
+                            self.mistakes.push(mistake);
+                        }
                     }
                 }
                 Some(Key::Merge) => self.merge(id),
