@@ -136,6 +136,9 @@ impl<'a, 't> De<'a, 't> {
                 Some(format!("write a list, each element on its own line behind `- `: [{text:?}]"))
             }
             ("list", "object", _) => Some("put `- ` before each element".to_owned()),
+            ("object", "string", Some(text)) if text.contains(':') && !text.contains(": ") => {
+                Some("a blank is missing behind the colon".to_owned())
+            }
             ("object", "list", _) => Some("remove the `- `: this is one object, not a list".to_owned()),
             _ => None,
         };
@@ -150,7 +153,7 @@ impl<'a, 't> De<'a, 't> {
             Some(Value::Float(float)) if float.fract() == 0.0 && float.abs() < 1e18 => float as i128,
             Some(Value::Null) => 0,
             Some(Value::Float(float)) => {
-                let wrong = match float.fract() == 0.0 {
+                let wrong = match float.fract() == 0.0 || float.is_infinite() {
                     true => format!("is out of the range of {wanted}"),
                     false => format!("must be a whole number ({wanted})"),
                 };

@@ -45,6 +45,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("metadata.creationTimestamp", SERVER),
     ("metadata.deletionGracePeriodSeconds", SERVER),
     ("metadata.deletionTimestamp", SERVER),
+    ("metadata.generateName", Refused("podbox makes up no names: write metadata.name")),
     ("metadata.generation", SERVER),
     ("metadata.labels", Honoured),
     ("metadata.managedFields", SERVER),

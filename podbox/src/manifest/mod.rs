@@ -9,10 +9,12 @@
 //! Nothing stops at the first mistake: each step notes what it finds, with the place where it stands, and the
 //! user sees all of it at once, for all files.
 
+mod advice;
 mod de;
 mod defaults;
 mod diagnostic;
 mod fields;
+mod mend;
 mod notes;
 mod object;
 mod paths;
@@ -22,6 +24,7 @@ mod stream;
 mod suggest;
 mod tree;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -164,7 +167,7 @@ fn load_source(
         return (source, vec![Finding { hint, ..error(Span::default(), String::new(), message) }]);
     }
     let text = match std::str::from_utf8(&given.text) {
-        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Ok(text) => text.strip_prefix(BOM).unwrap_or(text),
         Err(why) => {
             let good = String::from_utf8_lossy(&given.text[..why.valid_up_to()]);
             let at = u32::try_from(good.chars().count()).unwrap_or(u32::MAX);
@@ -173,27 +176,58 @@ fn load_source(
             return (source, vec![error(Span { start: at, end: at }, String::new(), message)]);
         }
     };
-    let source = Arc::new(SourceText::new(&given.name, text));
+    // Files that were put together have more than one.
+    let text = if text.contains(BOM) {
+        Cow::Owned(text.replace("---\n\u{feff}", "---\n").replace("---\r\n\u{feff}", "---\r\n"))
+    } else {
+        Cow::Borrowed(text)
+    };
+    let source = Arc::new(SourceText::new(&given.name, &text));
     if let Some((at, control)) = text.chars().enumerate().find(|(_, one)| is_foreign(*one)) {
         let at = u32::try_from(at).unwrap_or(u32::MAX);
         let message = format!("this is no manifest: it has the control character {control:?} here");
         return (source, vec![error(Span { start: at, end: at }, String::new(), message)]);
     }
-    let (tree, mistakes) = Tree::parse(&source.text, &options.limits);
-    let mut findings: Vec<Finding> =
-        mistakes.into_iter().filter_map(|mistake| from_mistake(mistake, options.strictness)).collect();
-    if tree.documents.is_empty() && findings.is_empty() {
-        let nothing = "there is no object in this file".to_owned();
-        return (source, vec![error(Span::default(), String::new(), nothing)]);
-    }
-    let directory = given.directory.as_deref();
-    let mut reader =
-        Reader { tree: &tree, source: &source, directory, options, pods, seen, findings: &mut findings };
-    for document in &tree.documents {
-        reader.object(*document, &Path::ROOT);
-    }
+    let findings = read_text(given, &source, options, pods, seen);
     (source, findings)
 }
+
+/// Reads a text, mending what kubectl reads and the parser does not.
+fn read_text(
+    given: &Source,
+    source: &SourceText,
+    options: &Options,
+    pods: &mut Vec<LoadedPod>,
+    seen: &mut Seen,
+) -> Vec<Finding> {
+    let borders = stream::borders(&source.text);
+    let mut text = mend::surrogates(&source.text);
+    let mut tries = mend::tries(text.len());
+    loop {
+        let (tree, mistakes) = Tree::parse(&text, &borders, &options.limits);
+        if let Some(mended) = mend::mended(&text, &mistakes).filter(|_| tries > 0) {
+            tries -= 1;
+            text = Cow::Owned(mended);
+            continue;
+        }
+        let mut findings: Vec<Finding> =
+            mistakes.into_iter().filter_map(|mistake| from_mistake(mistake, options.strictness)).collect();
+        if tree.documents.is_empty() && findings.is_empty() {
+            let nothing = "there is no object in this file".to_owned();
+            return vec![error(Span::default(), String::new(), nothing)];
+        }
+        let directory = given.directory.as_deref();
+        let mut reader =
+            Reader { tree: &tree, source, directory, options, pods, seen, findings: &mut findings };
+        for document in &tree.documents {
+            reader.object(*document, &Path::ROOT);
+        }
+        return findings;
+    }
+}
+
+/// What some editors put at the beginning of a text; it says nothing, and nobody sees it.
+const BOM: char = '\u{feff}';
 
 /// The encoding that a text says it has, if it is another than UTF-8: by its byte order mark, or because every other
 /// byte of its beginning is zero.
@@ -239,6 +273,9 @@ impl Reader<'_, '_> {
         if !matches!(self.tree.node(node).kind, Kind::Map(_)) {
             let message = "this is no Kubernetes object: it must be a mapping with apiVersion and kind";
             self.refuse(self.tree.node(node).span, path, message.to_owned());
+            if matches!(&self.tree.node(node).kind, Kind::Scalar(scalar) if scalar.text().contains(':')) {
+                self.hint("a blank is missing behind the colon");
+            }
             return;
         }
         let (Some(version), Some(kind)) =
@@ -272,7 +309,11 @@ impl Reader<'_, '_> {
                 let span = object::locate(self.tree, node, key);
                 self.refuse(span, &path.field(key), "Required value: every object needs it".to_owned());
                 let hint = if key == "kind" { "write kind: Pod" } else { "write apiVersion: v1" };
-                self.hint(hint);
+                let near = match &self.tree.node(node).kind {
+                    Kind::Map(entries) => entries.iter().any(|entry| entry.key.eq_ignore_ascii_case(key)),
+                    _ => false,
+                };
+                self.hint(&if near { format!("did you mean `{key}`?") } else { hint.to_owned() });
                 None
             }
         }
@@ -280,17 +321,25 @@ impl Reader<'_, '_> {
 
     fn list(&mut self, node: NodeId, path: &Path<'_>) {
         let path = path.field("items");
-        let Some(items) = self.tree.entry(node, "items") else { return };
+        let Some(items) = self.tree.entry(node, "items") else {
+            return self.refuse_empty(object::locate(self.tree, node, "kind"), &path);
+        };
         match &self.tree.node(items.value).kind {
+            Kind::Seq(inside) if inside.is_empty() => self.refuse_empty(items.key_span, &path),
             Kind::Seq(items) => {
                 for (index, item) in items.iter().enumerate() {
                     self.object(*item, &path.index(index));
                 }
             }
+            Kind::Scalar(_) if self.tree.is_null(items.value) => self.refuse_empty(items.key_span, &path),
             Kind::Map(_) | Kind::Scalar(_) => {
                 self.refuse(items.key_span, &path, "Invalid value: it must be a list".to_owned());
             }
         }
+    }
+
+    fn refuse_empty(&mut self, span: Span, path: &Path<'_>) {
+        self.refuse(span, path, "there is no object in this list".to_owned());
     }
 
     fn pod(&mut self, node: NodeId, path: &Path<'_>) {

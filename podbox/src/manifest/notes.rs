@@ -66,7 +66,10 @@ impl Notes {
         let Some(severity) = self.strictness.severity().filter(|_| !self.is_full()) else { return };
         let path = path.field(&entry.key).to_string();
         let message = format!("unknown field \"{path}\"");
-        let hint = suggest::nearest(&entry.key, known).map(|field| format!("did you mean `{field}`?"));
+        let hint = match entry.key.strip_prefix('-') {
+            Some(_) => Some("a blank is missing behind the `-`".to_owned()),
+            None => suggest::nearest(&entry.key, known).map(|field| format!("did you mean `{field}`?")),
+        };
         self.add(Finding { severity, span: entry.key_span, path, message, hint, other: None });
     }
 

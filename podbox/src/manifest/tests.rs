@@ -3,6 +3,7 @@ use crate::pod::{PullPolicy, QosClass, RestartPolicy};
 
 mod strictness;
 mod warnings;
+mod yaml;
 
 fn one(text: &str) -> LoadedPod {
     let mut loaded =

@@ -41,6 +41,8 @@ pub(crate) fn pod(pod: &k8s::Pod, path: &Path<'_>) -> Vec<FieldError> {
 fn metadata(errors: &mut Errors, path: &Path<'_>, pod: &k8s::Pod) {
     let meta = &pod.metadata;
     match meta.name.as_deref().unwrap_or("") {
+        // That it is not supported is said where it stands.
+        "" if meta.generate_name.as_deref().is_some_and(|prefix| !prefix.is_empty()) => {}
         "" => errors.required(&path.field("name"), "name or generateName is required"),
         name => errors.invalid_all(&path.field("name"), name, &names::subdomain(name)),
     }
