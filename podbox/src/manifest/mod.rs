@@ -23,6 +23,7 @@ mod scalar;
 mod stream;
 mod suggest;
 mod tree;
+mod values;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as k8s;
+
+pub(crate) use values::yaml_values;
 
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Severity};
 pub use notes::Strictness;
