@@ -41,12 +41,14 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("metadata.creationTimestamp", SERVER),
     ("metadata.deletionGracePeriodSeconds", SERVER),
     ("metadata.deletionTimestamp", SERVER),
+    ("metadata.finalizers", Warn("nothing on a single host would wait for them: ignored")),
     ("metadata.generateName", Refused("podbox makes up no names: write metadata.name")),
     ("metadata.generation", SERVER),
     ("metadata.labels", Honoured),
     ("metadata.managedFields", SERVER),
     ("metadata.name", Honoured),
     ("metadata.namespace", Honoured),
+    ("metadata.ownerReferences", SERVER),
     ("metadata.resourceVersion", SERVER),
     ("metadata.selfLink", SERVER),
     ("metadata.uid", SERVER),
@@ -234,6 +236,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.readinessGates[*].conditionType", Honoured),
     ("spec.resourceClaims", Refused(CLAIMS)),
     ("spec.resources", Look),
+    ("spec.resources.claims", Refused(CLAIMS)),
     ("spec.resources.limits", Look),
     ("spec.resources.limits.cpu", Honoured),
     ("spec.resources.limits.hugepages-1Gi", Honoured),
@@ -248,6 +251,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.runtimeClassName", Honoured),
     ("spec.schedulerName", SCHEDULER),
     ("spec.schedulingGates", Refused("a single host has no scheduler that could wait for a gate")),
+    ("spec.schedulingGroup", SCHEDULER),
     ("spec.securityContext", Look),
     ("spec.securityContext.appArmorProfile", Look),
     ("spec.securityContext.appArmorProfile.localhostProfile", Honoured),
@@ -257,6 +261,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.securityContext.runAsGroup", Honoured),
     ("spec.securityContext.runAsNonRoot", Honoured),
     ("spec.securityContext.runAsUser", Honoured),
+    ("spec.securityContext.seLinuxChangePolicy", Warn("podbox relabels no volumes: ignored")),
     ("spec.securityContext.seLinuxOptions", Look),
     ("spec.securityContext.seLinuxOptions.level", Honoured),
     ("spec.securityContext.seLinuxOptions.role", Honoured),
@@ -313,10 +318,29 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.volumes[*].ephemeral.volumeClaimTemplate", Look),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata", Look),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.annotations", NAMELESS),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.creationTimestamp", SERVER),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.deletionGracePeriodSeconds", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.deletionTimestamp", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.finalizers", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.generateName", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.generation", TEMPLATE),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.labels", NAMELESS),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.managedFields", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.name", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.namespace", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.ownerReferences", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.resourceVersion", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.selfLink", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.uid", TEMPLATE),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec", Look),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.accessModes", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.dataSource", SNAPSHOT),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.dataSourceRef", SNAPSHOT),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources", Look),
+    (
+        "spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources.limits",
+        Warn("only the request of a claim has a meaning: ignored"),
+    ),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources.requests", Look),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources.requests.storage", Honoured),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector", Look),
@@ -326,6 +350,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchExpressions[*].values", Honoured),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchLabels", Honoured),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.storageClassName", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.volumeAttributesClassName", DRIVER),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.volumeMode", Honoured),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.volumeName", Honoured),
     ("spec.volumes[*].fc", BLOCK),
@@ -405,6 +430,9 @@ const TOKEN: Verdict = Warn(
 );
 const NAMELESS: Verdict =
     Warn("the claim lives with the pod and is no object that anybody could look at: ignored");
+const TEMPLATE: Verdict = Refused("only labels and annotations are allowed in the template of a claim");
+const SNAPSHOT: Verdict =
+    Refused("podbox keeps no snapshots and copies no claims: fill it by an init container");
 // Why sources of volumes are refused that a cluster has.
 const CLOUD: Verdict = Refused("a cloud's disk, which a cloud's controller attaches: podbox has none");
 const SHARE: Verdict =
@@ -548,6 +576,11 @@ impl Walk<'_, '_> {
         }
     }
 }
+
+#[cfg(test)]
+mod schema;
+#[cfg(test)]
+mod support;
 
 #[cfg(test)]
 mod tests {

@@ -220,7 +220,11 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
             "spec.containers[0].livenesProbe: unknown field \"spec.containers[0].livenesProbe\"",
         ),
         ("  nosuch: 1", "", "spec.nosuch: unknown field \"spec.nosuch\""),
-        ("  runtimeClassName: kata", "", "spec.runtimeClassName: Forbidden: not supported by podbox yet"),
+        (
+            "  runtimeClassName: kata",
+            "",
+            "spec.runtimeClassName: Forbidden: pod rejected: RuntimeClass \"kata\" not found",
+        ),
         (
             "  ephemeralContainers: [{name: e}]",
             "",

@@ -64,7 +64,10 @@ fn however_many_are_unknown_those_that_are_known_are_still_judged() {
     assert_eq!(read(&good, Strictness::Warn).unwrap().warnings.0.len(), 400);
     let bad = pod_with(&format!("{unknown}{twice}  runtimeClassName: kata"), "");
     let found = read(&bad, Strictness::Ignore).unwrap_err();
-    assert_eq!(texts(&found), ["spec.runtimeClassName: Forbidden: not supported by podbox yet"]);
+    assert_eq!(
+        texts(&found),
+        ["spec.runtimeClassName: Forbidden: pod rejected: RuntimeClass \"kata\" not found"]
+    );
 }
 
 #[test]
