@@ -430,4 +430,6 @@ impl Reader<'_, '_> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
