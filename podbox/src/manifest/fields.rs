@@ -504,11 +504,12 @@ impl Walk<'_, '_> {
                         "initContainers" => "containers",
                         key => key,
                     });
-                    let path = match of_map {
-                        true => path.key(&entry.key),
-                        false => path.field(&entry.key),
-                    };
-                    self.field(entry, &path);
+                    if of_map {
+                        // A quantity that is null is none, and is there nevertheless.
+                        self.field(entry, &path.key(&entry.key));
+                    } else if !self.says_nothing(entry.value) {
+                        self.field(entry, &path.field(&entry.key));
+                    }
                     self.pattern.truncate(before);
                 }
             }
@@ -524,14 +525,14 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// Whether the API server drops the value of a field.
+    fn says_nothing(&self, value: NodeId) -> bool {
+        self.tree.is_null(value)
+            || matches!(&self.tree.node(value).kind, Kind::Seq(items) if items.is_empty())
+    }
+
     fn field(&mut self, entry: &Entry<'_>, path: &Path<'_>) {
         let (key, value) = (entry.key_span, entry.value);
-        // Neither of them says anything: the API server drops them.
-        if self.tree.is_null(value)
-            || matches!(&self.tree.node(value).kind, Kind::Seq(items) if items.is_empty())
-        {
-            return;
-        }
         match verdict(&self.pattern) {
             Some(Look) => self.fields(value, path),
             Some(Honoured) => {}

@@ -11,7 +11,9 @@ mod mounts;
 mod names;
 mod probe;
 mod resources;
+mod scheduling;
 mod security;
+mod selector;
 mod volume;
 mod volume_source;
 
@@ -52,11 +54,7 @@ fn metadata(errors: &mut Errors, path: &Path<'_>, pod: &k8s::Pod) {
     }
     let namespace = meta.namespace.as_deref().unwrap_or("");
     errors.invalid_all(&path.field("namespace"), namespace, &names::label(namespace));
-    let labels = path.field("labels");
-    for (key, value) in meta.labels.iter().flatten() {
-        errors.invalid_all(&labels, key, &names::qualified(key));
-        errors.invalid_all(&labels.key(key), value, &names::label_value(value));
-    }
+    selector::labels(errors, &path.field("labels"), meta.labels.iter().flatten());
     let annotations = path.field("annotations");
     let mut size = 0;
     for (key, value) in meta.annotations.iter().flatten() {
@@ -92,6 +90,7 @@ fn check_spec(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PodSpec) {
         }
     }
     node(errors, path, spec);
+    scheduling::check(errors, path, spec);
     if let Some(account) = &spec.service_account_name {
         errors.invalid_all(&path.field("serviceAccountName"), account, &names::subdomain(account));
     }
