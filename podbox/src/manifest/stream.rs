@@ -29,7 +29,7 @@ pub(crate) fn borders(text: &str) -> Vec<usize> {
 pub(crate) fn parts<'t>(text: &'t str, borders: &[usize]) -> impl Iterator<Item = (&'t str, u32)> {
     let mut rest = Some(text);
     let mut before = 0;
-    let mut borders = borders.to_vec().into_iter();
+    let mut borders = borders.iter().copied();
     std::iter::from_fn(move || {
         let all = rest.take()?;
         let border = borders.next();

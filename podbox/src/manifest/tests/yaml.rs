@@ -146,6 +146,18 @@ fn what_the_parser_refuses_comes_with_advice() {
 }
 
 #[test]
+fn a_mode_is_octal_with_a_zero_before_it_and_decimal_without() {
+    let with = |mode: &str| {
+        pod_with(&format!("  volumes: [{{name: v, configMap: {{name: m, defaultMode: {mode}}}}}]"), "")
+    };
+    for mode in ["0644", "0o644", "420", "0x1A4", "420.0"] {
+        assert_eq!(one(&with(mode)).object["spec"]["volumes"][0]["configMap"]["defaultMode"], 420, "{mode}");
+    }
+    assert_eq!(hint(&with("644")), "octal numbers begin with a zero: 0644");
+    assert_eq!(hint(&with("999")), "");
+}
+
+#[test]
 fn a_list_without_an_object_is_refused() {
     for items in ["", "items:", "items: []"] {
         let text = format!("apiVersion: v1\nkind: List\n{items}\n");
