@@ -11,6 +11,7 @@ use crate::objects::{change, without_set};
 use crate::output::to_yaml;
 use crate::store::ObjectKind;
 
+use super::strictness::ValidateFlag;
 use super::up::objects::refused;
 use super::{Failure, Session, names, out, pods, removal};
 
@@ -23,12 +24,15 @@ pub(super) struct DiffArgs {
     /// The same, for hands that are used to it
     #[arg(long, short = 'f', value_name = "FILE|DIR|-")]
     filename: Vec<String>,
+    #[command(flatten)]
+    validate: ValidateFlag,
 }
 
 /// Runs the command: exit code 0 if nothing would change, 1 if something would, more if it cannot be told.
 pub(super) fn run(session: &Session, args: &DiffArgs) -> Result<ExitCode, Failure> {
     let files = [args.files.as_slice(), &args.filename].concat();
-    let loaded = names::load(&files, &session.settings.pods.allowed_unsafe_sysctls)?;
+    let loaded =
+        names::load(&files, args.validate.strictness(), &session.settings.pods.allowed_unsafe_sysctls)?;
     let mut text = String::new();
     for one in &loaded.objects {
         let (kind, store) = (one.kind, &session.settings.store);

@@ -26,6 +26,7 @@ mod resize;
 mod restart;
 mod run;
 mod show;
+mod strictness;
 mod system;
 mod targets;
 mod top;

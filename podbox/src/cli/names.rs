@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use crate::manifest::{self, Color, Loaded, Options, Severity, Source};
+use crate::manifest::{self, Color, Loaded, Options, Severity, Source, Strictness};
 use crate::report;
 
 use super::{Failure, Session, pods};
@@ -60,8 +60,12 @@ fn unreadable(path: &str, error: &std::io::Error) -> Failure {
 
 /// Reads and checks manifests; all mistakes come in one failure. What a kubelet would refuse is warned of, save the
 /// kernel parameters that are allowed here.
-pub(super) fn load(paths: &[String], allowed_sysctls: &[String]) -> Result<Loaded, Failure> {
-    let options = Options { allowed_sysctls: allowed_sysctls.to_vec(), ..Options::default() };
+pub(super) fn load(
+    paths: &[String],
+    strictness: Strictness,
+    allowed_sysctls: &[String],
+) -> Result<Loaded, Failure> {
+    let options = Options { allowed_sysctls: allowed_sysctls.to_vec(), strictness, ..Options::default() };
     load_sources(&sources(paths)?, &options)
 }
 
@@ -87,7 +91,8 @@ pub(super) fn load_sources(sources: &[Source], options: &Options) -> Result<Load
 
 /// The pods of a manifest, as (namespace, name).
 pub(super) fn pods_of(path: &str) -> Result<Vec<(String, String)>, Failure> {
-    let loaded = load(&[path.to_owned()], &[])?;
+    // A pod may have been started although its manifest has fields that nobody knows.
+    let loaded = load(&[path.to_owned()], Strictness::Ignore, &[])?;
     Ok(loaded.pods.into_iter().map(|loaded| (loaded.pod.namespace, loaded.pod.name)).collect())
 }
 

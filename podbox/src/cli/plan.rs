@@ -20,6 +20,7 @@ use crate::supervisor::sandbox::{self, port_mappings};
 use crate::supervisor::{container_plan, surroundings_of};
 use crate::user_ids;
 
+use super::strictness::ValidateFlag;
 use super::{Failure, Session, names, out, removal};
 
 /// Arguments of `plan`.
@@ -28,6 +29,8 @@ pub(super) struct PlanArgs {
     /// Manifests: files, directories, or - for standard input
     #[arg(required = true, value_name = "FILE|DIR|-")]
     files: Vec<String>,
+    #[command(flatten)]
+    validate: ValidateFlag,
 }
 
 /// Stands for the random uid that a pod gets at `up`.
@@ -35,7 +38,8 @@ const UID: &str = "00000000-0000-4000-8000-000000000000";
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &PlanArgs) -> Result<ExitCode, Failure> {
-    let loaded = names::load(&args.files, &session.settings.pods.allowed_unsafe_sysctls)?;
+    let loaded =
+        names::load(&args.files, args.validate.strictness(), &session.settings.pods.allowed_unsafe_sysctls)?;
     for object in &loaded.objects {
         let what = removal::shown(object.kind, &object.namespace, &object.name);
         let dir = session.settings.store.objects_of(object.kind, &object.namespace);

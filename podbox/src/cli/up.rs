@@ -27,6 +27,7 @@ use crate::pod::{PullPolicy, sysctl};
 
 use super::follow::{self, Ended};
 use super::pods::Found;
+use super::strictness::ValidateFlag;
 use super::watch::{Watch, Woken};
 use super::{Failure, Session, names, out};
 use ahead::Ahead;
@@ -75,6 +76,8 @@ pub(super) struct UpArgs {
     /// Print the steps that were taken
     #[arg(long)]
     trace: bool,
+    #[command(flatten)]
+    validate: ValidateFlag,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -125,7 +128,8 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
     let at_once = !args.all && !files.iter().any(|file| file == "-");
     let ahead = at_once.then(|| Ahead::try_new(session)).flatten();
     let set = if args.all { None } else { set::name(args, &files)? };
-    let loaded = if args.all { Loaded::default() } else { names::load(&files, &sysctls)? };
+    let strictness = args.validate.strictness();
+    let loaded = if args.all { Loaded::default() } else { names::load(&files, strictness, &sysctls)? };
     names::require_root("start a pod")?;
     loaded.pods.iter().try_for_each(|pod| refuse(pod, &sysctls))?;
     devices::refuse_missing(session, &loaded.pods)?;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::strictness::ValidateFlag;
 use super::{Failure, Session, names, out, removal};
 
 /// Arguments of `validate`.
@@ -12,11 +13,14 @@ pub(super) struct ValidateArgs {
     /// Manifests: files, directories, or - for standard input
     #[arg(required = true, value_name = "FILE|DIR|-")]
     files: Vec<String>,
+    #[command(flatten)]
+    validate: ValidateFlag,
 }
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &ValidateArgs) -> Result<ExitCode, Failure> {
-    let loaded = names::load(&args.files, &session.settings.pods.allowed_unsafe_sysctls)?;
+    let loaded =
+        names::load(&args.files, args.validate.strictness(), &session.settings.pods.allowed_unsafe_sysctls)?;
     if !session.quiet {
         for loaded in &loaded.pods {
             out::line(format_args!("pod {}/{} is valid", loaded.pod.namespace, loaded.pod.name))?;

@@ -5,15 +5,13 @@
 //! the rest is read as well. Each struct type says which fields it knows; that is how unknown ones are found
 //! and what "did you mean" is taken from.
 
-use std::cell::RefCell;
-
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::diagnostic::{Finding, NOTED, Severity};
+use super::diagnostic::{Finding, Severity};
+use super::notes::Notes;
 use super::scalar::Value;
-use super::suggest;
 use super::tree::{Entry, Kind, NodeId, Tree};
 use crate::pod::field::Path;
 
@@ -22,12 +20,12 @@ pub(crate) fn read<'t, T: de::Deserialize<'t>>(
     tree: &'t Tree<'t>,
     node: NodeId,
     path: &Path<'_>,
-    findings: &RefCell<Vec<Finding>>,
+    notes: &Notes,
 ) -> Option<T> {
-    match T::deserialize(De { tree, node, path, findings }) {
+    match T::deserialize(De { tree, node, path, notes }) {
         Ok(value) => Some(value),
         Err(Refused(message)) => {
-            De { tree, node, path, findings }.note(message, None);
+            De { tree, node, path, notes }.note(message, None);
             None
         }
     }
@@ -65,7 +63,7 @@ struct De<'a, 't> {
     tree: &'t Tree<'t>,
     node: NodeId,
     path: &'a Path<'a>,
-    findings: &'a RefCell<Vec<Finding>>,
+    notes: &'a Notes,
 }
 
 /// A type's own refusal of a value that had the right form.
@@ -103,16 +101,12 @@ impl<'a, 't> De<'a, 't> {
     }
 
     fn note(&self, message: String, hint: Option<String>) {
-        if self.is_full() {
+        if self.notes.is_full() {
             return;
         }
         let (severity, span) = (Severity::Error, self.tree.node(self.node).span);
         let path = self.path.to_string();
-        self.findings.borrow_mut().push(Finding { severity, span, path, message, hint, other: None });
-    }
-
-    fn is_full(&self) -> bool {
-        self.findings.borrow().len() >= NOTED
+        self.notes.add(Finding { severity, span, path, message, hint, other: None });
     }
 
     /// Notes that the value is of another type than `wanted`.
@@ -130,7 +124,13 @@ impl<'a, 't> De<'a, 't> {
             }
         };
         let hint = match (wanted, is, text) {
-            ("string", "number" | "bool", Some(text)) => Some(format!("write it in quotes: \"{text}\"")),
+            ("string", "number", Some(text)) => {
+                Some(format!("unquoted, this is a number; write it in quotes: \"{text}\""))
+            }
+            ("string", "bool", Some(text)) => {
+                let value = self.value() == Some(Value::Bool(true));
+                Some(format!("unquoted, this is the boolean {value}; write it in quotes: \"{text}\""))
+            }
             ("int32" | "int64", "string", Some(text)) if text.parse::<i64>().is_ok() => {
                 Some(format!("write it without quotes: {text}"))
             }
@@ -145,6 +145,9 @@ impl<'a, 't> De<'a, 't> {
                 Some(format!("write a list, each element on its own line behind `- `: [{text:?}]"))
             }
             ("list", "object", _) => Some("put `- ` before each element".to_owned()),
+            ("object", "string", Some(text)) if text.contains(':') && !text.contains(": ") => {
+                Some("a blank is missing behind the colon".to_owned())
+            }
             ("object", "list", _) => Some("remove the `- `: this is one object, not a list".to_owned()),
             _ => None,
         };
@@ -159,7 +162,7 @@ impl<'a, 't> De<'a, 't> {
             Some(Value::Float(float)) if float.fract() == 0.0 && float.abs() < 1e18 => float as i128,
             Some(Value::Null) => 0,
             Some(Value::Float(float)) => {
-                let wrong = match float.fract() == 0.0 {
+                let wrong = match float.fract() == 0.0 || float.is_infinite() {
                     true => format!("is out of the range of {wanted}"),
                     false => format!("must be a whole number ({wanted})"),
                 };
@@ -195,24 +198,6 @@ impl<'a, 't> De<'a, 't> {
                 &[]
             }
         }
-    }
-
-    /// Notes a field that the type does not know.
-    fn unknown(&self, entry: &Entry<'_>, fields: &'static [&'static str]) {
-        if self.is_full() {
-            return;
-        }
-        let path = self.path.field(&entry.key).to_string();
-        let message = format!("unknown field \"{path}\"");
-        let hint = suggest::nearest(&entry.key, fields).map(|field| format!("did you mean `{field}`?"));
-        self.findings.borrow_mut().push(Finding {
-            severity: Severity::Error,
-            span: entry.key_span,
-            path,
-            message,
-            hint,
-            other: None,
-        });
     }
 }
 
@@ -397,7 +382,7 @@ impl<'t> SeqAccess<'t> for Items<'_, 't> {
         let Some(node) = self.items.get(self.next) else { return Ok(None) };
         let path = self.of.path.index(self.next);
         self.next += 1;
-        let element = De { tree: self.of.tree, node: *node, path: &path, findings: self.of.findings };
+        let element = De { tree: self.of.tree, node: *node, path: &path, notes: self.of.notes };
         if element.is_null() {
             element.note("Invalid value: null: an element of a list must not be empty".to_owned(), None);
         }
@@ -432,7 +417,7 @@ impl<'t> MapAccess<'t> for Fields<'_, 't> {
                     continue;
                 }
                 if !known.fields.contains(&entry.key.as_ref()) {
-                    self.of.unknown(entry, known.fields);
+                    self.of.notes.drop_unknown(self.of.path, entry, known.fields);
                     continue;
                 }
             }
@@ -450,11 +435,6 @@ impl<'t> MapAccess<'t> for Fields<'_, 't> {
             Some(_) => self.of.path.field(&entry.key),
             None => self.of.path.key(&entry.key),
         };
-        seed.deserialize(De {
-            tree: self.of.tree,
-            node: entry.value,
-            path: &path,
-            findings: self.of.findings,
-        })
+        seed.deserialize(De { tree: self.of.tree, node: entry.value, path: &path, notes: self.of.notes })
     }
 }

@@ -5,6 +5,7 @@
 //! beyond it is an error, also fields that nobody here has thought of.
 
 use super::diagnostic::{Finding, NOTED, Severity};
+use super::notes::Notes;
 use super::scalar::Value;
 use super::tree::{Entry, Kind, NodeId, Span, Tree};
 use crate::pod::field::Path;
@@ -40,11 +41,14 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("metadata.creationTimestamp", SERVER),
     ("metadata.deletionGracePeriodSeconds", SERVER),
     ("metadata.deletionTimestamp", SERVER),
+    ("metadata.finalizers", Warn("nothing on a single host would wait for them: ignored")),
+    ("metadata.generateName", Refused("podbox makes up no names: write metadata.name")),
     ("metadata.generation", SERVER),
     ("metadata.labels", Honoured),
     ("metadata.managedFields", SERVER),
     ("metadata.name", Honoured),
     ("metadata.namespace", Honoured),
+    ("metadata.ownerReferences", SERVER),
     ("metadata.resourceVersion", SERVER),
     ("metadata.selfLink", SERVER),
     ("metadata.uid", SERVER),
@@ -232,6 +236,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.readinessGates[*].conditionType", Honoured),
     ("spec.resourceClaims", Refused(CLAIMS)),
     ("spec.resources", Look),
+    ("spec.resources.claims", Refused(CLAIMS)),
     ("spec.resources.limits", Look),
     ("spec.resources.limits.cpu", Honoured),
     ("spec.resources.limits.hugepages-1Gi", Honoured),
@@ -246,6 +251,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.runtimeClassName", Honoured),
     ("spec.schedulerName", SCHEDULER),
     ("spec.schedulingGates", Refused("a single host has no scheduler that could wait for a gate")),
+    ("spec.schedulingGroup", SCHEDULER),
     ("spec.securityContext", Look),
     ("spec.securityContext.appArmorProfile", Look),
     ("spec.securityContext.appArmorProfile.localhostProfile", Honoured),
@@ -255,6 +261,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.securityContext.runAsGroup", Honoured),
     ("spec.securityContext.runAsNonRoot", Honoured),
     ("spec.securityContext.runAsUser", Honoured),
+    ("spec.securityContext.seLinuxChangePolicy", Warn("podbox relabels no volumes: ignored")),
     ("spec.securityContext.seLinuxOptions", Look),
     ("spec.securityContext.seLinuxOptions.level", Honoured),
     ("spec.securityContext.seLinuxOptions.role", Honoured),
@@ -311,10 +318,29 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.volumes[*].ephemeral.volumeClaimTemplate", Look),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata", Look),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.annotations", NAMELESS),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.creationTimestamp", SERVER),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.deletionGracePeriodSeconds", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.deletionTimestamp", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.finalizers", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.generateName", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.generation", TEMPLATE),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.labels", NAMELESS),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.managedFields", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.name", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.namespace", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.ownerReferences", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.resourceVersion", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.selfLink", TEMPLATE),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.uid", TEMPLATE),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec", Look),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.accessModes", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.dataSource", SNAPSHOT),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.dataSourceRef", SNAPSHOT),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources", Look),
+    (
+        "spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources.limits",
+        Warn("only the request of a claim has a meaning: ignored"),
+    ),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources.requests", Look),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources.requests.storage", Honoured),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector", Look),
@@ -324,6 +350,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchExpressions[*].values", Honoured),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchLabels", Honoured),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.storageClassName", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.volumeAttributesClassName", DRIVER),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.volumeMode", Honoured),
     ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.volumeName", Honoured),
     ("spec.volumes[*].fc", BLOCK),
@@ -403,6 +430,9 @@ const TOKEN: Verdict = Warn(
 );
 const NAMELESS: Verdict =
     Warn("the claim lives with the pod and is no object that anybody could look at: ignored");
+const TEMPLATE: Verdict = Refused("only labels and annotations are allowed in the template of a claim");
+const SNAPSHOT: Verdict =
+    Refused("podbox keeps no snapshots and copies no claims: fill it by an init container");
 // Why sources of volumes are refused that a cluster has.
 const CLOUD: Verdict = Refused("a cloud's disk, which a cloud's controller attaches: podbox has none");
 const SHARE: Verdict =
@@ -439,14 +469,17 @@ fn verdict(pattern: &str) -> Option<Verdict> {
 }
 
 /// Walks a Pod's node and reports every field that is not honoured.
-pub(crate) fn check(tree: &Tree<'_>, pod: NodeId, path: &Path<'_>, findings: &mut Vec<Finding>) {
-    let mut walk = Walk { tree, findings, pattern: String::with_capacity(80), errors: 0, warnings: 0 };
+pub(crate) fn check(tree: &Tree<'_>, pod: NodeId, path: &Path<'_>, notes: &Notes) -> Vec<Finding> {
+    let pattern = String::with_capacity(80);
+    let mut walk = Walk { tree, notes, findings: Vec::new(), pattern, errors: 0, warnings: 0 };
     walk.fields(pod, path);
+    walk.findings
 }
 
 struct Walk<'a, 't> {
     tree: &'a Tree<'t>,
-    findings: &'a mut Vec<Finding>,
+    notes: &'a Notes,
+    findings: Vec<Finding>,
     pattern: String,
     errors: usize,
     warnings: usize,
@@ -471,11 +504,12 @@ impl Walk<'_, '_> {
                         "initContainers" => "containers",
                         key => key,
                     });
-                    let path = match of_map {
-                        true => path.key(&entry.key),
-                        false => path.field(&entry.key),
-                    };
-                    self.field(entry, &path);
+                    if of_map {
+                        // A quantity that is null is none, and is there nevertheless.
+                        self.field(entry, &path.key(&entry.key));
+                    } else if !self.says_nothing(entry.value) {
+                        self.field(entry, &path.field(&entry.key));
+                    }
                     self.pattern.truncate(before);
                 }
             }
@@ -491,20 +525,22 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// Whether the API server drops the value of a field.
+    fn says_nothing(&self, value: NodeId) -> bool {
+        self.tree.is_null(value)
+            || matches!(&self.tree.node(value).kind, Kind::Seq(items) if items.is_empty())
+    }
+
     fn field(&mut self, entry: &Entry<'_>, path: &Path<'_>) {
         let (key, value) = (entry.key_span, entry.value);
-        // Neither of them says anything: the API server drops them.
-        if self.tree.is_null(value)
-            || matches!(&self.tree.node(value).kind, Kind::Seq(items) if items.is_empty())
-        {
-            return;
-        }
         match verdict(&self.pattern) {
             Some(Look) => self.fields(value, path),
             Some(Honoured) => {}
             Some(Warn(_)) if self.is_silent(value) => {}
             Some(Warn(why)) => self.warn(key, path, why),
             Some(Refused(why)) => self.refuse(key, path, why),
+            // Nobody knows it, and that has been said.
+            None if path.parent().is_some_and(|object| self.notes.was_dropped(object, entry)) => {}
             None => self.refuse(key, path, UNSUPPORTED),
         }
     }
@@ -541,6 +577,11 @@ impl Walk<'_, '_> {
         }
     }
 }
+
+#[cfg(test)]
+mod schema;
+#[cfg(test)]
+mod support;
 
 #[cfg(test)]
 mod tests {

@@ -9,21 +9,25 @@
 //! Nothing stops at the first mistake: each step notes what it finds, with the place where it stands, and the
 //! user sees all of it at once, for all files.
 
+mod advice;
 mod de;
 mod defaults;
 mod diagnostic;
 mod fields;
 mod kinds;
+mod mend;
+mod notes;
 mod object;
 mod objects;
 mod paths;
 mod refusals;
 mod scalar;
+mod stream;
 mod suggest;
 mod tree;
 mod values;
 
-use std::cell::RefCell;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,11 +37,13 @@ use k8s_openapi::api::core::v1 as k8s;
 pub(crate) use values::yaml_values;
 
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Severity};
+pub use notes::Strictness;
 
 use crate::pod::field::{FieldError, Path};
 use crate::pod::{self, Pod};
 use crate::store::ObjectKind;
 use diagnostic::{Finding, SourceText};
+use notes::Notes;
 use tree::{Kind, Mistake, NodeId, Span, Tree};
 
 /// One file, or standard input.
@@ -90,11 +96,18 @@ pub struct Options {
     pub limits: Limits,
     /// Patterns of unsafe kernel parameters that pods may set on this host.
     pub allowed_sysctls: Vec<String>,
+    /// What becomes of fields that nobody knows.
+    pub strictness: Strictness,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { namespace: "default".to_owned(), limits: Limits::default(), allowed_sysctls: Vec::new() }
+        Self {
+            namespace: "default".to_owned(),
+            limits: Limits::default(),
+            allowed_sysctls: Vec::new(),
+            strictness: Strictness::default(),
+        }
     }
 }
 
@@ -170,8 +183,14 @@ fn load_source(
         let source = Arc::new(SourceText::new(&given.name, ""));
         return (source, vec![error(Span::default(), String::new(), message)]);
     }
+    if let Some(encoding) = foreign_encoding(&given.text) {
+        let source = Arc::new(SourceText::new(&given.name, ""));
+        let message = format!("the text is {encoding}, and a manifest must be UTF-8");
+        let hint = Some("convert it: iconv -f UTF-16 -t UTF-8".replace("UTF-16", encoding));
+        return (source, vec![Finding { hint, ..error(Span::default(), String::new(), message) }]);
+    }
     let text = match std::str::from_utf8(&given.text) {
-        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Ok(text) => text.strip_prefix(BOM).unwrap_or(text),
         Err(why) => {
             let good = String::from_utf8_lossy(&given.text[..why.valid_up_to()]);
             let at = u32::try_from(good.chars().count()).unwrap_or(u32::MAX);
@@ -180,26 +199,69 @@ fn load_source(
             return (source, vec![error(Span { start: at, end: at }, String::new(), message)]);
         }
     };
-    let source = Arc::new(SourceText::new(&given.name, text));
+    // Files that were put together have more than one.
+    let text = if text.contains(BOM) {
+        Cow::Owned(text.replace("---\n\u{feff}", "---\n").replace("---\r\n\u{feff}", "---\r\n"))
+    } else {
+        Cow::Borrowed(text)
+    };
+    let source = Arc::new(SourceText::new(&given.name, &text));
     if let Some((at, control)) = text.chars().enumerate().find(|(_, one)| is_foreign(*one)) {
         let at = u32::try_from(at).unwrap_or(u32::MAX);
         let message = format!("this is no manifest: it has the control character {control:?} here");
         return (source, vec![error(Span { start: at, end: at }, String::new(), message)]);
     }
-    let (tree, mistakes) = Tree::parse(&source.text, &options.limits);
-    let mut findings: Vec<Finding> = mistakes.into_iter().map(from_mistake).collect();
-    if tree.documents.is_empty() && findings.is_empty() {
-        let nothing = "there is no object in this file".to_owned();
-        return (source, vec![error(Span::default(), String::new(), nothing)]);
-    }
-    let directory = given.directory.as_deref();
-    let (tree, source_text, findings_of) = (&tree, &source, &mut findings);
-    let mut reader =
-        Reader { tree, source: source_text, directory, options, pods, objects, seen, findings: findings_of };
-    for document in &tree.documents {
-        reader.object(*document, &Path::ROOT, "");
-    }
+    let findings = read_text(given, &source, options, (pods, objects), seen);
     (source, findings)
+}
+
+/// Reads a text, mending what kubectl reads and the parser does not.
+fn read_text(
+    given: &Source,
+    source: &SourceText,
+    options: &Options,
+    (pods, objects): (&mut Vec<LoadedPod>, &mut Vec<LoadedObject>),
+    seen: &mut Seen,
+) -> Vec<Finding> {
+    let borders = stream::borders(&source.text);
+    let mut text = mend::surrogates(&source.text);
+    let mut tries = mend::tries(text.len());
+    loop {
+        let (tree, mistakes) = Tree::parse(&text, &borders, &options.limits);
+        if let Some(mended) = mend::mended(&text, &mistakes).filter(|_| tries > 0) {
+            tries -= 1;
+            text = Cow::Owned(mended);
+            continue;
+        }
+        let mut findings: Vec<Finding> =
+            mistakes.into_iter().filter_map(|mistake| from_mistake(mistake, options.strictness)).collect();
+        if tree.documents.is_empty() && findings.is_empty() {
+            let nothing = "there is no object in this file".to_owned();
+            return vec![error(Span::default(), String::new(), nothing)];
+        }
+        let directory = given.directory.as_deref();
+        let mut reader =
+            Reader { tree: &tree, source, directory, options, pods, objects, seen, findings: &mut findings };
+        for document in &tree.documents {
+            reader.object(*document, &Path::ROOT, "");
+        }
+        return findings;
+    }
+}
+
+/// What some editors put at the beginning of a text; it says nothing, and nobody sees it.
+const BOM: char = '\u{feff}';
+
+/// The encoding that a text says it has, if it is another than UTF-8: by its byte order mark, or because every other
+/// byte of its beginning is zero.
+fn foreign_encoding(text: &[u8]) -> Option<&'static str> {
+    match text {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
+        [b' '..=b'~', 0, b' '..=b'~', 0, ..] => Some("UTF-16LE"),
+        [0, b' '..=b'~', 0, b' '..=b'~', ..] => Some("UTF-16BE"),
+        _ => None,
+    }
 }
 
 /// A control character that YAML takes nowhere, not even in quotes: mostly the file is a program or an archive.
@@ -211,12 +273,11 @@ fn error(span: Span, path: String, message: String) -> Finding {
     Finding { severity: Severity::Error, span, path, message, hint: None, other: None }
 }
 
-fn from_mistake(mistake: Mistake) -> Finding {
-    Finding {
-        hint: mistake.hint,
-        other: mistake.other,
-        ..error(mistake.span, String::new(), mistake.message)
-    }
+/// `None` if nothing is to be said about it.
+fn from_mistake(mistake: Mistake, strictness: Strictness) -> Option<Finding> {
+    let severity = if mistake.is_duplicate { strictness.severity()? } else { Severity::Error };
+    let Mistake { span, message, hint, other, .. } = mistake;
+    Some(Finding { severity, span, path: String::new(), message, hint, other })
 }
 
 /// Reads the objects of one file.
@@ -237,6 +298,9 @@ impl Reader<'_, '_> {
         if !matches!(self.tree.node(node).kind, Kind::Map(_)) {
             let message = "this is no Kubernetes object: it must be a mapping with apiVersion and kind";
             self.refuse(self.tree.node(node).span, path, message.to_owned());
+            if matches!(&self.tree.node(node).kind, Kind::Scalar(scalar) if scalar.text().contains(':')) {
+                self.hint("a blank is missing behind the colon");
+            }
             return;
         }
         let silent = ["apiVersion", "kind"].iter().all(|key| self.tree.entry(node, key).is_none());
@@ -272,7 +336,11 @@ impl Reader<'_, '_> {
                 let span = object::locate(self.tree, node, key);
                 self.refuse(span, &path.field(key), "Required value: every object needs it".to_owned());
                 let hint = if key == "kind" { "write kind: Pod" } else { "write apiVersion: v1" };
-                self.hint(hint);
+                let near = match &self.tree.node(node).kind {
+                    Kind::Map(entries) => entries.iter().any(|entry| entry.key.eq_ignore_ascii_case(key)),
+                    _ => false,
+                };
+                self.hint(&if near { format!("did you mean `{key}`?") } else { hint.to_owned() });
                 None
             }
         }
@@ -280,13 +348,17 @@ impl Reader<'_, '_> {
 
     fn list(&mut self, node: NodeId, path: &Path<'_>, of: &str) {
         let path = path.field("items");
-        let Some(items) = self.tree.entry(node, "items") else { return };
+        let Some(items) = self.tree.entry(node, "items") else {
+            return self.refuse_empty(object::locate(self.tree, node, "kind"), &path);
+        };
         match &self.tree.node(items.value).kind {
+            Kind::Seq(inside) if inside.is_empty() => self.refuse_empty(items.key_span, &path),
             Kind::Seq(items) => {
                 for (index, item) in items.iter().enumerate() {
                     self.object(*item, &path.index(index), of);
                 }
             }
+            Kind::Scalar(_) if self.tree.is_null(items.value) => self.refuse_empty(items.key_span, &path),
             Kind::Map(_) | Kind::Scalar(_) => {
                 self.refuse(items.key_span, &path, "Invalid value: it must be a list".to_owned());
             }
@@ -294,10 +366,10 @@ impl Reader<'_, '_> {
     }
 
     fn stored(&mut self, kind: ObjectKind, node: NodeId, path: &Path<'_>) {
-        let found = RefCell::new(Vec::new());
+        let notes = Notes::new(self.options.strictness);
         let place = objects::Place { tree: self.tree, node, path };
-        let read = objects::read(kind, place, &self.options.namespace, &found);
-        let mut found = found.into_inner();
+        let read = objects::read(kind, place, &self.options.namespace, &notes);
+        let mut found = notes.into_found();
         let causes = found.len();
         if let Some(read) = read {
             found.extend(read.wrong.into_iter().map(|wrong| self.placed(node, path, wrong)));
@@ -319,11 +391,16 @@ impl Reader<'_, '_> {
         self.findings.append(&mut found);
     }
 
+    fn refuse_empty(&mut self, span: Span, path: &Path<'_>) {
+        self.refuse(span, path, "there is no object in this list".to_owned());
+    }
+
     fn pod(&mut self, node: NodeId, path: &Path<'_>) {
-        let found = RefCell::new(Vec::new());
-        let typed: Option<k8s::Pod> = de::read(self.tree, node, path, &found);
-        let mut found = found.into_inner();
-        fields::check(self.tree, node, path, &mut found);
+        let notes = Notes::new(self.options.strictness);
+        let typed: Option<k8s::Pod> = de::read(self.tree, node, path, &notes);
+        let unhonoured = fields::check(self.tree, node, path, &notes);
+        let mut found = notes.into_found();
+        found.extend(unhonoured);
         let causes = found.len();
         if let Some(mut typed) = typed {
             defaults::fill(&mut typed, &self.options.namespace);
@@ -411,5 +488,7 @@ impl Reader<'_, '_> {
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,9 @@
 use super::*;
 use crate::pod::{PullPolicy, QosClass, RestartPolicy};
 
+mod strictness;
 mod warnings;
+mod yaml;
 
 fn one(text: &str) -> LoadedPod {
     let mut loaded =
@@ -442,7 +444,7 @@ fn anchors_and_merge_keys_are_resolved() {
 
 #[test]
 fn all_mistakes_of_a_file_come_together_in_the_order_of_its_lines() {
-    let text = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: A_b\nspec:\n  restartPolicy: Sometimes\n  containers:\n  - name: c\n    imag: nginx\n    ports:\n    - containerPort: \"80\"\n    - containerPort: 70000\n  - name: c\n    image: x\n    image: y\n";
+    let text = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: A_b\nspec:\n  restartPolicy: Sometimes\n  containers:\n  - name: c\n    imag: nginx\n    ports:\n    - containerPort: \"80\"\n    - containerPort: 70000\n  - name: c\n    image: x\n    image: z\n";
     let found = load(&[Source::new("pod.yaml", text)], &Options::default()).unwrap_err();
     let got: Vec<_> = found.0.iter().map(|one| (one.line, one.column, one.field_path.as_str())).collect();
     assert_eq!(
@@ -486,7 +488,7 @@ error: spec.containers[0].env[0].value: Invalid value: 1: cannot convert number 
 11 |     - {name: ü, value: 1}
    |                        ^
    |
-   = help: write it in quotes: \"1\""
+   = help: unquoted, this is a number; write it in quotes: \"1\""
     );
     assert!(found.render(Color::Ansi).contains("\u{1b}["));
 }

@@ -9,11 +9,14 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as ParserSpan, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span as ParserSpan, Tag};
 
 use super::Limits;
+use super::advice;
 use super::diagnostic::NOTED;
+use super::mend::Mend;
 use super::scalar::{self, Value};
+use super::stream;
 
 /// A range of the text, counted in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +29,13 @@ impl From<ParserSpan> for Span {
     fn from(span: ParserSpan) -> Self {
         let at = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
         Self { start: at(span.start.index()), end: at(span.end.index()) }
+    }
+}
+
+impl Span {
+    /// The same range in a text that has so many characters more before it.
+    pub(crate) fn after(self, before: u32) -> Self {
+        Self { start: self.start.saturating_add(before), end: self.end.saturating_add(before) }
     }
 }
 
@@ -93,14 +103,19 @@ pub(crate) struct Mistake {
     pub(crate) hint: Option<String>,
     /// Another place that belongs to it, and what is there.
     pub(crate) other: Option<(Span, &'static str)>,
+    /// A key that is there twice, which need not be an error; the last one counts.
+    pub(crate) is_duplicate: bool,
+    /// How the text may be mended, so that this is no mistake.
+    pub(crate) mend: Option<Mend>,
 }
 
 impl Mistake {
-    fn new(span: Span, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), hint: None, other: None }
+    pub(crate) fn new(span: Span, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { span, message, hint: None, other: None, is_duplicate: false, mend: None }
     }
 
-    fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -132,58 +147,44 @@ impl<'t> Tree<'t> {
         matches!(&self.node(id).kind, Kind::Scalar(scalar) if scalar.value() == Value::Null)
     }
 
-    /// Reads a stream. What could be read comes back together with every mistake found; after a mistake
+    /// Reads a stream, at whose `borders` another one begins. What could be read comes back together with every mistake found; after a mistake
     /// that stops the parser, the unfinished document is left out.
-    pub(crate) fn parse(text: &'t str, limits: &Limits) -> (Self, Vec<Mistake>) {
+    pub(crate) fn parse(text: &'t str, borders: &[usize], limits: &Limits) -> (Self, Vec<Mistake>) {
         let mut builder = Builder {
             tree: Tree::default(),
             mistakes: Vec::new(),
+            duplicates: 0,
             stack: Vec::new(),
             anchors: HashMap::new(),
             limits,
             weight: 0,
         };
-        // After its first error the parser repeats it for ever, so this must end there.
-        let mut parser = Parser::new_from_str(text);
-        while let Some(event) = parser.next_event() {
-            let step = match event {
-                Ok((event, span)) => builder.event(event, span.into()),
-                Err(error) => Err(syntax(text, &error)),
-            };
-            if let Err(mistake) = step {
-                builder.mistakes.push(mistake);
-                break;
-            }
-            if builder.mistakes.len() >= NOTED {
-                break;
+        'parts: for (part, before) in stream::parts(text, borders) {
+            // After its first error the parser repeats it for ever, so this must end there.
+            let mut parser = Parser::new_from_str(part);
+            while let Some(event) = parser.next_event() {
+                let step = match event {
+                    Ok((event, span)) => builder.event(event, Span::from(span).after(before)),
+                    Err(error) => Err(advice::syntax(part, before, &error)),
+                };
+                if let Err(mistake) = step {
+                    builder.mistakes.push(mistake);
+                    break 'parts;
+                }
+                if builder.mistakes.len() - builder.duplicates >= NOTED {
+                    break 'parts;
+                }
             }
         }
         (builder.tree, builder.mistakes)
     }
 }
 
-/// The parser's error in words that say what to do, where the text shows it.
-fn syntax(text: &str, error: &ScanError) -> Mistake {
-    let at = u32::try_from(error.marker().index()).unwrap_or(u32::MAX);
-    let span = Span { start: at, end: at };
-    if error.info().contains("recursion limit") {
-        return Mistake::new(span, "too many levels are nested here");
-    }
-    let mistake = Mistake::new(span, format!("this is not YAML: {}", error.info()));
-    let line = text.lines().nth(error.marker().line().saturating_sub(1)).unwrap_or("");
-    let indentation = line.len() - line.trim_start().len();
-    if line[..indentation].contains('\t') {
-        mistake.hint("YAML takes only blanks as indentation: replace the tab")
-    } else if line.contains(": ") && error.info().contains("mapping values") {
-        mistake.hint("put the value in quotes if it contains `: `")
-    } else {
-        mistake
-    }
-}
-
 struct Builder<'t, 'l> {
     tree: Tree<'t>,
     mistakes: Vec<Mistake>,
+    /// How many of the mistakes are keys that are there twice.
+    duplicates: usize,
     stack: Vec<Frame<'t>>,
     anchors: HashMap<usize, Anchor>,
     limits: &'l Limits,
@@ -333,7 +334,12 @@ impl<'t> Builder<'t, '_> {
             return Err(Mistake::new(span, message));
         }
         if self.wants_key() {
-            self.mistakes.push(Mistake::new(span, "a key must be a name, not a list or a mapping"));
+            let mistake = Mistake::new(span, "a key must be a name, not a list or a mapping");
+            let doubled = self.stack.last().is_some_and(|map| map.span.start + 1 == span.start);
+            self.mistakes.push(match doubled {
+                true => mistake.hint("`{{` looks like a template: render it first"),
+                false => mistake,
+            });
             if let Some(Frame { inside: Inside::Map(map), .. }) = self.stack.last_mut() {
                 map.pending = Some(Key::Unusable);
             }
@@ -418,10 +424,16 @@ impl<'t> Builder<'t, '_> {
             Inside::Map(map) => match map.pending.take() {
                 Some(Key::Name(key, key_span)) => {
                     if let Some(first) = map.insert(Entry { key, key_span, value: id }) {
-                        let key = &map.entries[first].key;
-                        let mut mistake = Mistake::new(key_span, format!("the key \"{key}\" is there twice"));
-                        mistake.other = Some((map.entries[first].key_span, "first here"));
-                        self.mistakes.push(mistake.hint("keep one of them"));
+                        let first = &mut map.entries[first];
+                        first.value = id;
+                        if self.duplicates < NOTED {
+                            self.duplicates += 1;
+                            let message = format!("the key \"{}\" is there twice", first.key);
+                            let mut mistake = Mistake::new(key_span, message).hint("keep one of them");
+                            mistake.other = Some((first.key_span, "first here"));
+                            mistake.is_duplicate = true;
+                            self.mistakes.push(mistake);
+                        }
                     }
                 }
                 Some(Key::Merge) => self.merge(id),

@@ -7,7 +7,7 @@ use super::*;
 use crate::manifest::{Options, Source, load};
 
 fn mistakes(text: &str) -> Vec<String> {
-    let (_, mistakes) = Tree::parse(text, &Limits::default());
+    let (_, mistakes) = Tree::parse(text, &[], &Limits::default());
     mistakes.into_iter().map(|mistake| mistake.message).collect()
 }
 
@@ -66,7 +66,7 @@ fn broken_text_ends_with_one_mistake_at_its_place() {
         ("%YAML 9", 0),
         ("a: b\nc", 5),
     ] {
-        let (_, mistakes) = Tree::parse(text, &Limits::default());
+        let (_, mistakes) = Tree::parse(text, &[], &Limits::default());
         assert_eq!(mistakes.len(), 1, "{text:?}: {mistakes:?}");
         let start = mistakes[0].span.start as usize;
         assert!(start >= at && start <= text.len(), "{text:?}: {mistakes:?}");
@@ -75,7 +75,7 @@ fn broken_text_ends_with_one_mistake_at_its_place() {
 
 #[test]
 fn a_tab_as_indentation_is_named() {
-    let (_, mistakes) = Tree::parse("a:\n\tb: c", &Limits::default());
+    let (_, mistakes) = Tree::parse("a:\n\tb: c", &[], &Limits::default());
     assert_eq!(
         mistakes[0].hint.as_deref(),
         Some("YAML takes only blanks as indentation: replace the tab"),
@@ -116,7 +116,7 @@ fn a_large_mapping_still_finds_its_duplicates_quickly() {
 #[test]
 fn positions_count_characters_whatever_the_line_ends_are() {
     for text in ["ü: 1\nb: 2\n", "ü: 1\r\nb: 2\r\n"] {
-        let (tree, _) = Tree::parse(text, &Limits::default());
+        let (tree, _) = Tree::parse(text, &[], &Limits::default());
         let entry = tree.entry(tree.documents[0], "b").unwrap();
         let chars: Vec<char> = text.chars().collect();
         assert_eq!(chars[entry.key_span.start as usize], 'b', "{text:?}");

@@ -11,7 +11,7 @@ use super::tree::{Kind, NodeId, Tree};
 /// # Errors
 /// The first mistake in it.
 pub(crate) fn yaml_values(text: &str) -> Result<Vec<Value>, String> {
-    let (tree, mistakes) = Tree::parse(text, &Limits::default());
+    let (tree, mistakes) = Tree::parse(text, &[], &Limits::default());
     if let Some(mistake) = mistakes.into_iter().next() {
         return Err(mistake.message);
     }

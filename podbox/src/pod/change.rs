@@ -189,9 +189,10 @@ mod tests {
 
     #[test]
     fn images_resources_deadlines_and_more_tolerations_may_change() {
-        let old = object("  tolerations: [{key: a}]\n  terminationGracePeriodSeconds: -1", ONE);
+        let old =
+            object("  tolerations: [{key: a, effect: NoExecute}]\n  terminationGracePeriodSeconds: -1", ONE);
         let new = object(
-            "  tolerations: [{key: a, tolerationSeconds: 3}, {key: b}]\n  terminationGracePeriodSeconds: 1\n  activeDeadlineSeconds: 9",
+            "  tolerations: [{key: a, effect: NoExecute, tolerationSeconds: 3}, {key: b}]\n  terminationGracePeriodSeconds: 1\n  activeDeadlineSeconds: 9",
             "  - {name: c, image: 'i', command: [a], resources: {limits: {cpu: 2, memory: 2Gi}}}",
         );
         assert_eq!(said(&old, &new), [""; 0]);

@@ -31,6 +31,12 @@ impl<'a> Path<'a> {
         Path { parent: Some(self), step: Step::Field(name) }
     }
 
+    /// What this is a field, an element or a key of; `None` for the object itself.
+    #[must_use]
+    pub fn parent(&self) -> Option<&'a Path<'a>> {
+        self.parent
+    }
+
     /// An element of this list.
     #[must_use]
     pub fn index(&'a self, index: usize) -> Path<'a> {

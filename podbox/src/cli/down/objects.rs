@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::manifest::Strictness;
 use crate::pod::names as names_of_objects;
 use crate::store::ObjectKind;
 
@@ -44,7 +45,8 @@ impl Chosen {
     /// If one of them is wrong.
     pub(super) fn hold(&mut self, session: &Session, files: &[String]) -> Result<(), Failure> {
         if !files.is_empty() {
-            let loaded = names::load(files, &[])?;
+            // They may have been stored and started although they have fields that nobody knows.
+            let loaded = names::load(files, Strictness::Ignore, &[])?;
             for pod in loaded.pods {
                 self.pods.extend(pods::find(session, &pod.pod.namespace, &pod.pod.name).ok());
             }

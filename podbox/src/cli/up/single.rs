@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::manifest::LoadedPod;
 
 use super::super::pods::{self, Care, Found};
+use super::super::strictness::ValidateFlag;
 use super::super::watch::Watch;
 use super::super::{Failure, Session, names};
 use super::start::start;
@@ -47,6 +48,7 @@ pub(in crate::cli) fn start_new<T>(
         pull: None,
         allow_unsafe_sysctls: Vec::new(),
         trace: false,
+        validate: ValidateFlag::STRICT,
     };
     let mut watch = Watch::new()?;
     watch.catch_interrupts()?;

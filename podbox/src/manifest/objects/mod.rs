@@ -10,8 +10,6 @@ mod secret;
 mod service;
 mod volume;
 
-use std::cell::RefCell;
-
 use k8s_openapi::api::core::v1 as k8s;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
@@ -19,7 +17,7 @@ use serde_json::Value;
 
 use super::de;
 use super::defaults::set;
-use super::diagnostic::Finding;
+use super::notes::Notes;
 use super::tree::{NodeId, Tree};
 use crate::objects::SET;
 use crate::pod::field::{Errors, FieldError, Path};
@@ -62,12 +60,7 @@ trait Stored: DeserializeOwned {
 }
 
 /// Reads the object; `None` if its form was so wrong that nothing can be said of its content.
-pub(super) fn read(
-    kind: ObjectKind,
-    place: Place<'_, '_>,
-    namespace: &str,
-    found: &RefCell<Vec<Finding>>,
-) -> Option<Read> {
+pub(super) fn read(kind: ObjectKind, place: Place<'_, '_>, namespace: &str, notes: &Notes) -> Option<Read> {
     let read = match kind {
         ObjectKind::Namespace => read_as::<k8s::Namespace>,
         ObjectKind::ServiceAccount => read_as::<k8s::ServiceAccount>,
@@ -77,16 +70,16 @@ pub(super) fn read(
         ObjectKind::PersistentVolumeClaim => read_as::<k8s::PersistentVolumeClaim>,
         ObjectKind::Service => read_as::<k8s::Service>,
     };
-    read(kind, place, namespace, found)
+    read(kind, place, namespace, notes)
 }
 
 fn read_as<T: Stored>(
     kind: ObjectKind,
     place: Place<'_, '_>,
     namespace: &str,
-    found: &RefCell<Vec<Finding>>,
+    notes: &Notes,
 ) -> Option<Read> {
-    let mut typed: T = de::read(place.tree, place.node, place.path, found)?;
+    let mut typed: T = de::read(place.tree, place.node, place.path, notes)?;
     let (mut wrong, mut without_effect) = (Errors::default(), Errors::default());
     let at = place.path.field("metadata");
     metadata::warn(&mut without_effect, place);

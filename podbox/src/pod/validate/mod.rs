@@ -11,7 +11,9 @@ mod mounts;
 pub(crate) mod names;
 mod probe;
 mod resources;
+mod scheduling;
 mod security;
+mod selector;
 mod volume;
 pub(crate) mod volume_source;
 
@@ -45,16 +47,14 @@ pub(crate) fn pod(pod: &k8s::Pod, path: &Path<'_>) -> Vec<FieldError> {
 fn metadata(errors: &mut Errors, path: &Path<'_>, pod: &k8s::Pod) {
     let meta = &pod.metadata;
     match meta.name.as_deref().unwrap_or("") {
+        // That it is not supported is said where it stands.
+        "" if meta.generate_name.as_deref().is_some_and(|prefix| !prefix.is_empty()) => {}
         "" => errors.required(&path.field("name"), "name or generateName is required"),
         name => errors.invalid_all(&path.field("name"), name, &names::subdomain(name)),
     }
     let namespace = meta.namespace.as_deref().unwrap_or("");
     errors.invalid_all(&path.field("namespace"), namespace, &names::label(namespace));
-    let labels = path.field("labels");
-    for (key, value) in meta.labels.iter().flatten() {
-        errors.invalid_all(&labels, key, &names::qualified(key));
-        errors.invalid_all(&labels.key(key), value, &names::label_value(value));
-    }
+    selector::labels(errors, &path.field("labels"), meta.labels.iter().flatten());
     let annotations = path.field("annotations");
     let mut size = 0;
     for (key, value) in meta.annotations.iter().flatten() {
@@ -90,6 +90,7 @@ fn check_spec(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PodSpec) {
         }
     }
     node(errors, path, spec);
+    scheduling::check(errors, path, spec);
     if let Some(account) = &spec.service_account_name {
         errors.invalid_all(&path.field("serviceAccountName"), account, &names::subdomain(account));
     }

@@ -3,6 +3,7 @@ mod mounts;
 mod probes;
 mod references;
 mod resources;
+mod scheduling;
 
 use crate::manifest::{Diagnostic, Options, Source, load};
 

@@ -173,6 +173,10 @@ fn object_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
 fn mode(errors: &mut Errors, path: &Path<'_>, mode: Option<i32>) {
     if let Some(mode) = mode.filter(|mode| !MODES.contains(mode)) {
         errors.invalid(path, mode, MODE);
+        // What was meant to be octal, and was read as decimal.
+        if (0..=777).contains(&mode) && mode.to_string().bytes().all(|digit| digit < b'8') {
+            errors.hint(format!("octal numbers begin with a zero: 0{mode}"));
+        }
     }
 }
 
