@@ -34,7 +34,7 @@ const WINDOWS: Verdict = Warn("only Windows knows them: ignored");
 const UNSUPPORTED: &str = "not supported by podbox yet";
 
 /// Sorted by path, `[*]` for the elements of a list, `(probe)` for each of the three probes, `(hook)` for both
-/// hooks. `spec.initContainers` has the fields of `spec.containers`. Every field stands here by its own name: an
+/// hooks. `spec.initContainers` and `spec.ephemeralContainers` have the fields of `spec.containers`. Every field stands here by its own name: an
 /// object is not honoured with whatever a later Kubernetes may put into it.
 const FIELDS: &[(&str, Verdict)] = &[
     ("apiVersion", Honoured),
@@ -160,6 +160,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].securityContext.windowsOptions", WINDOWS),
     ("spec.containers[*].stdin", Honoured),
     ("spec.containers[*].stdinOnce", Honoured),
+    ("spec.containers[*].targetContainerName", Honoured),
     ("spec.containers[*].terminationMessagePath", Honoured),
     ("spec.containers[*].terminationMessagePolicy", Honoured),
     ("spec.containers[*].tty", Honoured),
@@ -265,14 +266,23 @@ fn verdict(pattern: &str) -> Option<Verdict> {
 }
 
 /// Walks a Pod's node and reports every field that is not honoured.
-pub(crate) fn check(tree: &Tree<'_>, pod: NodeId, path: &Path<'_>, findings: &mut Vec<Finding>) {
-    let mut walk = Walk { tree, findings, pattern: String::with_capacity(80), errors: 0, warnings: 0 };
+///
+/// One that is `existing` may have been given ephemeral containers.
+pub(crate) fn check(
+    tree: &Tree<'_>,
+    pod: NodeId,
+    path: &Path<'_>,
+    (existing, findings): (bool, &mut Vec<Finding>),
+) {
+    let pattern = String::with_capacity(80);
+    let mut walk = Walk { tree, findings, existing, pattern, errors: 0, warnings: 0 };
     walk.fields(pod, path);
 }
 
 struct Walk<'a, 't> {
     tree: &'a Tree<'t>,
     findings: &'a mut Vec<Finding>,
+    existing: bool,
     pattern: String,
     errors: usize,
     warnings: usize,
@@ -292,6 +302,7 @@ impl Walk<'_, '_> {
                         "livenessProbe" | "readinessProbe" | "startupProbe" => "(probe)",
                         "postStart" | "preStop" => "(hook)",
                         "initContainers" => "containers",
+                        "ephemeralContainers" if self.existing => "containers",
                         key => key,
                     });
                     let of_map = ["resources.limits", "resources.requests"];

@@ -84,11 +84,18 @@ pub struct Options {
     pub limits: Limits,
     /// Patterns of unsafe kernel parameters that pods may set on this host.
     pub allowed_sysctls: Vec<String>,
+    /// The Pods are there already: they may have `ephemeralContainers`.
+    pub existing: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { namespace: "default".to_owned(), limits: Limits::default(), allowed_sysctls: Vec::new() }
+        Self {
+            namespace: "default".to_owned(),
+            limits: Limits::default(),
+            allowed_sysctls: Vec::new(),
+            existing: false,
+        }
     }
 }
 
@@ -269,7 +276,7 @@ impl Reader<'_, '_> {
         let found = RefCell::new(Vec::new());
         let typed: Option<k8s::Pod> = de::read(self.tree, node, path, &found);
         let mut found = found.into_inner();
-        fields::check(self.tree, node, path, &mut found);
+        fields::check(self.tree, node, path, (self.options.existing, &mut found));
         let causes = found.len();
         if let Some(mut typed) = typed {
             defaults::fill(&mut typed, &self.options.namespace);

@@ -13,8 +13,11 @@ use crate::image::Reference;
 /// directory if there is none.
 pub(super) fn make_absolute(pod: &mut Pod, directory: Option<&Path>) {
     let Some(spec) = &mut pod.spec else { return };
-    let all = spec.init_containers.iter_mut().flatten().chain(&mut spec.containers);
-    for image in all.filter_map(|container| container.image.as_mut()) {
+    let images = (spec.init_containers.iter_mut().flatten())
+        .chain(&mut spec.containers)
+        .map(|container| &mut container.image)
+        .chain(spec.ephemeral_containers.iter_mut().flatten().map(|container| &mut container.image));
+    for image in images.filter_map(Option::as_mut) {
         if let Some(absolute) = Reference::rooted(image, directory.unwrap_or(Path::new(""))) {
             *image = absolute;
         }

@@ -5,6 +5,7 @@
 
 mod convert;
 mod downward;
+pub(crate) mod ephemeral;
 pub mod field;
 mod model;
 pub mod quantity;

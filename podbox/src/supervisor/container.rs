@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::sys::stat::Mode;
 use runtime::launch::StageKind;
 use runtime::plan::{ContainerPlan, FromStage, Rootfs, Stdio};
+use runtime::process::Process;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
@@ -25,7 +26,7 @@ use crate::user_ids;
 use crate::volumes;
 
 use super::attach::Audience;
-use super::machine::{Event, Failure, Index, SandboxFacts};
+use super::machine::{Event, Failure, Index, ProcessId, SandboxFacts};
 use super::output::Output;
 use super::sandbox::lines;
 use super::stages::StageError;
@@ -36,6 +37,8 @@ pub(super) struct Order {
     pub(super) index: Index,
     pub(super) attempt: u32,
     pub(super) sandbox: SandboxFacts,
+    /// Whose process namespace it joins.
+    pub(super) target: Option<ProcessId>,
     /// Comes when the attempt may run; dropped when it may not.
     pub(super) go: oneshot::Receiver<()>,
 }
@@ -72,7 +75,8 @@ impl Prepared {
 
 /// The attempt's directories and FIFOs, and the readers behind them.
 fn prepare(world: &World, index: Index, attempt: u32) -> Result<Output, Failure> {
-    let container = &world.pod.containers[index];
+    let pod = world.pod();
+    let container = &pod.containers[index];
     let dir = world.dir.attempt(&container.name, attempt);
     let made = make_files(container, &dir).and_then(|()| open_log(world, container, attempt));
     made.and_then(|log| {
@@ -95,7 +99,8 @@ fn prepare(world: &World, index: Index, attempt: u32) -> Result<Output, Failure>
 
 /// The readers of an attempt that another supervisor has started.
 pub(super) fn reopen(world: &World, index: Index, attempt: u32) -> io::Result<Output> {
-    let container = &world.pod.containers[index];
+    let pod = world.pod();
+    let container = &pod.containers[index];
     let dir = world.dir.attempt(&container.name, attempt);
     let log = open_log(world, container, attempt)?;
     let (stdout, stderr) = (dir.stdout(), dir.stderr());
@@ -131,7 +136,7 @@ fn make_files(container: &Container, dir: &AttemptDir) -> io::Result<()> {
 }
 
 fn open_log(world: &World, container: &Container, attempt: u32) -> io::Result<LogWriter> {
-    let pod = &world.pod;
+    let pod = world.pod();
     let dir = world.dir.logs(&pod.namespace, &pod.name, &pod.uid).join(&container.name);
     if let Some(dead) = attempt.checked_sub(2) {
         // One dead run's log is kept for `logs --previous`, as a kubelet keeps one dead container.
@@ -149,8 +154,8 @@ pub(super) async fn run(world: Arc<World>, order: Order) {
 }
 
 async fn try_run(world: &World, order: Order) -> Result<(), Failure> {
-    let Order { index, attempt, sandbox, go } = order;
-    let plan = plan_for(world, index, attempt, &sandbox)?;
+    let Order { index, attempt, sandbox, target, go } = order;
+    let plan = plan_for(world, (index, attempt), &sandbox, target)?;
     let create_error = |message: String| Failure { reason: "CreateContainerError".to_owned(), message };
     // Written for those who run something beside it later: `podbox exec`, and exec probes.
     let text = serde_json::to_vec(&plan).map_err(|error| create_error(error.to_string()))?;
@@ -185,6 +190,11 @@ async fn try_run(world: &World, order: Order) -> Result<(), Failure> {
     let Some(process) = ready.process else {
         return Err(create_error("the stage named no process".to_owned()));
     };
+    // What the kernel calls by the target's pid was the target's, if that is still there.
+    if let Some(target) = target.filter(|target| !is_alive(*target)) {
+        stage.reap().await;
+        return Err(create_error(format!("its target, process {}, has ended", target.pid)));
+    }
     world.event(Event::Created(index, process));
     if go.await.is_err() {
         // The pod is ending: a closed gate makes the process leave.
@@ -207,6 +217,10 @@ async fn try_run(world: &World, order: Order) -> Result<(), Failure> {
     Ok(())
 }
 
+fn is_alive(process: ProcessId) -> bool {
+    Process::open(process).is_ok_and(|there| there.is_some_and(|process| process.is_alive()))
+}
+
 fn failure_of(error: StageError) -> Failure {
     let message = report::chain(&error);
     // A user, group or name that the image does not have is a mistake in the Pod, not in the runtime.
@@ -221,29 +235,30 @@ fn failure_of(error: StageError) -> Failure {
 
 fn plan_for(
     world: &World,
-    index: Index,
-    attempt: u32,
+    (index, attempt): (Index, u32),
     sandbox: &SandboxFacts,
+    target: Option<ProcessId>,
 ) -> Result<ContainerPlan, Failure> {
-    let container = &world.pod.containers[index];
+    let pod = world.pod();
+    let container = &pod.containers[index];
     let config_error = |message: String| Failure { reason: "CreateContainerConfigError".to_owned(), message };
     let image = world
         .images
         .lookup(&container.image)
         .map_err(|error| config_error(report::chain(&error)))?
         .ok_or_else(|| config_error(format!("image \"{}\" has been removed", container.image)))?;
-    let volumes = volumes::sources(&world.pod, container, &world.dir)
-        .map_err(|error| config_error(report::chain(&error)))?;
+    let volumes =
+        volumes::sources(&pod, container, &world.dir).map_err(|error| config_error(report::chain(&error)))?;
     let refused = |message: String| Failure {
         reason: "CreateContainerError".to_owned(),
         message: format!("failed to create containerd container: {message}"),
     };
     let profiles = &world.settings.pods.seccomp_profiles;
     let seccomp = confinement::seccomp_profile(&container.security, profiles).map_err(refused)?;
-    let users = world.pod.security.user_namespace;
+    let users = pod.security.user_namespace;
     let around = Surroundings {
         seccomp,
-        users: users.then(|| user_ids::held(&world.dir, &world.pod.uid)).flatten(),
+        users: users.then(|| user_ids::held(&world.dir, &pod.uid)).flatten(),
         app_armor: confinement::app_armor_profile(&container.security).map_err(refused)?,
         selinux_label: confinement::selinux_label(&container.security),
         node_name: world.node_name.clone(),
@@ -253,12 +268,12 @@ fn plan_for(
         node_memory_bytes: world.memory_bytes,
         node_storage_bytes: node::storage_bytes(world.dir.data()),
         volumes,
+        processes_of: target.map(|process| process.pid),
         host_devices: if container.security.privileged { node::devices() } else { Vec::new() },
         ..surroundings_of(&world.dir)
     };
     let dir = world.dir.attempt(&container.name, attempt);
-    plan(&world.pod, container, &image, (attempt, &dir), &around)
-        .map_err(|error| config_error(error.to_string()))
+    plan(&pod, container, &image, (attempt, &dir), &around).map_err(|error| config_error(error.to_string()))
 }
 
 /// The part of the surroundings that only depends on where the pod lies.

@@ -48,7 +48,8 @@ fn facts(image: &Image) -> ImageFacts {
 }
 
 async fn try_find(world: &World, index: Index) -> Result<(Image, Arrival), Failure> {
-    let container = &world.pod.containers[index];
+    let pod = world.pod();
+    let container = &pod.containers[index];
     let reference = &container.image;
     let failure = |reason: &str, message: String| Failure { reason: reason.to_owned(), message };
     let present =

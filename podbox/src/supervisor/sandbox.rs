@@ -133,13 +133,14 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
             return Err(failed(format!("remove the remains of the last attempt: {}", errors.join("; "))));
         }
     }
-    let mut plan = plan(&world.pod, &world.dir);
+    let pod = world.pod();
+    let mut plan = plan(&pod, &world.dir);
     if let Some(alias) = &mut plan.netns_alias {
-        *alias = claim_alias(&world.pod, &world.dir).map_err(|error| failed(report::chain(&error)))?;
+        *alias = claim_alias(&pod, &world.dir).map_err(|error| failed(report::chain(&error)))?;
     }
-    if world.pod.security.user_namespace {
+    if pod.security.user_namespace {
         let pool = world.settings.pods.user_namespace_ids;
-        plan.users = Some(user_ids::lease(&world.dir, &world.pod.uid, pool).map_err(failed)?);
+        plan.users = Some(user_ids::lease(&world.dir, &pod.uid, pool).map_err(failed)?);
     }
     let mut stage = world
         .warm
@@ -149,7 +150,7 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     given.map_err(|error| failed(format!("give the sandbox stage its plan: {error}")))?;
     // The stage works on the other processor meanwhile, where more than one other would be in its way.
     world.warm.add(&world.exe, StageKind::Container);
-    let volumes = volumes::prepare(&world.pod, &world.dir);
+    let volumes = volumes::prepare(&pod, &world.dir);
     let etc = prepare_etc(world);
     attempts.iter().for_each(|(index, attempt)| world.ready.add(world, *index, *attempt));
     let ready = stage.ready().await;
@@ -166,20 +167,20 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     }
     let others = attempts.len().clamp(1, WARM_STAGES) - 1;
     (0..others).for_each(|_| world.warm.add(&world.exe, StageKind::Container));
-    let ips = if world.pod.host.network { world.host_ips.clone() } else { attach(world).map_err(failed)? };
+    let ips = if pod.host.network { world.host_ips.clone() } else { attach(world).map_err(failed)? };
     etc.and_then(|()| write_hosts(world, &ips)).map_err(|error| failed(report::chain(&error)))?;
     Ok(SandboxFacts { ips, reaper: ready.process })
 }
 
 fn attach(world: &World) -> Result<Vec<IpAddr>, String> {
     let request_netns = world.dir.namespaces().join("net");
-    let owner = world.pod_name();
+    let (owner, pod) = (world.pod_name(), world.pod());
     let request = Request {
-        id: &world.pod.uid,
+        id: &pod.uid,
         owner: &owner,
         netns: &request_netns,
         ifname: "eth0",
-        ports: &port_mappings(&world.pod),
+        ports: &port_mappings(&pod),
     };
     let attached =
         netplugin::attach(&world.settings.network, &request).map_err(|error| report::chain(&error))?;
@@ -214,13 +215,13 @@ pub(super) fn lines<'a>(
 
 /// What containers see as hostname and resolv.conf: known before the pod has addresses.
 fn prepare_etc(world: &World) -> Result<(), StoreError> {
-    let etc = world.dir.etc();
+    let (etc, pod) = (world.dir.etc(), world.pod());
     crate::store::make_dir(&etc)?;
-    let (resolv, warnings) = etc_files::resolv_conf(&world.pod.dns, &of_the_host("/etc/resolv.conf"));
+    let (resolv, warnings) = etc_files::resolv_conf(&pod.dns, &of_the_host("/etc/resolv.conf"));
     for warning in warnings {
         tell(world, "DNSConfigForming", warning);
     }
-    let hostname = if world.pod.host.network { &world.node_name } else { &world.pod.hostname };
+    let hostname = if pod.host.network { &world.node_name } else { &pod.hostname };
     for (file, text) in [("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)] {
         write_atomic(&etc.join(file), text.as_bytes())?;
     }
@@ -228,8 +229,9 @@ fn prepare_etc(world: &World) -> Result<(), StoreError> {
 }
 
 fn write_hosts(world: &World, ips: &[IpAddr]) -> Result<(), StoreError> {
-    let host_hosts = if world.pod.host.network { of_the_host("/etc/hosts") } else { String::new() };
-    let hosts = etc_files::hosts(&world.pod, ips, &host_hosts);
+    let pod = world.pod();
+    let host_hosts = if pod.host.network { of_the_host("/etc/hosts") } else { String::new() };
+    let hosts = etc_files::hosts(&pod, ips, &host_hosts);
     write_atomic(&world.dir.etc().join("hosts"), hosts.as_bytes())
 }
 
@@ -248,7 +250,7 @@ fn alias_file(dir: &PodDir) -> PathBuf {
 
 /// Takes down whatever there is of the sandbox: all of it, half of it or nothing. Errors are collected.
 pub(super) fn take_down(world: &World, reaper: Option<Identity>) -> Vec<String> {
-    take_down_pod(&world.pod, &world.dir, &world.settings.network, reaper)
+    take_down_pod(&world.pod(), &world.dir, &world.settings.network, reaper)
 }
 
 /// As [`take_down`], for a pod that has no supervisor.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::adding::Added;
 use super::memory::{Exit, ImageFacts, ProcessId, SandboxFacts, Truth};
 
 /// A container, by its place in the Pod.
@@ -47,6 +48,8 @@ pub enum Event {
     /// A container, or each main container if none is named, is to be ended and started again; the grace period is
     /// the pod's own if none is given.
     Restart(Option<Index>, Option<Duration>),
+    /// The pod is given an ephemeral container.
+    Add(Box<Added>),
     /// Somebody sets a condition, such as one that a readiness gate waits for.
     SetCondition(ConditionSet),
     /// A deadline has come.

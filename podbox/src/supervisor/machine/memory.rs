@@ -10,6 +10,8 @@ use std::time::Duration;
 use crate::clock::{Mono, Now};
 use crate::restart::Backoff;
 
+use super::adding::Added;
+
 /// A process by pid and start time.
 pub use runtime::plan::Identity as ProcessId;
 
@@ -57,6 +59,10 @@ pub struct Memory {
     pub finished: Option<Finished>,
     /// `status.conditions`, with their transition times.
     pub conditions: Vec<Condition>,
+    /// What the pod was given while it was there: the last of its containers. Written here, so that a container and its
+    /// record come at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<Added>,
 }
 
 /// The sandbox's state.
@@ -123,6 +129,26 @@ pub struct Record {
     pub passed: bool,
     /// Somebody wants it to be started again when it has ended, whatever its policy says.
     pub asked: bool,
+}
+
+impl Record {
+    /// Of a container that may begin from now on.
+    pub(super) fn new(name: &str, now: Now) -> Record {
+        Record {
+            name: name.to_owned(),
+            attempt: 0,
+            state: State::Waiting { until: Some(now.mono) },
+            why: None,
+            last: None,
+            before: None,
+            backoff: Backoff::default(),
+            pull_backoff: Backoff::default(),
+            image: None,
+            ever_started: false,
+            passed: false,
+            asked: false,
+        }
+    }
 }
 
 /// Where a container stands.

@@ -43,6 +43,7 @@ fn container(name: &str) -> Container {
         startup: None,
         lifecycle: Lifecycle::default(),
         security: ContainerSecurity::default(),
+        target: None,
     }
 }
 
