@@ -1,6 +1,6 @@
 //! `podbox run`: a pod of one container, described by flags.
 
-mod object;
+pub(super) mod object;
 
 use std::process::ExitCode;
 use std::time::Duration;

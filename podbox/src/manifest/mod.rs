@@ -15,6 +15,7 @@ mod diagnostic;
 mod fields;
 mod object;
 mod paths;
+mod plain;
 mod refusals;
 mod scalar;
 mod suggest;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1 as k8s;
 
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Severity};
+pub use plain::value;
 
 use crate::pod::field::{FieldError, Path};
 use crate::pod::{self, Pod};

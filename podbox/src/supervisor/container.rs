@@ -19,7 +19,7 @@ use crate::logs::Stream;
 use crate::logs::writer::{Limits, LogWriter};
 use crate::node;
 use crate::oci::{self, Surroundings};
-use crate::pod::{Container, Pod};
+use crate::pod::{Container, Pod, Role};
 use crate::report;
 use crate::store::{AttemptDir, PodDir, write_atomic};
 use crate::user_ids;
@@ -87,6 +87,7 @@ fn prepare(world: &World, index: Index, attempt: u32) -> Result<Output, Failure>
         }
         let audience = match (container.stdin, container.stdin_once && !container.tty) {
             (true, true) => Audience::for_one_session(&dir.stdin())?,
+            _ if container.role == Role::Ephemeral => Audience::for_a_session_to_come(),
             _ => Audience::default(),
         };
         Output::start(&streams, log, audience)

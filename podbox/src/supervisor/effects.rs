@@ -270,7 +270,8 @@ impl Effects {
             return;
         };
         let record = &memory.containers[index];
-        let begins = record.attempt == 0 && !record.ever_started && memory.finished.is_none();
+        let ended = matches!(record.state, State::Exited(_)) || memory.finished.is_some();
+        let begins = record.attempt == 0 && !record.ever_started && !ended;
         match self.live[index].output.as_ref().filter(|_| status::process(record).is_some()) {
             Some(output) => {
                 // Whoever asked may have gone.

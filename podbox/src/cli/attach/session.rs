@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, IsTerminal, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -83,7 +83,13 @@ impl Connection {
         Ok(Connection { read: BufReader::new(stream), answered: false })
     }
 
-    fn hear(&mut self, found: &Found) -> Result<(), Failure> {
+    /// Turns readable when the supervisor answers.
+    pub(in crate::cli) fn answer(&self) -> BorrowedFd<'_> {
+        self.read.get_ref().as_fd()
+    }
+
+    /// Waits for the answer.
+    pub(in crate::cli) fn hear(&mut self, found: &Found) -> Result<(), Failure> {
         let answer = Found::hear(&mut self.read).map_err(|error| unreachable(found, &error))?;
         self.answered = true;
         match answer.errors.as_slice() {
