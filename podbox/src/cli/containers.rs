@@ -97,7 +97,10 @@ mod tests {
         assert_eq!(containers.choose(Some("setup")).unwrap(), "setup");
         assert_eq!(containers.all().collect::<Vec<_>>(), ["setup", "a", "b", "look"]);
         let error = containers.choose(Some("c")).unwrap_err();
-        assert_eq!(error.message(), "container c is not valid for pod web out of: a, b, look (ephem), setup (init)");
+        assert_eq!(
+            error.message(),
+            "container c is not valid for pod web out of: a, b, look (ephem), setup (init)"
+        );
     }
 
     #[test]

@@ -48,8 +48,8 @@ mod tests {
     #[test]
     fn yaml_and_json_give_the_same_value() {
         let read = |text: &str| value(&Source::new("f", text)).unwrap();
-        let same = json!({"env": [{"name": "A", "value": "1"}], "tty": true, "n": 3, "no": null});
-        assert_eq!(read("env:\n- {name: A, value: '1'}\ntty: yes\nn: 3\nno:\n"), same);
+        let same = json!({"env": [{"name": "A", "value": "1"}], "tty": true, "count": 3, "none": null});
+        assert_eq!(read("env:\n- {name: A, value: '1'}\ntty: yes\ncount: 3\nnone:\n"), same);
         assert_eq!(read(&same.to_string()), same);
         assert_eq!(read(""), Value::Null);
         assert!(value(&Source::new("f", "a: [")).is_err());

@@ -29,8 +29,8 @@ use super::control::Answer;
 use super::exits::{self, Death};
 use super::hooks::{self, Hook};
 use super::machine::{
-    Action, Ending, Event, Exit, Failure, HookKind, Index, Memory, Note, ProcessId, Record, Run, SandboxFacts, State,
-    StopWith,
+    Action, Ending, Event, Exit, Failure, HookKind, Index, Memory, Note, ProcessId, Record, Run,
+    SandboxFacts, State, StopWith,
 };
 use super::output::Output;
 use super::probing::InContainer;

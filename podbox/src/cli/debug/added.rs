@@ -29,8 +29,7 @@ pub(super) fn read(session: &Session, found: &Found, container: Value) -> Result
         ..Options::default()
     };
     let source = Source::new("<flags>", object.to_string());
-    let mut loaded =
-        manifest::load(&[source], &options).map_err(|mistakes| invalid(&pod.name, &mistakes))?;
+    let mut loaded = manifest::load(&[source], &options).map_err(|mistakes| invalid(&pod.name, &mistakes))?;
     let read = loaded.pods.pop().and_then(|mut loaded| {
         let list = loaded.object["spec"]["ephemeralContainers"].as_array_mut()?;
         Some(Added { object: list.pop()?, container: loaded.pod.containers.pop()? })
@@ -40,8 +39,7 @@ pub(super) fn read(session: &Session, found: &Found, container: Value) -> Result
 
 fn invalid(name: &str, mistakes: &Diagnostics) -> Failure {
     let errors = || mistakes.0.iter().filter(|one| one.severity == Severity::Error);
-    let texts: Vec<String> =
-        errors().map(|one| format!("{}: {}", one.field_path, one.message)).collect();
+    let texts: Vec<String> = errors().map(|one| format!("{}: {}", one.field_path, one.message)).collect();
     let text = match texts.as_slice() {
         [one] => format!("Pod {name:?} is invalid: {one}"),
         all => format!("Pod {name:?} is invalid: [{}]", all.join(", ")),

@@ -85,8 +85,8 @@ fn security_context(profile: Profile) -> Option<Value> {
 
 fn custom(path: &std::path::Path) -> Result<Value, Failure> {
     let shown = path.display();
-    let text =
-        std::fs::read(path).map_err(|error| Failure::wrong(format!("read {shown}: {}", report::chain(&error))))?;
+    let text = std::fs::read(path)
+        .map_err(|error| Failure::wrong(format!("read {shown}: {}", report::chain(&error))))?;
     let wrong = |why: String| Failure::wrong(format!("--custom {shown}: {why}"));
     let source = Source::new(shown.to_string(), text);
     let value = manifest::value(&source).map_err(|mistakes| {
@@ -104,7 +104,9 @@ fn custom(path: &std::path::Path) -> Result<Value, Failure> {
 /// Merges as the API server merges containers: variables by name, mounts by path, other lists are replaced.
 fn customize(container: &mut Value, mut custom: Value) {
     for (list, key) in [("env", "name"), ("volumeMounts", "mountPath")] {
-        let (Some(new), Some(old)) = (custom[list].as_array_mut(), container[list].as_array()) else { continue };
+        let (Some(new), Some(old)) = (custom[list].as_array_mut(), container[list].as_array()) else {
+            continue;
+        };
         let mut all = old.clone();
         all.retain(|one| new.iter().all(|other| other[key] != one[key]));
         all.append(new);
@@ -130,7 +132,8 @@ mod tests {
 
     #[test]
     fn a_custom_file_adds_to_variables_and_mounts_and_replaces_the_rest() {
-        let mut container = json!({"name": "d", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]});
+        let mut container =
+            json!({"name": "d", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]});
         customize(
             &mut container,
             json!({"env": [{"name": "B", "value": "3"}], "volumeMounts": [{"name": "v", "mountPath": "/v"}], "tty": true}),

@@ -1,4 +1,5 @@
 mod confinement;
+mod ephemeral;
 mod probes;
 
 use crate::manifest::{Diagnostic, Options, Source, load};

@@ -201,8 +201,9 @@ fn containers_ready(pod: &Pod, memory: &Memory) -> Verdict {
         Some(Finished::Failed) => return (false, Some("PodFailed"), None),
         None => {}
     }
-    let unready = with_containers(pod, memory)
-        .filter(|(one, record)| matches!(one.role, Role::Main | Role::Sidecar) && !is_ready(one.role, record));
+    let unready = with_containers(pod, memory).filter(|(one, record)| {
+        matches!(one.role, Role::Main | Role::Sidecar) && !is_ready(one.role, record)
+    });
     match names(unready) {
         None => (true, None, None),
         Some(names) => {

@@ -68,11 +68,7 @@ impl PodMachine {
     /// A machine for a pod that was accepted just now.
     #[must_use]
     pub fn new(pod: Pod, backoff: BackoffSettings, now: Now) -> PodMachine {
-        let containers = pod
-            .containers
-            .iter()
-            .map(|container| Record::new(&container.name, now))
-            .collect();
+        let containers = pod.containers.iter().map(|container| Record::new(&container.name, now)).collect();
         let deadline = pod.active_deadline_seconds;
         let memory = Memory {
             accepted: now.wall,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+mod adding;
 mod hooks;
 mod init;
 mod properties;
