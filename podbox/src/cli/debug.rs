@@ -2,6 +2,7 @@
 
 mod added;
 mod container;
+mod copy;
 mod look;
 
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use clap::{Args, ValueEnum};
 use crate::supervisor::control::Request;
 
 use super::attach::keys::DetachKeys;
-use super::pods;
+use super::pods::{self, Found};
 use super::{Failure, Session, completion, names, out};
 
 /// Arguments of `debug`.
@@ -26,6 +27,8 @@ pub(super) struct DebugArgs {
     namespace: String,
     #[command(flatten)]
     made: Made,
+    #[command(flatten)]
+    copying: copy::Copying,
     #[command(flatten)]
     streams: Streams,
     /// What to type on a terminal to leave the container running
@@ -96,24 +99,55 @@ enum Profile {
     Sysadmin,
 }
 
+impl DebugArgs {
+    fn attaches(&self) -> bool {
+        self.streams.attach.unwrap_or(self.streams.stdin)
+    }
+
+    /// What flags do not go with each other, in kubectl's words where it has them.
+    fn check(&self) -> Result<(), Failure> {
+        let copying = &self.copying;
+        let wrong = |text: &str| Err(Failure::wrong(text));
+        if self.streams.tty && !self.streams.stdin {
+            return wrong("-i/--stdin is required for containers with -t/--tty=true");
+        }
+        if let Some(flag) = copying.without_copy() {
+            return Err(Failure::wrong(format!("{flag} may only be used with --copy-to.")));
+        }
+        if copying.copy_to.is_none() && self.made.image.is_none() {
+            return wrong("you must specify --image");
+        }
+        if copying.copy_to.is_some() && self.made.target.is_some() {
+            return wrong("--target is incompatible with --copy-to. Use --share-processes instead.");
+        }
+        let nothing = self.made.image.is_none() && copying.set_image.is_empty() && self.command.is_empty();
+        if copying.copy_to.is_some() && nothing {
+            return wrong("you must specify --image, --set-image or command arguments.");
+        }
+        Ok(())
+    }
+}
+
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &DebugArgs) -> Result<ExitCode, Failure> {
-    if args.streams.tty && !args.streams.stdin {
-        return Err(Failure::wrong("-i/--stdin is required for containers with -t/--tty=true"));
-    }
+    args.check()?;
     names::require_root("debug a pod")?;
     let (namespace, name) = names::pod_name(&args.pod, &args.namespace);
     let found = pods::find(session, namespace, name)?;
     found.readopt_if_abandoned()?;
-    if args.made.image.is_none() {
-        return Err(Failure::wrong("you must specify --image"));
+    match &args.copying.copy_to {
+        Some(copy) => copy::run(session, &found, args, copy),
+        None => beside(session, &found, args),
     }
+}
+
+/// Gives the pod a container more.
+fn beside(session: &Session, found: &Found, args: &DebugArgs) -> Result<ExitCode, Failure> {
     let name = match &args.made.container {
         Some(name) => name.clone(),
         None => container::new_name()?,
     };
-    let made = container::of_flags(args, &name)?;
-    let added = added::read(session, &found, made)?;
+    let added = added::read(session, found, container::of_flags(args, &name)?)?;
     if !session.quiet {
         if args.made.container.is_none() {
             out::line(format_args!("Defaulting debug container name to {name}."))?;
@@ -127,8 +161,9 @@ pub(super) fn run(session: &Session, args: &DebugArgs) -> Result<ExitCode, Failu
     }
     let json = serde_json::to_value(&added).map_err(|error| Failure::request(&error))?;
     found.request(Request::Add { added: Box::new(json) }, "debug")?;
-    if !args.streams.attach.unwrap_or(args.streams.stdin) {
+    if !args.attaches() {
         return Ok(ExitCode::SUCCESS);
     }
-    look::at(session, &found, &added.container, args)
+    let (connection, wish) = look::ask(found, &added.container, args)?;
+    look::follow(session, found, connection, &wish)
 }

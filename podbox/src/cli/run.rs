@@ -120,7 +120,7 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure
         return Err(Failure::wrong("-o goes with --dry-run=client"));
     }
     if !attaches {
-        let (found, ()) = single::start_new(session, loaded, args.pod_running_timeout, |_| Ok(()))?;
+        let (found, ()) = single::start_new(session, loaded, Some(args.pod_running_timeout), |_| Ok(()))?;
         if !session.quiet {
             out::line(format_args!("pod/{} created", found.pod.name))?;
         }
@@ -133,7 +133,7 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure
 fn attached(session: &Session, args: &RunArgs, loaded: LoadedPod) -> Result<ExitCode, Failure> {
     let wish = wish(args, &loaded)?;
     let listen = |found: &Found| Connection::ask(found, &wish, Since::Start);
-    let (found, connection) = single::start_new(session, loaded, args.pod_running_timeout, listen)?;
+    let (found, connection) = single::start_new(session, loaded, Some(args.pod_running_timeout), listen)?;
     if wish.stdin && wish.tty && !session.quiet {
         anstream::eprintln!("If you don't see a command prompt, try pressing enter.");
     }

@@ -87,7 +87,7 @@ fn all_that_a_debug_container_says_is_shown_and_its_code_is_the_commands() {
     let mounted = host.dir().join("more.yaml");
     fs::write(&mounted, "volumeMounts: [{name: v, mountPath: /seen}]\nenv: [{name: B, value: two}]\n")
         .unwrap();
-    host.exec("web", &["sh", "-c", "echo inside > /v/file"]);
+    assert_eq!(host.exec("web", &["sh", "-c", "echo inside > /v/file"]), "");
     let custom = mounted.display().to_string();
     let said = debug(&[
         "--attach",
@@ -103,7 +103,8 @@ fn all_that_a_debug_container_says_is_shown_and_its_code_is_the_commands() {
     .code(7);
     said.says("Defaulting debug container name to debugger-").says("one two\ninside").complains("oh");
     debug(&["-q", "--attach", "--", "nothing-of-that-name"]).code(127).complains("nothing-of-that-name");
-    let copied = host.cmd(["debug", "web", "-i", "-q"]).args(TOOLBOX).args(["-c", "cat", "--", "head", "-1"]);
+    let copied =
+        host.cmd(["debug", "web", "-i", "-q"]).args(TOOLBOX).args(["-c", "cat", "--", "head", "-n", "1"]);
     assert_eq!(copied.input("a line\nmore\n").run().ok().text(), "a line");
     // Ended ones stay, and what they have said.
     assert_eq!(host.logs(&["web", "-c", "cat"]).trim(), "a line");
@@ -146,7 +147,7 @@ fn an_image_that_is_not_there_is_waited_for_and_a_supervisor_that_takes_over_goe
     let host = Host::builder().backoff("1s", "1s").build();
     host.up(&idle("web", ""));
     let image = host.dir().join("later");
-    let reference = format!("oci:{}", image.display());
+    let reference = format!("docker-archive:{}", image.display());
     host.cmd(["debug", "web", "-c", "late", "--image", &reference, "--", "/bin/sleep", "infinity"])
         .run()
         .ok();
@@ -221,5 +222,38 @@ fn a_pod_that_shares_its_processes_needs_no_target_and_a_profile_gives_rights() 
     debug(&["-c", "plain", "--profile=baseline", "--", "sleep", "infinity"]);
     assert_eq!(capabilities("plain") & (ptrace | net_admin), 0);
     wait_until("down to end all", PATIENCE, || host.down(&["web"]).good());
+    host.finish();
+}
+
+#[test]
+fn a_copy_has_other_images_and_commands_and_may_take_the_pods_place() {
+    let host = Host::new();
+    let crash = "  terminationGracePeriodSeconds: 0\n  containers:\n  - name: app\n    image: podbox.local/toolbox\n    \
+                 command: [sh, -c, exit 3]\n    livenessProbe: {tcpSocket: {port: 80}}\n";
+    host.up_none(&pod("web", crash).replacen("name: web", "name: web\n  labels: {app: web}", 1));
+    let copy = |args: &[&str]| host.cmd(["debug", "web"]).args(args).run();
+    // The container that crashes, with another command.
+    let shell = copy(&["--copy-to", "tried", "--attach", "--", "sh", "-c", "echo it works; exit 5"]).code(5);
+    shell.says("Defaulting debug container name to app.\nit works");
+    let tried = host.pod("tried");
+    assert!(tried.at("metadata.labels").is_null() && tried.at("spec.containers.0.livenessProbe").is_null());
+    assert_eq!(tried.at("spec.shareProcessNamespace"), true);
+    host.down(&["tried"]).ok();
+    // One beside it, in the pod's place.
+    let args =
+        ["--copy-to", "new", "--replace", "--keep-labels", "--share-processes=false", "-c", "look", "-q"];
+    let end = ["--image", "podbox.local/toolbox", "--", "sleep", "infinity"];
+    assert_eq!(copy(&[&args[..], &end[..]].concat()).ok().text(), "");
+    host.podbox(["get", "pod", "web"]).code(2);
+    let new = host
+        .wait_pod("new", "the debug container", |pod| pod.container("look")["state"]["running"].is_object());
+    assert_eq!(
+        (new.text("metadata.labels.app"), new.at("spec.containers.1.name").as_str()),
+        ("web", Some("look"))
+    );
+    let refused = host.cmd(["debug", "new", "--copy-to", "new", "--set-image", "look=x"]).run();
+    refused.code(2).complains("pods \"new\" already exists");
+    host.podbox(["debug", "new", "--set-image", "look=x", "--image", "y"]).code(2).complains("--copy-to");
+    host.down(&["new"]).ok();
     host.finish();
 }

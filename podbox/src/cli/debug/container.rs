@@ -34,7 +34,7 @@ pub(super) fn new_name() -> Result<String, Failure> {
 /// If a flag is no `NAME=VALUE`, or the custom file is no part of a container.
 pub(super) fn of_flags(args: &DebugArgs, name: &str) -> Result<Value, Failure> {
     let made = &args.made;
-    let mut container = json!({"name": name, "terminationMessagePolicy": "File"});
+    let mut container = json!({"name": name});
     if let Some(image) = &made.image {
         container["image"] = json!(image);
     }

@@ -14,13 +14,12 @@ use super::super::watch::{Watch, Woken};
 use super::super::{Failure, Session};
 use super::DebugArgs;
 
-/// Waits until the container runs, telling why it does not, and takes part in its life until it or the session ends.
-pub(super) fn at(
-    session: &Session,
+/// Asks for a session that begins when the container does.
+pub(super) fn ask(
     found: &Found,
     container: &Container,
     args: &DebugArgs,
-) -> Result<ExitCode, Failure> {
+) -> Result<(Connection, Wish), Failure> {
     let wish = Wish {
         container: container.name.clone(),
         attempt: 0,
@@ -29,7 +28,16 @@ pub(super) fn at(
         ends_typing: container.tty && container.stdin_once,
         detach_keys: args.detach_keys.clone(),
     };
-    let mut connection = Connection::ask(found, &wish, Since::Start)?;
+    Ok((Connection::ask(found, &wish, Since::Start)?, wish))
+}
+
+/// Waits until the container runs, telling why it does not, and takes part in its life until it or the session ends.
+pub(super) fn follow(
+    session: &Session,
+    found: &Found,
+    mut connection: Connection,
+    wish: &Wish,
+) -> Result<ExitCode, Failure> {
     wait_for_the_answer(found, &wish.container, &connection)?;
     if let Err(refused) = connection.hear(found) {
         return match (ended(found, &wish.container), found.care()) {
@@ -43,7 +51,7 @@ pub(super) fn at(
     if wish.stdin && wish.tty && !session.quiet {
         anstream::eprintln!("If you don't see a command prompt, try pressing enter.");
     }
-    let code = connection.follow(found, &wish)?;
+    let code = connection.follow(found, wish)?;
     match ended(found, &wish.container).filter(|end| end.reason == "StartError") {
         Some(end) => Err(not_started(found, &wish.container, &end)),
         None => Ok(code),
@@ -52,7 +60,8 @@ pub(super) fn at(
 
 /// Until the supervisor answers, which it does when the container begins.
 fn wait_for_the_answer(found: &Found, name: &str, connection: &Connection) -> Result<(), Failure> {
-    let watch = Watch::new()?;
+    let mut watch = Watch::new()?;
+    watch.catch_interrupts()?;
     watch.add(found.dir.run());
     let mut told = None;
     loop {
@@ -61,8 +70,10 @@ fn wait_for_the_answer(found: &Found, name: &str, connection: &Connection) -> Re
             anstream::eprintln!("Warning: container {name}: {}: {}", why.reason, why.message);
             told = Some(why);
         }
-        if watch.wait(Some(connection.answer()), None)? == Woken::Ready {
-            return Ok(());
+        match watch.wait(Some(connection.answer()), None)? {
+            Woken::Ready => return Ok(()),
+            Woken::Interrupted => return Err(Failure::interrupted()),
+            Woken::Changed | Woken::Unheard | Woken::TimedOut => {}
         }
     }
 }
