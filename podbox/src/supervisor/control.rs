@@ -52,6 +52,13 @@ pub enum Request {
         /// From when on.
         since: Since,
     },
+    /// Let the running pod become another one, as far as the API server would; answered when that is under way.
+    Update {
+        /// The [`Pod`]; its uid does not count.
+        pod: Box<Value>,
+        /// The v1 object that it stands for.
+        object: Box<Value>,
+    },
     /// Tell the status, for those who find the files marked as old.
     Status,
     /// Set a condition of the pod; answered when it is set.
@@ -103,6 +110,8 @@ impl Request {
         let duration = |seconds: &Option<u64>| seconds.map(Duration::from_secs);
         match self {
             Request::Attach { .. } => Err("a session is no event".to_owned()),
+            // Somebody else has looked at what is to change.
+            Request::Update { .. } => unless_ending(Event::Tick),
             // What is known is told after the state was looked at once more.
             Request::Status => Ok(Event::Tick),
             Request::Stop { grace_seconds } => Ok(Event::Stop(duration(grace_seconds))),

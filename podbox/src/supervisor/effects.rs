@@ -36,7 +36,7 @@ use super::output::Output;
 use super::probing::InContainer;
 use super::trace::{self, TraceLine};
 use super::world::{Message, World};
-use super::{full, images, message, sandbox};
+use super::{full, images, message, resize, sandbox};
 
 /// How long the files of a finished attempt stay: nobody should wait for their removal before its successor runs.
 const FORGET_AFTER: Duration = Duration::from_millis(50);
@@ -213,6 +213,7 @@ impl Effects {
                 }
             }
             Action::Forget(index, attempt) => self.forget(index, attempt),
+            Action::Resize => resize::begin(&self.world, memory),
             Action::Note(note) => self.note(note),
             Action::TearDown => self.tear_down(memory),
             Action::Finish(_) => {}
@@ -229,18 +230,16 @@ impl Effects {
 
     fn create(&mut self, memory: &Memory, index: Index) {
         let attempt = memory.containers[index].attempt;
-        let output = match self.world.ready.take(&self.world, index, attempt) {
-            Ok(output) => output,
+        let made = self
+            .target(memory, index)
+            .and_then(|target| Ok((target, self.world.ready.take(&self.world, index, attempt)?)));
+        let (target, output) = match made {
+            Ok(made) => made,
             Err(failure) => return self.world.event(Event::CreateFailed(index, failure)),
         };
         let (sender, go) = oneshot::channel();
         self.live[index] = Live { go: Some(sender), output: Some(output), ..Live::default() };
-        self.let_waiting_listen(index);
         let sandbox = memory.sandbox.facts().cloned().unwrap_or_default();
-        let target = match self.target(memory, index) {
-            Ok(target) => target,
-            Err(failure) => return self.world.event(Event::CreateFailed(index, failure)),
-        };
         let order = Order { index, attempt, sandbox, target, go };
         tokio::spawn(container::run(Arc::clone(&self.world), order));
     }
@@ -279,9 +278,6 @@ impl Effects {
             }
             None if begins && ask.since == attach::Since::Start => {
                 self.waiting.push(ask);
-                if self.live[index].output.is_some() {
-                    self.let_waiting_listen(index);
-                }
             }
             None => {
                 let _ = ask.answer.send(Err(format!("container {} is not running", record.name)));
@@ -289,6 +285,7 @@ impl Effects {
         }
     }
 
+    /// Answers those who wait for a container that is about to begin; a set-up that fails leaves them waiting.
     fn let_waiting_listen(&mut self, index: Index) {
         let Some(output) = &self.live[index].output else { return };
         let pod = self.world.pod();
@@ -299,6 +296,7 @@ impl Effects {
     }
 
     fn go(&mut self, memory: &Memory, index: Index) {
+        self.let_waiting_listen(index);
         if let Some(process) = status::process(&memory.containers[index]) {
             self.set_alarm(process);
         }
@@ -504,7 +502,7 @@ impl Effects {
     /// Removes all that is left of the pod, its name last: only then can another pod take it.
     pub(super) fn remove_all(&mut self) -> Vec<String> {
         let (world, dir, pod) = (&self.world, &self.world.dir, self.world.pod());
-        volumes::release(&pod, dir);
+        volumes::release(&pod, dir, &world.settings.store);
         let logs = dir.logs(&pod.namespace, &pod.name, &pod.uid);
         let errors = [logs.as_path(), dir.data(), dir.run()]
             .into_iter()

@@ -12,6 +12,7 @@ use crate::image::Store as ImageStore;
 use crate::node;
 use crate::pod::Pod;
 use crate::store::PodDir;
+use crate::volumes::{Place, Tokens};
 
 use super::attach;
 use super::container::Prepared;
@@ -54,6 +55,8 @@ pub(super) struct World {
     pub(super) warm: Warm,
     /// Attempts whose files were made before their turn.
     pub(super) ready: Prepared,
+    /// What tokens of service accounts the pod has.
+    pub(super) tokens: Tokens,
     /// Held as long as this supervisor lives, and any stage that makes something for it.
     pub(super) lock: File,
     /// Every session with a container holds a copy.
@@ -79,6 +82,7 @@ impl World {
             memory_bytes: node::memory_bytes(),
             warm,
             ready: Prepared::default(),
+            tokens: Tokens::default(),
             pod: Mutex::new(Arc::new(pod)),
             dir,
             settings,
@@ -86,6 +90,11 @@ impl World {
             sessions: Arc::default(),
             mailbox,
         }))
+    }
+
+    /// What the volumes of the pod are made of.
+    pub(super) fn volumes<'a>(&'a self, pod: &'a Pod) -> Place<'a> {
+        Place { pod, dir: &self.dir, store: &self.settings.store, tokens: &self.tokens }
     }
 
     /// What the pod is to be. Whoever needs it twice for one thing takes it once: it may change in between.

@@ -7,8 +7,27 @@ use super::init::staged;
 use super::*;
 use crate::supervisor::machine::ending::has_process;
 
-fn any_event(containers: usize) -> impl Strategy<Value = Event> {
-    let index = 0..containers;
+/// The pod with another image, other resources or another deadline.
+fn any_change(pod: Pod) -> impl Strategy<Value = Event> {
+    let index = 0..pod.containers.len();
+    (index, 0..3, 1..4_u64, any::<bool>()).prop_map(move |(index, image, mib, restarts)| {
+        let mut pod = pod.clone();
+        pod.containers[index].image = format!("image-{image}");
+        pod.containers[index].resources.memory_limit_bytes = Some(mib << 20);
+        pod.containers[index].resize.memory_restarts = restarts;
+        Event::Changed(Box::new(pod))
+    })
+}
+
+fn resized((index, mib, settled, failed): (Index, u64, bool, bool)) -> Event {
+    let resources = Resources { memory_limit_bytes: Some(mib << 20), ..Resources::default() };
+    let error = failed.then(|| "no".to_owned());
+    Event::Resized(Resized { applied: vec![(index, resources)], settled, error })
+}
+
+fn any_event(pod: &Pod) -> impl Strategy<Value = Event> + use<> {
+    // The pod may be given two containers more.
+    let index = 0..pod.containers.len() + 2;
     let failure = || Failure { reason: "ErrImagePull".to_owned(), message: "m".to_owned() };
     let hook = |(index, attempt, pre, good): (Index, u32, bool, bool)| {
         let kind = if pre { HookKind::PreStop } else { HookKind::PostStart };
@@ -18,9 +37,13 @@ fn any_event(containers: usize) -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::Begin),
         Just(Event::Tick),
+        Just(Event::ObjectsChanged),
+        Just(Event::Evict("m".to_owned())),
         Just(Event::SandboxReady(SandboxFacts::default())),
         Just(Event::SandboxFailed(failure())),
         index.clone().prop_map(Event::Pulling),
+        index.clone().prop_map(Event::Mended),
+        index.clone().prop_map(move |i| Event::VolumeImageFailed(i, "v".to_owned(), failure())),
         index.clone().prop_map(|i| Event::ImageFound(i, image(), Arrival::Present)),
         index.clone().prop_map(move |i| Event::ImageFailed(i, failure())),
         (index.clone(), 1..99).prop_map(|(i, pid)| Event::Created(i, process(pid))),
@@ -38,6 +61,10 @@ fn any_event(containers: usize) -> impl Strategy<Value = Event> {
             }
         )),
         index.clone().prop_map(Event::GateClosed),
+        any_change(pod.clone()),
+        any_change(pod.clone()),
+        (0..pod.containers.len(), 1..4_u64, any::<bool>(), any::<bool>()).prop_map(resized),
+        Just(Event::Evict("too much".to_owned())),
         prop::option::of(index).prop_map(|which| Event::Restart(which, None)),
         prop::sample::select(vec!["x", "y", "b"]).prop_map(|name| Event::Add(Box::new(added(name)))),
         (0_u64..5).prop_map(|seconds| Event::Stop(Some(Duration::from_secs(seconds)))),
@@ -48,6 +75,8 @@ fn any_event(containers: usize) -> impl Strategy<Value = Event> {
 fn index_of(event: &Event) -> Option<Index> {
     match event {
         Event::Pulling(index)
+        | Event::Mended(index)
+        | Event::VolumeImageFailed(index, ..)
         | Event::ImageFound(index, ..)
         | Event::ImageFailed(index, _)
         | Event::Created(index, _)
@@ -63,9 +92,9 @@ fn index_of(event: &Event) -> Option<Index> {
     }
 }
 
-/// Any events, and how much time passes before each, of a pod that may be given two containers more.
-fn any_events(containers: usize) -> impl Strategy<Value = Vec<(Event, u64, bool)>> {
-    let event = (any_event(containers + 2), 0_u64..20, prop::bool::weighted(0.1));
+/// Any events, and how much time passes before each.
+fn any_events(pod: &Pod) -> impl Strategy<Value = Vec<(Event, u64, bool)>> + use<> {
+    let event = (any_event(pod), 0_u64..20, prop::bool::weighted(0.1));
     prop::collection::vec(event, 1..100)
 }
 
@@ -208,11 +237,11 @@ proptest! {
     #[test]
     fn whatever_happens_no_action_is_for_an_attempt_that_is_over_and_after_a_stop_it_ends(
         (pod, events) in any_pod().prop_flat_map(|pod| {
-            let events = any_events(pod.containers.len());
+            let events = any_events(&pod);
             (Just(pod), events)
         }),
     ) {
-        let mut machine = PodMachine::new(pod.clone(), BackoffSettings::default(), at(0));
+        let mut machine = PodMachine::new(pod, BackoffSettings::default(), at(0));
         let mut now = 0;
         for (event, pause, crash) in events {
             now += pause;
@@ -221,7 +250,9 @@ proptest! {
                 let text = serde_json::to_vec(machine.memory()).unwrap();
                 let memory: Memory = serde_json::from_slice(&text).unwrap();
                 prop_assert_eq!(&memory, machine.memory());
-                let pod = memory.complete(pod.clone());
+                let mut pod = machine.pod().clone();
+                pod.containers.truncate(machine.all_but_ephemeral().end);
+                let pod = memory.complete(pod);
                 prop_assert_eq!(&pod, machine.pod());
                 machine = PodMachine::resume(pod, BackoffSettings::default(), memory, at(now));
                 step(&mut machine, now, Event::Begin)?;
@@ -239,7 +270,7 @@ proptest! {
     #[test]
     fn whatever_happens_a_pod_comes_to_the_same_with_ephemeral_containers_and_without(
         (pod, events) in any_pod().prop_flat_map(|pod| {
-            let events = any_events(pod.containers.len());
+            let events = any_events(&pod);
             (Just(pod), events)
         }),
     ) {
