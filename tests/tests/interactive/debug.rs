@@ -161,6 +161,12 @@ fn an_image_that_is_not_there_is_waited_for_and_a_supervisor_that_takes_over_goe
     assert_eq!(host.pod("web").at("spec.ephemeralContainers").as_array().map(Vec::len), Some(1));
     e2e::Archive::new([e2e::Layer::toolbox(&["sleep"])]).write(&image, "latest");
     wait_running(&host, "web", "late");
+    // A configuration that cannot be is told to whoever waits.
+    let args = ["debug", "web", "-c", "root", "-i", "--profile", "restricted"];
+    let mut waits = host.cmd(args).args(TOOLBOX).args(["--", "true"]).spawn();
+    waits.wait_to_say("Warning: container root: CreateContainerConfigError: container has runAsNonRoot and image will run as root");
+    waits.signal(nix::sys::signal::Signal::SIGINT);
+    assert_eq!(waits.end(PATIENCE), 130);
     host.down(&["web"]).ok();
     host.finish();
 }
@@ -255,5 +261,26 @@ fn a_copy_has_other_images_and_commands_and_may_take_the_pods_place() {
     refused.code(2).complains("pods \"new\" already exists");
     host.podbox(["debug", "new", "--set-image", "look=x", "--image", "y"]).code(2).complains("--copy-to");
     host.down(&["new"]).ok();
+    host.finish();
+}
+
+#[test]
+fn a_pod_that_changes_keeps_what_it_was_given() {
+    let host = Host::new();
+    let manifest = idle("web", "  activeDeadlineSeconds: 3600\n");
+    host.up(&manifest);
+    host.cmd(["debug", "web", "-c", "look"]).args(TOOLBOX).args(["--", "sleep", "infinity"]).run().ok();
+    wait_running(&host, "web", "look");
+    let process = host.container_process("web", "look");
+    host.try_up(&manifest.replace("3600", "3000"), &[]).ok();
+    let old = host.supervisor("web");
+    host.kill(old.expect("there is a supervisor"));
+    let _ = host.next_supervisor("web", old);
+    let web = host.pod("web");
+    assert_eq!(web.at("spec.activeDeadlineSeconds"), 3000);
+    assert_eq!(web.at("spec.ephemeralContainers.0.name"), "look");
+    assert_eq!(host.container_process("web", "look"), process);
+    host.podbox(["resize", "web", "-c", "look", "--cpu-limit", "1"]).code(2).complains("has no resources");
+    host.down(&["web"]).ok();
     host.finish();
 }
