@@ -54,11 +54,9 @@ pub(super) fn run(session: &Session, args: &AttachArgs) -> Result<ExitCode, Fail
     let record = record
         .ok_or_else(|| Failure::pod(format!("container {name} of pod {} is not running", found.name())))?;
     let pod = memory.complete(found.pod.clone());
-    let wish = wish(&pod, record, args);
+    let mut wish = wish(&pod, record, args);
+    wish.greets = !session.quiet;
     let connection = Connection::open(&found, &wish, Since::Now)?;
-    if wish.stdin && wish.tty && !session.quiet {
-        anstream::eprintln!("If you don't see a command prompt, try pressing enter.");
-    }
     connection.follow(&found, &wish)
 }
 
@@ -84,5 +82,6 @@ fn wish(pod: &Pod, record: &Record, args: &AttachArgs) -> Wish {
         tty: args.tty && has_tty && session::usable_terminal(args.stdin),
         ends_typing: has_tty && once,
         detach_keys: args.detach_keys.clone(),
+        greets: false,
     }
 }

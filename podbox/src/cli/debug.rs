@@ -164,6 +164,6 @@ fn beside(session: &Session, found: &Found, args: &DebugArgs) -> Result<ExitCode
     if !args.attaches() {
         return Ok(ExitCode::SUCCESS);
     }
-    let (connection, wish) = look::ask(found, &added.container, args)?;
-    look::follow(session, found, connection, &wish)
+    let (connection, wish) = look::ask(session, found, &added.container, args)?;
+    look::follow(found, connection, &wish)
 }

@@ -37,6 +37,8 @@ pub(in crate::cli) struct Wish {
     /// The end of the input is typed, because a terminal has no other.
     pub(in crate::cli) ends_typing: bool,
     pub(in crate::cli) detach_keys: DetachKeys,
+    /// Tell who types nothing yet that a prompt may have been there before.
+    pub(in crate::cli) greets: bool,
 }
 
 /// Whether a terminal can be had (kubectl: `SetupTTY`).
@@ -107,6 +109,11 @@ impl Connection {
         let dir = found.dir.attempt(&wish.container, wish.attempt);
         let ended = Ended::default();
         let raw = if wish.tty && wish.stdin { Raw::enter() } else { None };
+        if wish.greets && wish.stdin && wish.tty {
+            // Only now: what is typed as an answer is not typed into a terminal that is about to change its mode.
+            let end = if raw.is_some() { "\r\n" } else { "\n" };
+            anstream::eprint!("If you don't see a command prompt, try pressing enter.{end}");
+        }
         let socket = || self.read.get_ref().try_clone().map_err(failure);
         mind_signals(wish, &dir, socket()?, &ended).map_err(failure)?;
         if wish.stdin {

@@ -81,13 +81,13 @@ pub(super) fn run(
         out::line(format_args!("Defaulting debug container name to {debugged}."))?;
     }
     let attaches = args.attaches();
-    let listen = |copy: &Found| attaches.then(|| look::ask(copy, &made, args)).transpose();
+    let listen = |copy: &Found| attaches.then(|| look::ask(session, copy, &made, args)).transpose();
     let (copy, asked) = single::start_new(session, loaded, None, listen)?;
     if args.copying.replace {
         found.stop(session, None)?;
     }
     match asked {
-        Some((connection, wish)) => look::follow(session, &copy, connection, &wish),
+        Some((connection, wish)) => look::follow(&copy, connection, &wish),
         None => Ok(ExitCode::SUCCESS),
     }
 }

@@ -16,6 +16,7 @@ use super::DebugArgs;
 
 /// Asks for a session that begins when the container does.
 pub(super) fn ask(
+    session: &Session,
     found: &Found,
     container: &Container,
     args: &DebugArgs,
@@ -27,17 +28,13 @@ pub(super) fn ask(
         tty: args.streams.tty && container.tty && session::usable_terminal(args.streams.stdin),
         ends_typing: container.tty && container.stdin_once,
         detach_keys: args.detach_keys.clone(),
+        greets: !session.quiet,
     };
     Ok((Connection::ask(found, &wish, Since::Start)?, wish))
 }
 
 /// Waits until the container runs, telling why it does not, and takes part in its life until it or the session ends.
-pub(super) fn follow(
-    session: &Session,
-    found: &Found,
-    mut connection: Connection,
-    wish: &Wish,
-) -> Result<ExitCode, Failure> {
+pub(super) fn follow(found: &Found, mut connection: Connection, wish: &Wish) -> Result<ExitCode, Failure> {
     wait_for_the_answer(found, &wish.container, &connection)?;
     if let Err(refused) = connection.hear(found) {
         return match (ended(found, &wish.container), found.care()) {
@@ -47,9 +44,6 @@ pub(super) fn follow(
             }
             (None, Care::Guarded | Care::Abandoned) => Err(refused),
         };
-    }
-    if wish.stdin && wish.tty && !session.quiet {
-        anstream::eprintln!("If you don't see a command prompt, try pressing enter.");
     }
     let code = connection.follow(found, wish)?;
     match ended(found, &wish.container).filter(|end| end.reason == "StartError") {
