@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::pod::{Container, Pod, Role};
+use crate::pod::{Pod, Role};
 use crate::store::{StoreError, write_atomic};
 
 /// Bytes after which the older half of the file is dropped.
@@ -131,8 +131,13 @@ pub fn object(pod: &Pod, node: &str, index: usize, event: &Folded) -> Value {
         "apiVersion": "v1", "kind": "Pod", "name": pod.name, "namespace": pod.namespace, "uid": pod.uid,
     });
     if let Some(container) = &event.first.container {
-        let of_init = |one: &&Container| one.name == *container && one.role != Role::Main;
-        let list = pod.containers.iter().find(of_init).map_or("containers", |_| "initContainers");
+        let role = pod.containers.iter().find(|one| one.name == *container).map(|one| one.role);
+        let list = match role {
+            Some(Role::Main) => "containers",
+            Some(Role::Init | Role::Sidecar) => "initContainers",
+            // The Pod that was started did not have it.
+            Some(Role::Ephemeral) | None => "ephemeralContainers",
+        };
         involved["fieldPath"] = Value::String(format!("spec.{list}{{{container}}}"));
     }
     json!({

@@ -40,9 +40,11 @@ pub fn render(pod: &Pod, memory: &Memory, host_ips: &[IpAddr]) -> PodStatus {
             .collect::<Vec<_>>()
     };
     let mut main = statuses(|role| role == Role::Main);
+    let mut ephemeral = statuses(|role| role == Role::Ephemeral);
     // As a kubelet sorts them; init containers stay in the order of the spec. Source: kubelet `kubelet_pods.go`
     // (convertToAPIContainerStatuses, SortedContainerStatuses).
     main.sort_by(|one, other| one.name.cmp(&other.name));
+    ephemeral.sort_by(|one, other| one.name.cmp(&other.name));
     let end = memory.over.filter(|_| memory.finished.is_some()).and_then(|over| match over {
         Over::Completed => None,
         Over::DeadlineExceeded => Some(("DeadlineExceeded", DEADLINE_MESSAGE.to_owned())),
@@ -57,8 +59,9 @@ pub fn render(pod: &Pod, memory: &Memory, host_ips: &[IpAddr]) -> PodStatus {
         pod_ips: some_if_any(ips.iter().map(|ip| PodIP { ip: ip.to_string() }).collect()),
         start_time: Some(Time(whole_second(memory.accepted))),
         qos_class: Some(qos(pod.qos).to_owned()),
-        init_container_statuses: some_if_any(statuses(|role| role != Role::Main)),
+        init_container_statuses: some_if_any(statuses(Role::is_initial)),
         container_statuses: Some(main),
+        ephemeral_container_statuses: some_if_any(ephemeral),
         reason: end.as_ref().map(|(reason, _)| (*reason).to_owned()),
         message: end.map(|(_, message)| message),
         ..PodStatus::default()
@@ -119,7 +122,8 @@ fn container(pod: &Pod, container: &Container, record: &Record) -> ContainerStat
         container_id: shown_attempt.map(|attempt| container_id(pod, record, attempt)),
         restart_count: i32::try_from(shown_attempt.unwrap_or(0)).unwrap_or(i32::MAX),
         ready: is_ready(container.role, record),
-        started: Some(started),
+        // A kubelet has probes, and so an opinion, of the others only.
+        started: (container.role != Role::Ephemeral).then_some(started),
         state: Some(state),
         last_state: last.or_else(|| Some(ContainerState::default())),
         allocated_resources: allocated.requests.clone(),
@@ -179,9 +183,10 @@ fn is_lost(pod: &Pod, memory: &Memory, index: usize) -> bool {
     memory.finished.is_some()
         && !ended
         && match pod.containers[index].role {
-            Role::Main => all().all(|(one, record)| one.role == Role::Main || record.passed),
+            Role::Main => all().all(|(one, record)| !one.role.is_initial() || record.passed),
+            Role::Ephemeral => false,
             Role::Init | Role::Sidecar => {
-                let here_or_later = || all().skip(index).filter(|(one, _)| one.role != Role::Main);
+                let here_or_later = || all().skip(index).filter(|(one, _)| one.role.is_initial());
                 index == 0 || here_or_later().any(|(_, record)| record.ever_started)
             }
         }
@@ -275,6 +280,15 @@ fn terminated(pod: &Pod, record: &Record, end: &Terminated) -> ContainerState {
             finished_at: Some(Time(whole_second(end.ended.wall))),
         }),
         ..ContainerState::default()
+    }
+}
+
+/// The first process of a container whose program runs.
+#[must_use]
+pub fn running_process(record: &Record) -> Option<ProcessId> {
+    match &record.state {
+        State::Starting(run) | State::Running(run) | State::Stopping { run, .. } => Some(run.process),
+        _ => None,
     }
 }
 

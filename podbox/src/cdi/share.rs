@@ -15,7 +15,7 @@ pub fn asked(pod: &Pod) -> BTreeMap<String, u64> {
             let (stay, before) = kinds.entry(kind.clone()).or_default();
             match container.role {
                 Role::Init => *before = (*before).max(*count),
-                Role::Sidecar | Role::Main => *stay += count,
+                Role::Sidecar | Role::Main | Role::Ephemeral => *stay += count,
             }
         }
     }
@@ -30,7 +30,7 @@ pub fn of_container<'n>(pod: &Pod, container: &Container, kind: &str, held: &'n 
         usize::try_from(count).unwrap_or(usize::MAX)
     };
     let before: usize = match container.role {
-        Role::Init => 0,
+        Role::Init | Role::Ephemeral => 0,
         Role::Sidecar | Role::Main => {
             let stay = pod.containers.iter().filter(|one| one.role != Role::Init);
             stay.take_while(|one| one.name != container.name).map(count).sum()

@@ -7,11 +7,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::pod::Pod;
 use crate::supervisor::attach::Since;
 use crate::supervisor::machine::{Record, State};
 
 use super::containers::Containers;
-use super::pods::{self, Found};
+use super::pods;
 use super::{Failure, Session, completion, names};
 use keys::DetachKeys;
 use session::{Connection, Wish};
@@ -52,11 +53,10 @@ pub(super) fn run(session: &Session, args: &AttachArgs) -> Result<ExitCode, Fail
     let record = memory.containers.iter().find(|record| record.name == name && runs(record));
     let record = record
         .ok_or_else(|| Failure::pod(format!("container {name} of pod {} is not running", found.name())))?;
-    let wish = wish(&found, record, args);
+    let pod = memory.complete(found.pod.clone());
+    let mut wish = wish(&pod, record, args);
+    wish.greets = !session.quiet;
     let connection = Connection::open(&found, &wish, Since::Now)?;
-    if wish.stdin && wish.tty && !session.quiet {
-        anstream::eprintln!("If you don't see a command prompt, try pressing enter.");
-    }
     connection.follow(&found, &wish)
 }
 
@@ -65,8 +65,8 @@ fn runs(record: &Record) -> bool {
 }
 
 /// What is asked for, less what the container does not have; with kubectl's words about it.
-fn wish(found: &Found, record: &Record, args: &AttachArgs) -> Wish {
-    let container = found.pod.containers.iter().find(|container| container.name == record.name);
+fn wish(pod: &Pod, record: &Record, args: &AttachArgs) -> Wish {
+    let container = pod.containers.iter().find(|container| container.name == record.name);
     let (has_stdin, has_tty, once) =
         container.map_or((false, false, false), |one| (one.stdin, one.tty, one.stdin_once));
     if args.tty && !has_tty {
@@ -82,5 +82,6 @@ fn wish(found: &Found, record: &Record, args: &AttachArgs) -> Wish {
         tty: args.tty && has_tty && session::usable_terminal(args.stdin),
         ends_typing: has_tty && once,
         detach_keys: args.detach_keys.clone(),
+        greets: false,
     }
 }

@@ -75,7 +75,12 @@ pub(super) fn container() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let of = |store: &Store| {
             let all = store.names().into_iter().filter_map(|(_, _, uid)| pods::read(store, &uid));
-            all.flat_map(|found| found.pod.containers).map(|container| container.name).collect()
+            all.flat_map(|found| match found.memory() {
+                Some(memory) => memory.complete(found.pod).containers,
+                None => found.pod.containers,
+            })
+            .map(|container| container.name)
+            .collect()
         };
         candidates(store().as_ref().map(of).unwrap_or_default())
     })

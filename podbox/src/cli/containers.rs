@@ -13,6 +13,7 @@ pub(super) struct Containers {
     pod: String,
     main: Vec<String>,
     init: Vec<String>,
+    ephemeral: Vec<String>,
     preferred: Option<String>,
 }
 
@@ -28,13 +29,14 @@ impl Containers {
             pod: object["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
             main: names("containers"),
             init: names("initContainers"),
+            ephemeral: names("ephemeralContainers"),
             preferred: preferred.map(str::to_owned),
         }
     }
 
     /// All names, in the order in which they start.
     pub(super) fn all(&self) -> impl Iterator<Item = &str> {
-        self.init.iter().chain(&self.main).map(String::as_str)
+        self.init.iter().chain(&self.main).chain(&self.ephemeral).map(String::as_str)
     }
 
     /// The names of `spec.containers`.
@@ -57,8 +59,9 @@ impl Containers {
     }
 
     fn list(&self) -> String {
+        let ephemeral = self.ephemeral.iter().map(|name| format!("{name} (ephem)"));
         let init = self.init.iter().map(|name| format!("{name} (init)"));
-        self.main.iter().cloned().chain(init).collect::<Vec<_>>().join(", ")
+        self.main.iter().cloned().chain(ephemeral).chain(init).collect::<Vec<_>>().join(", ")
     }
 
     fn no_such(&self, name: &str) -> Failure {
@@ -70,7 +73,8 @@ impl Containers {
 /// The status of the container of that name in a v1 Pod; null if there is none yet.
 pub(super) fn status<'a>(object: &'a Value, name: &str) -> &'a Value {
     const NOTHING: &Value = &Value::Null;
-    let lists = ["containerStatuses", "initContainerStatuses"].map(|key| object["status"][key].as_array());
+    let lists = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"]
+        .map(|key| object["status"][key].as_array());
     lists.into_iter().flatten().flatten().find(|status| status["name"] == name).unwrap_or(NOTHING)
 }
 
@@ -82,6 +86,7 @@ mod tests {
     fn pod() -> Value {
         json!({"metadata": {"name": "web"}, "spec": {
             "containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "setup"}],
+            "ephemeralContainers": [{"name": "look"}],
         }})
     }
 
@@ -90,9 +95,12 @@ mod tests {
         let containers = Containers::of(&pod());
         assert_eq!(containers.choose(None).unwrap(), "a");
         assert_eq!(containers.choose(Some("setup")).unwrap(), "setup");
-        assert_eq!(containers.all().collect::<Vec<_>>(), ["setup", "a", "b"]);
+        assert_eq!(containers.all().collect::<Vec<_>>(), ["setup", "a", "b", "look"]);
         let error = containers.choose(Some("c")).unwrap_err();
-        assert_eq!(error.message(), "container c is not valid for pod web out of: a, b, setup (init)");
+        assert_eq!(
+            error.message(),
+            "container c is not valid for pod web out of: a, b, look (ephem), setup (init)"
+        );
     }
 
     #[test]

@@ -6,7 +6,9 @@
 
 mod copy;
 mod place;
+mod stream;
 
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -23,10 +25,10 @@ use place::Place;
 /// Arguments of `cp`.
 #[derive(Debug, Args)]
 pub(super) struct CpArgs {
-    /// A local path, or [NAMESPACE/]POD:PATH
+    /// A local path, [NAMESPACE/]POD:PATH, or - for a tar stream on standard input
     #[arg(add = completion::pod_or_file())]
     source: String,
-    /// A local path, or [NAMESPACE/]POD:PATH
+    /// A local path, [NAMESPACE/]POD:PATH, or - for a tar stream on standard output
     #[arg(add = completion::pod_or_file())]
     target: String,
     /// The container; the first one if none
@@ -70,12 +72,20 @@ pub(super) fn run(session: &Session, args: &CpArgs) -> Result<ExitCode, Failure>
         (Side::There { pod, path }, Side::Here(to)) => (pod, Way::Out(Path::new(to)), path),
         _ => return Err(Failure::wrong("one of src or dest must be a local file specification")),
     };
+    let stream = matches!(from, Way::In(path) | Way::Out(path) if path == Path::new("-"));
+    if stream && matches!(from, Way::Out(_)) && io::stdout().is_terminal() {
+        return Err(Failure::wrong("no archive is written to a terminal; use a pipe or a file"));
+    }
     names::require_root("copy from or to a pod")?;
     let (namespace, name) = names::pod_name(pod, &args.namespace);
     let found = pods::find(session, namespace, name)?;
     let (root, directory) = container(&found, args.container.as_deref())?;
     let there = directory.join(to);
     let trouble = |error: place::CopyError| Failure::pod(error.to_string());
+    if stream {
+        let place = Place::inside(&root, &there).map_err(trouble)?;
+        return streamed(&from, &place, args.no_preserve);
+    }
     let (source, target, links) = match from {
         Way::In(local) => (Place::local(local), Place::inside(&root, &there), Links::Keep),
         Way::Out(local) => (Place::inside(&root, &there), Place::local(local), Links::Skip),
@@ -88,6 +98,20 @@ pub(super) fn run(session: &Session, args: &CpArgs) -> Result<ExitCode, Failure>
     let (source, target) = (source.map_err(trouble)?, target.map_err(trouble)?);
     Copy { keep, links }.run(&source, &target).map_err(trouble)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The copy as an archive.
+fn streamed(way: &Way<'_>, place: &Place, no_preserve: bool) -> Result<ExitCode, Failure> {
+    let keep = if no_preserve { Keep::Nothing } else { Keep::All };
+    let done = match way {
+        Way::In(_) => stream::read(place, keep, io::stdin().lock()),
+        Way::Out(_) => stream::write(place, keep, io::BufWriter::new(io::stdout().lock())),
+    };
+    match done {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if error.source.kind() == io::ErrorKind::BrokenPipe => Err(Failure::unheard()),
+        Err(error) => Err(Failure::pod(error.to_string())),
+    }
 }
 
 /// Which way a copy goes, and the path on this side.

@@ -5,6 +5,7 @@ mod completion;
 mod condition;
 mod containers;
 mod cp;
+mod debug;
 mod describe;
 mod diff;
 mod down;
@@ -100,6 +101,8 @@ enum Command {
     Attach(attach::AttachArgs),
     /// Run a command in a container
     Exec(exec::ExecArgs),
+    /// Look around in a pod from a container of another image
+    Debug(debug::DebugArgs),
     /// Copy files from or to a container
     Cp(cp::CpArgs),
     /// Forward local ports to a pod
@@ -176,6 +179,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Run(args) => run::run(&session, &args),
         Command::Attach(args) => attach::run(&session, &args),
         Command::Exec(args) => exec::run(&session, &args),
+        Command::Debug(args) => debug::run(&session, &args),
         Command::Cp(args) => cp::run(&session, &args),
         Command::PortForward(args) => port_forward::run(&session, &args),
         Command::Wait(args) => wait::run(&session, &args),

@@ -81,6 +81,7 @@ fn word(role: Role) -> &'static str {
         Role::Init => "init container",
         Role::Sidecar => "sidecar",
         Role::Main => "container",
+        Role::Ephemeral => "ephemeral container",
     }
 }
 

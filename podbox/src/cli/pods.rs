@@ -192,6 +192,10 @@ impl Found {
             object["metadata"]["deletionTimestamp"] = json!(events::whole_seconds(at));
             object["metadata"]["deletionGracePeriodSeconds"] = json!(seconds);
         }
+        if let Some(memory) = memory.filter(|memory| !memory.added.is_empty()) {
+            let added: Vec<Value> = memory.added.into_iter().map(|added| added.object).collect();
+            object["spec"]["ephemeralContainers"] = Value::Array(added);
+        }
         object["spec"]["nodeName"] = json!(crate::node::name());
         object["status"] = status;
         object

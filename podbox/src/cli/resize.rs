@@ -85,9 +85,12 @@ fn resized(found: &Found, container: &str, amounts: &Amounts) -> Result<(Pod, Va
         let all = object["spec"][list].as_array()?;
         Some((list, all.iter().position(|one| one["name"] == container)?))
     });
-    if let Some((list, index)) = place {
-        set(&mut object["spec"][list][index], amounts)?;
-    }
+    let Some((list, index)) = place else {
+        return Err(Failure::wrong(format!(
+            "container {container} is an ephemeral container: it has no resources"
+        )));
+    };
+    set(&mut object["spec"][list][index], amounts)?;
     let loaded = reloaded(&object)?;
     let mut pod = found.pod.clone();
     // Only this may change: paths of images, for one, would be read from another directory now.

@@ -1,6 +1,6 @@
 //! `podbox run`: a pod of one container, described by flags.
 
-mod object;
+pub(super) mod object;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -120,7 +120,7 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure
         return Err(Failure::wrong("-o goes with --dry-run=client"));
     }
     if !attaches {
-        let (found, ()) = single::start_new(session, loaded, args.pod_running_timeout, |_| Ok(()))?;
+        let (found, ()) = single::start_new(session, loaded, Some(args.pod_running_timeout), |_| Ok(()))?;
         if !session.quiet {
             out::line(format_args!("pod/{} created", found.pod.name))?;
         }
@@ -131,12 +131,10 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure
 
 /// Starts the pod, listens from its first word, and ends as its container does.
 fn attached(session: &Session, args: &RunArgs, loaded: LoadedPod) -> Result<ExitCode, Failure> {
-    let wish = wish(args, &loaded)?;
+    let mut wish = wish(args, &loaded)?;
+    wish.greets = !session.quiet;
     let listen = |found: &Found| Connection::ask(found, &wish, Since::Start);
-    let (found, connection) = single::start_new(session, loaded, args.pod_running_timeout, listen)?;
-    if wish.stdin && wish.tty && !session.quiet {
-        anstream::eprintln!("If you don't see a command prompt, try pressing enter.");
-    }
+    let (found, connection) = single::start_new(session, loaded, Some(args.pod_running_timeout), listen)?;
     let ended = connection.follow(&found, &wish);
     if args.streams.rm {
         let removed = found.stop(session, None);
@@ -159,6 +157,7 @@ fn wish(args: &RunArgs, loaded: &LoadedPod) -> Result<Wish, Failure> {
         tty: args.streams.tty && container.tty && session::usable_terminal(args.streams.stdin),
         ends_typing: container.tty && container.stdin_once,
         detach_keys: args.detach_keys.clone(),
+        greets: false,
     })
 }
 

@@ -5,7 +5,7 @@
 use k8s_openapi::api::core::v1 as k8s;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
-use crate::pod::{APPARMOR, Quantity, aggregate};
+use crate::pod::{APPARMOR, Quantity, aggregate, ephemeral};
 
 /// Fills in a Pod's defaults, in place.
 pub(crate) fn fill(pod: &mut k8s::Pod, namespace: &str) {
@@ -37,6 +37,11 @@ pub(crate) fn fill(pod: &mut k8s::Pod, namespace: &str) {
     pod_resources(spec);
     for one in spec.volumes.iter_mut().flatten() {
         volume(one);
+    }
+    for one in spec.ephemeral_containers.iter_mut().flatten() {
+        let (mut plain, target) = (ephemeral::as_container(one), one.target_container_name.take());
+        container(&mut plain);
+        *one = ephemeral::of_container(plain, target);
     }
 }
 

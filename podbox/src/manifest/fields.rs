@@ -31,7 +31,8 @@ const WINDOWS: Verdict = Warn("only Windows knows them: ignored");
 const UNSUPPORTED: &str = "not supported by podbox yet";
 
 /// Sorted by path, `[*]` for the elements of a list, `(probe)` for each of the three probes, `(hook)` for both
-/// hooks, `(device)` for resources named `VENDOR/CLASS`. `spec.initContainers` has the fields of `spec.containers`. Every field stands here by its own name: an
+/// hooks, `(device)` for resources named `VENDOR/CLASS`. `spec.initContainers` and `spec.ephemeralContainers` have the
+/// fields of `spec.containers`. Every field stands here by its own name: an
 /// object is not honoured with whatever a later Kubernetes may put into it.
 const FIELDS: &[(&str, Verdict)] = &[
     ("apiVersion", Honoured),
@@ -191,6 +192,7 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].securityContext.windowsOptions", WINDOWS),
     ("spec.containers[*].stdin", Honoured),
     ("spec.containers[*].stdinOnce", Honoured),
+    ("spec.containers[*].targetContainerName", Honoured),
     ("spec.containers[*].terminationMessagePath", Honoured),
     ("spec.containers[*].terminationMessagePolicy", Honoured),
     ("spec.containers[*].tty", Honoured),
@@ -469,9 +471,16 @@ fn verdict(pattern: &str) -> Option<Verdict> {
 }
 
 /// Walks a Pod's node and reports every field that is not honoured.
-pub(crate) fn check(tree: &Tree<'_>, pod: NodeId, path: &Path<'_>, notes: &Notes) -> Vec<Finding> {
+///
+/// One that is `existing` may have been given ephemeral containers.
+pub(crate) fn check(
+    tree: &Tree<'_>,
+    pod: NodeId,
+    path: &Path<'_>,
+    (existing, notes): (bool, &Notes),
+) -> Vec<Finding> {
     let pattern = String::with_capacity(80);
-    let mut walk = Walk { tree, notes, findings: Vec::new(), pattern, errors: 0, warnings: 0 };
+    let mut walk = Walk { tree, notes, findings: Vec::new(), existing, pattern, errors: 0, warnings: 0 };
     walk.fields(pod, path);
     walk.findings
 }
@@ -480,6 +489,7 @@ struct Walk<'a, 't> {
     tree: &'a Tree<'t>,
     notes: &'a Notes,
     findings: Vec<Finding>,
+    existing: bool,
     pattern: String,
     errors: usize,
     warnings: usize,
@@ -502,6 +512,7 @@ impl Walk<'_, '_> {
                         "livenessProbe" | "readinessProbe" | "startupProbe" => "(probe)",
                         "postStart" | "preStop" => "(hook)",
                         "initContainers" => "containers",
+                        "ephemeralContainers" if self.existing => "containers",
                         key => key,
                     });
                     if of_map {

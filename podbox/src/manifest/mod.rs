@@ -20,6 +20,7 @@ mod notes;
 mod object;
 mod objects;
 mod paths;
+mod plain;
 mod refusals;
 mod scalar;
 mod stream;
@@ -38,6 +39,7 @@ pub(crate) use values::yaml_values;
 
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Severity};
 pub use notes::Strictness;
+pub use plain::value;
 
 use crate::pod::field::{FieldError, Path};
 use crate::pod::{self, Pod};
@@ -98,6 +100,8 @@ pub struct Options {
     pub allowed_sysctls: Vec<String>,
     /// What becomes of fields that nobody knows.
     pub strictness: Strictness,
+    /// The Pods are there already: they may have `ephemeralContainers`.
+    pub existing: bool,
 }
 
 impl Default for Options {
@@ -107,6 +111,7 @@ impl Default for Options {
             limits: Limits::default(),
             allowed_sysctls: Vec::new(),
             strictness: Strictness::default(),
+            existing: false,
         }
     }
 }
@@ -398,7 +403,7 @@ impl Reader<'_, '_> {
     fn pod(&mut self, node: NodeId, path: &Path<'_>) {
         let notes = Notes::new(self.options.strictness);
         let typed: Option<k8s::Pod> = de::read(self.tree, node, path, &notes);
-        let unhonoured = fields::check(self.tree, node, path, &notes);
+        let unhonoured = fields::check(self.tree, node, path, (self.options.existing, &notes));
         let mut found = notes.into_found();
         found.extend(unhonoured);
         let causes = found.len();

@@ -13,11 +13,13 @@ use crate::image::Reference;
 /// directory if there is none.
 pub(super) fn make_absolute(pod: &mut Pod, directory: Option<&Path>) {
     let Some(spec) = &mut pod.spec else { return };
-    let containers = spec.init_containers.iter_mut().flatten().chain(&mut spec.containers);
-    let containers = containers.filter_map(|container| container.image.as_mut());
+    let containers = (spec.init_containers.iter_mut().flatten())
+        .chain(&mut spec.containers)
+        .map(|container| &mut container.image)
+        .chain(spec.ephemeral_containers.iter_mut().flatten().map(|container| &mut container.image));
     let volumes = spec.volumes.iter_mut().flatten();
     let volumes = volumes.filter_map(|volume| volume.image.as_mut()?.reference.as_mut());
-    for image in containers.chain(volumes) {
+    for image in containers.filter_map(Option::as_mut).chain(volumes) {
         if let Some(absolute) = Reference::rooted(image, directory.unwrap_or(Path::new(""))) {
             *image = absolute;
         }

@@ -63,6 +63,8 @@ pub struct Surroundings {
     pub selinux_label: Option<String>,
     /// The ids of the host that the pod's user namespace has, pinned as `user`.
     pub users: Option<IdRange>,
+    /// The process whose process namespace the container joins, as the host sees it.
+    pub processes_of: Option<i32>,
     /// What the container's system calls are filtered by.
     pub seccomp: Option<LinuxSeccomp>,
     /// What the container's devices need.
@@ -252,7 +254,7 @@ fn linux_of(
 }
 
 /// Own mount and cgroup namespace always; the pod's net, ipc and uts unless they are the host's; a PID namespace of
-/// its own unless the pod shares one or uses the host's.
+/// its own unless it has a target, or the pod shares one or uses the host's.
 fn namespaces(pod: &Pod, around: &Surroundings) -> Result<Vec<LinuxNamespace>, oci_spec::OciSpecError> {
     let own = |kind| LinuxNamespaceBuilder::default().typ(kind).build();
     let pinned = |kind, name: &str| {
@@ -266,7 +268,10 @@ fn namespaces(pod: &Pod, around: &Surroundings) -> Result<Vec<LinuxNamespace>, o
     if !pod.host.ipc {
         list.push(pinned(LinuxNamespaceType::Ipc, "ipc")?);
     }
-    if pod.share_process_namespace {
+    if let Some(pid) = around.processes_of {
+        let path = PathBuf::from(format!("/proc/{pid}/ns/pid"));
+        list.push(LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Pid).path(path).build()?);
+    } else if pod.share_process_namespace {
         list.push(pinned(LinuxNamespaceType::Pid, "pid")?);
     } else if !pod.host.pid {
         list.push(own(LinuxNamespaceType::Pid)?);

@@ -112,7 +112,7 @@ pub fn pod_limits(pod: &Pod) -> LinuxResources {
 /// The most of a resource that the pod's containers can have at one time; `None` if one of them has no amount.
 pub(crate) fn together(pod: &Pod, amount: impl Fn(&Resources) -> Option<u64>) -> Option<u64> {
     let (mut sidecars, mut beside, mut main) = (0_u64, 0, 0);
-    for container in &pod.containers {
+    for container in pod.containers.iter().filter(|one| one.role != Role::Ephemeral) {
         let amount = amount(&container.resources)?;
         match container.role {
             Role::Init => beside = beside.max(sidecars + amount),
@@ -120,7 +120,7 @@ pub(crate) fn together(pod: &Pod, amount: impl Fn(&Resources) -> Option<u64>) ->
                 sidecars += amount;
                 beside = beside.max(sidecars);
             }
-            Role::Main => main += amount,
+            Role::Main | Role::Ephemeral => main += amount,
         }
     }
     Some(beside.max(sidecars + main))
@@ -156,7 +156,7 @@ pub(super) fn oom_score_adj(pod: &Pod, container: &Container, node_memory_bytes:
     };
     match container.role {
         Role::Sidecar => pod.main_containers().map(of).fold(of(container), i32::min),
-        Role::Init | Role::Main => of(container),
+        Role::Init | Role::Main | Role::Ephemeral => of(container),
     }
 }
 

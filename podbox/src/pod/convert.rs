@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{
     Container, ContainerSecurity, Dns, DnsPolicy, HostAlias, HostNamespaces, Pod, PodSecurity, Port,
-    Protocol, PullPolicy, Role,
+    Protocol, PullPolicy, RestartPolicy, Role,
 };
 
 mod confinement;
@@ -50,6 +50,7 @@ pub(crate) fn convert(pod: &k8s::Pod, manifest_hash: String) -> Pod {
         containers: (spec.init_containers.iter().flatten())
             .map(|one| container(one, spec, life::init_role(one)))
             .chain(spec.containers.iter().map(|one| container(one, spec, Role::Main)))
+            .chain(spec.ephemeral_containers.iter().flatten().map(|one| ephemeral(one, spec)))
             .collect(),
         volumes: (spec.volumes.iter().flatten()).filter_map(|volume| volume::volume(volume, &name)).collect(),
         restart_policy: life::policy(spec.restart_policy.as_deref()),
@@ -165,6 +166,16 @@ fn container(container: &k8s::Container, spec: &k8s::PodSpec, role: Role) -> Con
         startup: probe(&container.startup_probe),
         lifecycle: life::lifecycle(container),
         security: security(container, spec),
+        target: None,
+    }
+}
+
+/// An ephemeral container runs once, whatever the pod's policy.
+fn ephemeral(given: &k8s::EphemeralContainer, spec: &k8s::PodSpec) -> Container {
+    Container {
+        restart_policy: RestartPolicy::Never,
+        target: given.target_container_name.clone().filter(|name| !name.is_empty()),
+        ..container(&super::ephemeral::as_container(given), spec, Role::Ephemeral)
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod aggregate;
 pub(crate) mod change;
 mod convert;
 mod downward;
+pub(crate) mod ephemeral;
 pub mod field;
 mod files;
 mod model;

@@ -31,7 +31,8 @@ pub struct Pod {
     /// `spec.enableServiceLinks`.
     #[serde(default)]
     pub service_links: bool,
-    /// `spec.initContainers` and then `spec.containers`, each in order; at least one of the latter.
+    /// `spec.initContainers`, then `spec.containers`, then `spec.ephemeralContainers`, each in order; at least one of the
+    /// second.
     pub containers: Vec<Container>,
     /// `spec.volumes`.
     pub volumes: Vec<Volume>,
@@ -80,7 +81,7 @@ impl Pod {
     /// Whether there is anything in `spec.initContainers`.
     #[must_use]
     pub fn has_init_containers(&self) -> bool {
-        self.containers.iter().any(|container| container.role != Role::Main)
+        self.containers.iter().any(|container| container.role.is_initial())
     }
 }
 
@@ -152,6 +153,17 @@ pub enum Role {
     Sidecar,
     /// One of `containers`.
     Main,
+    /// One of `ephemeralContainers`: added to a pod that is there already, to look around in it. Nothing of what the pod
+    /// comes to depends on it.
+    Ephemeral,
+}
+
+impl Role {
+    /// Whether it is one of `initContainers`.
+    #[must_use]
+    pub fn is_initial(self) -> bool {
+        matches!(self, Role::Init | Role::Sidecar)
+    }
 }
 
 /// One of a container's `restartPolicyRules`.
@@ -296,6 +308,9 @@ pub struct Container {
     pub lifecycle: Lifecycle,
     /// `securityContext` over the pod's.
     pub security: ContainerSecurity,
+    /// `targetContainerName` of an ephemeral container: whose processes it is among.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }
 
 /// `imagePullPolicy`.

@@ -25,7 +25,7 @@ use crate::logs::Stream;
 
 /// What a listener may be behind, bytes.
 const PATIENCE: usize = 1 << 20;
-/// What is kept for the one session that a `stdinOnce` container is made for, bytes.
+/// What is kept for the session that a `stdinOnce` or an ephemeral container is made for, bytes.
 const EARLY: usize = 64 << 10;
 
 /// The first byte of a frame; four bytes of length (big endian) and the content follow.
@@ -162,6 +162,12 @@ impl Audience {
     /// Of an attempt that another supervisor began: its input has ended with that one.
     pub(super) fn after_the_session() -> Audience {
         let seats = Seats { input: Input::Taken, ..Seats::default() };
+        Audience { seats: Mutex::new(seats), ..Audience::default() }
+    }
+
+    /// Of an attempt that was begun for somebody to look at it, who may come a little later.
+    pub(super) fn for_a_session_to_come() -> Audience {
+        let seats = Seats { early: Some(Vec::new()), ..Seats::default() };
         Audience { seats: Mutex::new(seats), ..Audience::default() }
     }
 
@@ -319,6 +325,14 @@ mod tests {
         assert!(got.len() < 20, "{}", got.len());
         assert_eq!(got.last().map(|(kind, _)| *kind), Some(FrameKind::Refused));
         assert!(audience.seats().listeners.is_empty());
+    }
+
+    #[test]
+    fn what_is_said_before_the_session_that_is_to_come_is_kept_for_it() {
+        let audience = Audience::for_a_session_to_come();
+        audience.tell(Stream::Stdout, b"$ ");
+        let mut session = audience.join(true, Since::Start).unwrap();
+        assert_eq!(kinds(&mut session), [(FrameKind::Stdout, b"$ ".to_vec())]);
     }
 
     #[tokio::test]

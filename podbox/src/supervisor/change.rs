@@ -12,7 +12,7 @@ use crate::status;
 use crate::store::write_atomic;
 
 use super::control::Request;
-use super::machine::{Event, PodMachine};
+use super::machine::{Event, Memory, PodMachine};
 use super::world::World;
 
 /// The event that a request is, or why it cannot be followed. A pod that is to change is written down before anybody
@@ -20,12 +20,12 @@ use super::world::World;
 pub(super) fn event(world: &World, request: &Request, machine: &PodMachine) -> Result<Event, String> {
     let event = request.event(machine.pod(), machine.memory())?;
     match request {
-        Request::Update { pod, object } => changed(world, pod, object),
+        Request::Update { pod, object } => changed(world, machine.memory(), (pod, object)),
         _ => Ok(event),
     }
 }
 
-fn changed(world: &World, pod: &Value, object: &Value) -> Result<Event, String> {
+fn changed(world: &World, memory: &Memory, (pod, object): (&Value, &Value)) -> Result<Event, String> {
     let unread = |error: io::Error| format!("read the pod: {error}");
     let mut pod: Pod = serde_json::from_value(pod.clone()).map_err(|error| unread(error.into()))?;
     let before = world.pod();
@@ -49,6 +49,6 @@ fn changed(world: &World, pod: &Value, object: &Value) -> Result<Event, String> 
         let _ = write_atomic(&world.dir.object(), &before_shown);
         report::chain(&error)
     })?;
-    world.set_pod(Arc::new(pod.clone()));
+    world.set_pod(Arc::new(memory.complete(pod.clone())));
     Ok(Event::Changed(Box::new(pod)))
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::sys::stat::Mode;
 use runtime::launch::StageKind;
 use runtime::plan::{ContainerPlan, FromStage, Rootfs, Stdio};
+use runtime::process::Process;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
@@ -19,7 +20,7 @@ use crate::logs::Stream;
 use crate::logs::writer::{Limits, LogWriter};
 use crate::node;
 use crate::oci::{self, Surroundings};
-use crate::pod::{Container, Pod};
+use crate::pod::{Container, Pod, Role};
 use crate::report;
 use crate::store::{AttemptDir, PodDir, StoreError, write_atomic};
 use crate::subpath;
@@ -28,7 +29,7 @@ use crate::volumes;
 
 use super::attach::Audience;
 use super::devices;
-use super::machine::{CONFIG_ERROR, Event, Failure, Index, SandboxFacts};
+use super::machine::{CONFIG_ERROR, Event, Failure, Index, ProcessId, SandboxFacts};
 use super::missing;
 use super::output::Output;
 use super::sandbox::lines;
@@ -40,6 +41,8 @@ pub(super) struct Order {
     pub(super) index: Index,
     pub(super) attempt: u32,
     pub(super) sandbox: SandboxFacts,
+    /// Whose process namespace it joins.
+    pub(super) target: Option<ProcessId>,
     /// Comes when the attempt may run; dropped when it may not.
     pub(super) go: oneshot::Receiver<()>,
 }
@@ -88,6 +91,7 @@ fn prepare(world: &World, index: Index, attempt: u32) -> Result<Output, Failure>
         }
         let audience = match (container.stdin, container.stdin_once && !container.tty) {
             (true, true) => Audience::for_one_session(&dir.stdin())?,
+            _ if container.role == Role::Ephemeral => Audience::for_a_session_to_come(),
             _ => Audience::default(),
         };
         Output::start(&streams, log, audience)
@@ -178,8 +182,8 @@ pub(super) async fn run(world: Arc<World>, mut order: Order) {
 }
 
 async fn try_run(world: &World, order: &mut Order) -> Result<(), Trouble> {
-    let Order { index, attempt, ref sandbox, ref mut go } = *order;
-    let plan = plan_for(world, index, attempt, sandbox)?;
+    let Order { index, attempt, ref sandbox, target, ref mut go } = *order;
+    let plan = plan_for(world, (index, attempt), sandbox, target)?;
     let create_error = |message: String| Failure { reason: "CreateContainerError".to_owned(), message };
     // Written for those who run something beside it later: `podbox exec`, and exec probes.
     let text = serde_json::to_vec(&plan).map_err(|error| create_error(error.to_string()))?;
@@ -214,6 +218,11 @@ async fn try_run(world: &World, order: &mut Order) -> Result<(), Trouble> {
     let Some(process) = ready.process else {
         return Err(create_error("the stage named no process".to_owned()).into());
     };
+    // What the kernel calls by the target's pid was the target's, if that is still there.
+    if let Some(target) = target.filter(|target| !is_alive(*target)) {
+        stage.reap().await;
+        return Err(create_error(format!("its target, process {}, has ended", target.pid)).into());
+    }
     world.event(Event::Created(index, process));
     if go.await.is_err() {
         // The pod is ending: a closed gate makes the process leave.
@@ -236,6 +245,10 @@ async fn try_run(world: &World, order: &mut Order) -> Result<(), Trouble> {
     Ok(())
 }
 
+fn is_alive(process: ProcessId) -> bool {
+    Process::open(process).is_ok_and(|there| there.is_some_and(|process| process.is_alive()))
+}
+
 fn failure_of(error: StageError) -> Failure {
     let message = report::chain(&error);
     // A user, group or name that the image does not have is a mistake in the Pod, not in the runtime.
@@ -250,9 +263,9 @@ fn failure_of(error: StageError) -> Failure {
 
 fn plan_for(
     world: &World,
-    index: Index,
-    attempt: u32,
+    (index, attempt): (Index, u32),
     sandbox: &SandboxFacts,
+    target: Option<ProcessId>,
 ) -> Result<ContainerPlan, Trouble> {
     let pod = world.pod();
     let container = &pod.containers[index];
@@ -264,6 +277,7 @@ fn plan_for(
         .ok_or_else(|| config_error(format!("image \"{}\" has been removed", container.image)))?;
     let mut around = surroundings(world, container, sandbox);
     confine(world, &pod, container, &mut around)?;
+    around.processes_of = target.map(|process| process.pid);
     around.cdi = devices::edits(world, &pod, container)?;
     around.environment = environment_of(world, &pod, container, &around).map_err(|error| match error {
         Unmade::Refers(error) => Trouble {

@@ -15,9 +15,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 
 use super::attach::{self, Since};
-use super::machine::{ConditionSet, Event, Memory, OWN_CONDITIONS, Truth};
+use super::machine::{Added, ConditionSet, Event, Memory, OWN_CONDITIONS, Truth};
 use super::world::{Message, World};
 use crate::pod::{Pod, Role};
+use crate::status;
 
 /// What can be asked of a supervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,11 @@ pub enum Request {
         container: Option<String>,
         /// Seconds; the pod's own if none.
         grace_seconds: Option<u64>,
+    },
+    /// Give the pod an ephemeral container; answered when it has it, and long before it runs.
+    Add {
+        /// The [`Added`](super::machine::Added), as JSON.
+        added: Box<Value>,
     },
     /// Pass a container's output on from now on. The answer is followed by frames (see [`super::attach`]) until the
     /// container has ended; that the other side writes nothing more is the end of its input.
@@ -109,14 +115,19 @@ impl Request {
             // What is known is told after the state was looked at once more.
             Request::Status => Ok(Event::Tick),
             Request::Stop { grace_seconds } => Ok(Event::Stop(duration(grace_seconds))),
+            Request::Add { added } => unless_ending(added_event(added, pod, memory)?),
             Request::Restart { container: None, grace_seconds } => {
                 unless_ending(Event::Restart(None, duration(grace_seconds)))
             }
             Request::Restart { container: Some(name), grace_seconds } => {
                 let index = pod.containers.iter().position(|container| container.name == *name);
                 let index = index.ok_or_else(|| format!("there is no container {name}"))?;
-                if pod.containers[index].role == Role::Init {
-                    return Err(format!("container {name} is an init container: it runs once"));
+                match pod.containers[index].role {
+                    Role::Init => return Err(format!("container {name} is an init container: it runs once")),
+                    Role::Ephemeral => {
+                        return Err(format!("container {name} is an ephemeral container: it runs once"));
+                    }
+                    Role::Sidecar | Role::Main => {}
                 }
                 unless_ending(Event::Restart(Some(index), duration(grace_seconds)))
             }
@@ -132,6 +143,24 @@ impl Request {
                 }))
             }
         }
+    }
+}
+
+/// The event that gives the pod a container, unless the pod has one of that name or not the one that it is to be beside.
+fn added_event(added: &Value, pod: &Pod, memory: &Memory) -> Result<Event, String> {
+    let added = Added::deserialize(added).map_err(|error| format!("understand the container: {error}"))?;
+    let name = &added.container.name;
+    if pod.containers.iter().any(|one| one.name == *name) {
+        let index = memory.added.len();
+        return Err(format!("spec.ephemeralContainers[{index}].name: Duplicate value: {name:?}"));
+    }
+    let runs = |target: &String| {
+        let record = memory.containers.iter().find(|record| record.name == *target);
+        record.is_some_and(|record| status::running_process(record).is_some())
+    };
+    match added.container.target.as_ref().filter(|target| !runs(target)) {
+        Some(target) => Err(format!("target container {target} is not running")),
+        None => Ok(Event::Add(Box::new(added))),
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::events::{Journal, Occurrence};
 use crate::oci;
-use crate::pod::Container;
+use crate::pod::{Container, Pod};
 use crate::report;
 use crate::status;
 use crate::store::{StoreError, remove, write_atomic};
@@ -29,8 +29,8 @@ use super::control::Answer;
 use super::exits::{self, Death};
 use super::hooks::{self, Hook};
 use super::machine::{
-    Action, Ending, Event, Exit, HookKind, Index, Memory, Note, ProcessId, Record, Run, SandboxFacts, State,
-    StopWith,
+    Action, Ending, Event, Exit, Failure, HookKind, Index, Memory, Note, ProcessId, Record, Run,
+    SandboxFacts, State, StopWith,
 };
 use super::output::Output;
 use super::probing::InContainer;
@@ -230,16 +230,36 @@ impl Effects {
 
     fn create(&mut self, memory: &Memory, index: Index) {
         let attempt = memory.containers[index].attempt;
-        let output = match self.world.ready.take(&self.world, index, attempt) {
-            Ok(output) => output,
+        let made = self
+            .target(memory, index)
+            .and_then(|target| Ok((target, self.world.ready.take(&self.world, index, attempt)?)));
+        let (target, output) = match made {
+            Ok(made) => made,
             Err(failure) => return self.world.event(Event::CreateFailed(index, failure)),
         };
         let (sender, go) = oneshot::channel();
         self.live[index] = Live { go: Some(sender), output: Some(output), ..Live::default() };
-        self.let_waiting_listen(index);
         let sandbox = memory.sandbox.facts().cloned().unwrap_or_default();
-        let order = Order { index, attempt, sandbox, go };
+        let order = Order { index, attempt, sandbox, target, go };
         tokio::spawn(container::run(Arc::clone(&self.world), order));
+    }
+
+    /// From now on the pod is this one, which may have more containers than before.
+    pub(super) fn take_in(&mut self, pod: &Pod) {
+        if pod.containers.len() > self.live.len() {
+            self.live.resize_with(pod.containers.len(), Live::default);
+            self.world.set_pod(Arc::new(pod.clone()));
+        }
+    }
+
+    /// The process that a container with a target is to be beside.
+    fn target(&self, memory: &Memory, index: Index) -> Result<Option<ProcessId>, Failure> {
+        let Some(name) = &self.world.pod().containers[index].target else { return Ok(None) };
+        let record = memory.containers.iter().find(|record| record.name == *name);
+        record.and_then(status::running_process).map(Some).ok_or_else(|| Failure {
+            reason: "CreateContainerError".to_owned(),
+            message: format!("target container {name} is not running"),
+        })
     }
 
     /// Lets somebody listen to a container.
@@ -249,7 +269,8 @@ impl Effects {
             return;
         };
         let record = &memory.containers[index];
-        let begins = record.attempt == 0 && !record.ever_started && memory.finished.is_none();
+        let ended = matches!(record.state, State::Exited(_)) || memory.finished.is_some();
+        let begins = record.attempt == 0 && !record.ever_started && !ended;
         match self.live[index].output.as_ref().filter(|_| status::process(record).is_some()) {
             Some(output) => {
                 // Whoever asked may have gone.
@@ -257,9 +278,6 @@ impl Effects {
             }
             None if begins && ask.since == attach::Since::Start => {
                 self.waiting.push(ask);
-                if self.live[index].output.is_some() {
-                    self.let_waiting_listen(index);
-                }
             }
             None => {
                 let _ = ask.answer.send(Err(format!("container {} is not running", record.name)));
@@ -267,6 +285,7 @@ impl Effects {
         }
     }
 
+    /// Answers those who wait for a container that is about to begin; a set-up that fails leaves them waiting.
     fn let_waiting_listen(&mut self, index: Index) {
         let Some(output) = &self.live[index].output else { return };
         let pod = self.world.pod();
@@ -277,6 +296,7 @@ impl Effects {
     }
 
     fn go(&mut self, memory: &Memory, index: Index) {
+        self.let_waiting_listen(index);
         if let Some(process) = status::process(&memory.containers[index]) {
             self.set_alarm(process);
         }

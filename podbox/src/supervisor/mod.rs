@@ -138,6 +138,10 @@ async fn supervise(run_dir: &Path, guardian: Pid) -> Result<End, SupervisorError
         Err(_) => None,
     };
     let memory = memory.transpose().map_err(during("read the pod's state"))?;
+    let pod = match &memory {
+        Some(memory) => memory.complete(pod),
+        None => pod,
+    };
     let (mailbox, letters) = unbounded_channel();
     let world = World::new(pod.clone(), (dir, lock), context.settings, (exe, warm), mailbox)
         .map_err(during("look around"))?;
@@ -263,6 +267,7 @@ async fn run(
                             Request::Stop { .. } => &mut answers,
                             Request::Status => &mut curious,
                             Request::Restart { .. }
+                            | Request::Add { .. }
                             | Request::SetCondition { .. }
                             | Request::Attach { .. }
                             | Request::Update { .. } => &mut taken,
@@ -286,6 +291,7 @@ async fn run(
             };
             if let Some(event) = event {
                 actions.extend(machine.step(Now::read(), event));
+                effects.take_in(machine.pod());
             }
             message = letters.try_recv().ok();
         }

@@ -89,3 +89,31 @@ fn no_link_leads_a_copy_out_of_the_container_or_out_of_the_target() {
     host.down(&["trap"]).ok();
     host.finish();
 }
+
+#[test]
+fn an_archive_goes_out_to_a_pipe_and_comes_in_from_one() {
+    let host = Host::new();
+    sleeper(&host, "box");
+    let run = |script: &str| {
+        let podbox = e2e::binary();
+        let script = script.replace("PODBOX", &podbox.display().to_string());
+        host.environment(e2e::Cmd::new("sh")).args(["-c", &script]).run()
+    };
+    let made = host.dir().join("made");
+    fs::create_dir_all(made.join("sub")).unwrap();
+    fs::write(made.join("sub/file"), "text").unwrap();
+    fs::set_permissions(made.join("sub/file"), fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("sub/file", made.join("link")).unwrap();
+    run(&format!("tar -C {} -c . | PODBOX cp - box:/vol", made.display())).ok();
+    assert_eq!(host.exec("box", &["cat", "/vol/link"]), "text");
+    let listed = run("PODBOX cp box:/vol - | tar -tv").ok();
+    listed.says("vol/sub/file").says("-rw-r-----");
+    assert!(run("PODBOX cp box:/vol/sub/file - | tar -xO").ok().text() == "text");
+    run("PODBOX cp box:/vol - | head -c 1 > /dev/null").ok();
+    run("echo nonsense | PODBOX cp - box:/vol").code(1).complains("archive");
+    run("tar -c /dev/null | PODBOX cp - box:/none")
+        .code(1)
+        .complains("open /none: No such file or directory");
+    host.down(&["box"]).ok();
+    host.finish();
+}

@@ -1,7 +1,8 @@
-//! What a person at a terminal does with a pod: attach, run, forward ports.
+//! What a person at a terminal does with a pod: attach, run, debug, forward ports.
 
 mod attach;
 mod cp;
+mod debug;
 mod exec;
 mod port_forward;
 mod run;

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, IsTerminal, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
@@ -37,6 +37,8 @@ pub(in crate::cli) struct Wish {
     /// The end of the input is typed, because a terminal has no other.
     pub(in crate::cli) ends_typing: bool,
     pub(in crate::cli) detach_keys: DetachKeys,
+    /// Tell who types nothing yet that a prompt may have been there before.
+    pub(in crate::cli) greets: bool,
 }
 
 /// Whether a terminal can be had (kubectl: `SetupTTY`).
@@ -83,7 +85,13 @@ impl Connection {
         Ok(Connection { read: BufReader::new(stream), answered: false })
     }
 
-    fn hear(&mut self, found: &Found) -> Result<(), Failure> {
+    /// Turns readable when the supervisor answers.
+    pub(in crate::cli) fn answer(&self) -> BorrowedFd<'_> {
+        self.read.get_ref().as_fd()
+    }
+
+    /// Waits for the answer.
+    pub(in crate::cli) fn hear(&mut self, found: &Found) -> Result<(), Failure> {
         let answer = Found::hear(&mut self.read).map_err(|error| unreachable(found, &error))?;
         self.answered = true;
         match answer.errors.as_slice() {
@@ -101,6 +109,11 @@ impl Connection {
         let dir = found.dir.attempt(&wish.container, wish.attempt);
         let ended = Ended::default();
         let raw = if wish.tty && wish.stdin { Raw::enter() } else { None };
+        if wish.greets && wish.stdin && wish.tty {
+            // Only now: what is typed as an answer is not typed into a terminal that is about to change its mode.
+            let end = if raw.is_some() { "\r\n" } else { "\n" };
+            anstream::eprint!("If you don't see a command prompt, try pressing enter.{end}");
+        }
         let socket = || self.read.get_ref().try_clone().map_err(failure);
         mind_signals(wish, &dir, socket()?, &ended).map_err(failure)?;
         if wish.stdin {

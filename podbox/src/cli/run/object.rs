@@ -71,13 +71,14 @@ fn pairs(texts: &[String], flag: &str) -> Result<Value, Failure> {
     Ok(Value::Object(pairs.collect::<Result<_, _>>()?))
 }
 
-fn pair<'a>(text: &'a str, flag: &str) -> Result<(&'a str, &'a str), Failure> {
+/// What stands before and behind the first `=`.
+pub(in crate::cli) fn pair<'a>(text: &'a str, flag: &str) -> Result<(&'a str, &'a str), Failure> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
     pair.ok_or_else(|| Failure::wrong(format!("{flag} {text}: write NAME=VALUE")))
 }
 
 /// A JSON merge patch (RFC 7386): null removes, mappings are merged, anything else replaces.
-fn merge(target: &mut Value, patch: &Value) {
+pub(in crate::cli) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
         return;

@@ -12,7 +12,7 @@ use super::start::start;
 use super::waiting::{Waited, wait_all};
 use super::{Start, UpArgs, WaitFor, objects, refuse, undo};
 
-/// Starts a new pod and waits until its containers have been started. `meanwhile` is done once somebody looks after the
+/// Starts a new pod and waits until its containers have been started; without a timeout it does not wait. `meanwhile` is done once somebody looks after the
 /// pod, mostly before anything of it runs.
 ///
 /// # Errors
@@ -20,7 +20,7 @@ use super::{Start, UpArgs, WaitFor, objects, refuse, undo};
 pub(in crate::cli) fn start_new<T>(
     session: &Session,
     loaded: LoadedPod,
-    timeout: Duration,
+    timeout: Option<Duration>,
     meanwhile: impl FnOnce(&Found) -> Result<T, Failure>,
 ) -> Result<(Found, T), Failure> {
     names::require_root("start a pod")?;
@@ -39,8 +39,8 @@ pub(in crate::cli) fn start_new<T>(
         filename: Vec::new(),
         all: false,
         detach: true,
-        wait: WaitFor::Running,
-        timeout,
+        wait: if timeout.is_some() { WaitFor::Running } else { WaitFor::None },
+        timeout: timeout.unwrap_or_default(),
         min_ready: Duration::ZERO,
         replace: false,
         prune: false,
@@ -59,7 +59,7 @@ pub(in crate::cli) fn start_new<T>(
     let found = started.found().clone();
     let all = [started];
     let result = meanwhile(&found)
-        .and_then(|done| Ok((done, wait_all(&args, &watch, &all, Instant::now() + timeout)?)));
+        .and_then(|done| Ok((done, wait_all(&args, &watch, &all, Instant::now() + args.timeout)?)));
     let failure = match result {
         Ok((done, Waited::Reached)) => return Ok((found, done)),
         Ok((_, Waited::Failed(failure))) | Err(failure) => failure,

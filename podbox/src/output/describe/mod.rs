@@ -26,6 +26,7 @@ pub fn describe(pod: &Value, events: &[Value], now: Timestamp) -> String {
     for (label, containers, statuses) in [
         ("Init Containers", &spec["initContainers"], &status["initContainerStatuses"]),
         ("Containers", &spec["containers"], &status["containerStatuses"]),
+        ("Ephemeral Containers", &spec["ephemeralContainers"], &status["ephemeralContainerStatuses"]),
     ] {
         if label == "Containers" || !items(containers).is_empty() {
             out.line(0, format_args!("{label}:"));

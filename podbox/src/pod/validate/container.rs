@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as k8s;
 
-use super::{Errors, Path, env, life, mounts, names, one_of, probe, resources, security, unique, volume};
+use super::{
+    Errors, Path, env, ephemeral, life, mounts, names, one_of, probe, resources, security, unique, volume,
+};
 use crate::pod::quantity::InvalidQuantity;
 
 /// Checks all containers; `volumes` are the names of the pod's volumes.
@@ -33,6 +35,13 @@ pub(super) fn check_all(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PodSpe
         life::check_init(errors, &path, container);
         // They run one by one, so that only their own ports can be in each other's way.
         host_port_conflicts(errors, &path.field("ports"), container, &mut BTreeSet::new());
+    }
+    let containers = path.field("ephemeralContainers");
+    for (index, container) in spec.ephemeral_containers.iter().flatten().enumerate() {
+        let path = containers.index(index);
+        unique(errors, &path.field("name"), &container.name, &mut seen);
+        ephemeral::check(errors, &path, container, &around.names);
+        check(errors, &path, &crate::pod::ephemeral::as_container(container), &around);
     }
 }
 

@@ -6,6 +6,7 @@
 mod confinement;
 mod container;
 mod env;
+mod ephemeral;
 mod life;
 mod mounts;
 pub(crate) mod names;

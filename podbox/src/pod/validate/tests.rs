@@ -1,4 +1,5 @@
 mod confinement;
+mod ephemeral;
 mod mounts;
 mod probes;
 mod references;

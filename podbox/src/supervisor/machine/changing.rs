@@ -47,7 +47,7 @@ impl PodMachine {
             let seconds = pod.active_deadline_seconds.map(Duration::from_secs);
             self.memory.deadline = seconds.map(|whole| now.mono.plus(whole.saturating_sub(age)));
         }
-        self.pod = pod;
+        self.pod = self.memory.complete(pod);
         for index in 0..self.memory.containers.len() {
             let waits = matches!(self.memory.containers[index].state, State::Waiting { .. });
             if waits && self.is_of_another_image(index) {

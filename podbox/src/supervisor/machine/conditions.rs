@@ -91,12 +91,15 @@ pub fn is_waiting(record: &Record) -> bool {
     }
 }
 
-/// Whether the container is ready: it would be sent traffic or, if it is an init container, it has done its work.
+/// Whether the container is ready: it would be sent traffic or, if it is an init container, it has done its work. Of an
+/// ephemeral one nobody asks.
 #[must_use]
 pub fn is_ready(role: Role, record: &Record) -> bool {
     match &record.state {
         _ if is_waiting(record) => false,
-        State::Running(run) | State::Stopping { run, .. } => role != Role::Init && run.ready,
+        State::Running(run) | State::Stopping { run, .. } => {
+            matches!(role, Role::Main | Role::Sidecar) && run.ready
+        }
         State::Exited(end) => role == Role::Init && succeeded(end),
         _ => false,
     }
@@ -195,7 +198,7 @@ fn initialized(pod: &Pod, memory: &Memory) -> Verdict {
         return (true, None, None);
     }
     let done = |(one, record): &(&Container, &Record)| match (one.role, &record.state) {
-        (Role::Main, _) => true,
+        (Role::Main | Role::Ephemeral, _) => true,
         (Role::Init, _) => record.passed,
         (Role::Sidecar, State::Running(run)) => run.started,
         (Role::Sidecar, _) => false,
@@ -217,8 +220,9 @@ fn containers_ready(pod: &Pod, memory: &Memory) -> Verdict {
         Some(Finished::Failed) => return (false, Some("PodFailed"), None),
         None => {}
     }
-    let unready = with_containers(pod, memory)
-        .filter(|(one, record)| one.role != Role::Init && !is_ready(one.role, record));
+    let unready = with_containers(pod, memory).filter(|(one, record)| {
+        matches!(one.role, Role::Main | Role::Sidecar) && !is_ready(one.role, record)
+    });
     match names(unready) {
         None => (true, None, None),
         Some(names) => {

@@ -188,7 +188,8 @@ impl PodMachine {
             return true;
         }
         let later = self.pod.containers.iter().zip(&self.memory.containers).skip(index + 1);
-        !later.filter(|(container, _)| container.role != Role::Init).any(|(_, record)| has_process(record))
+        let awaited = |role| matches!(role, Role::Main | Role::Sidecar);
+        !later.filter(|(container, _)| awaited(container.role)).any(|(_, record)| has_process(record))
     }
 
     /// When the next thing is due that the ending of a container waits for.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::pod::Pod;
 
+use super::adding::Added;
 use super::changing::Resized;
 use super::memory::{Exit, ImageFacts, ProcessId, SandboxFacts, Truth};
 
@@ -54,6 +55,8 @@ pub enum Event {
     /// A container, or each main container if none is named, is to be ended and started again; the grace period is
     /// the pod's own if none is given.
     Restart(Option<Index>, Option<Duration>),
+    /// The pod is given an ephemeral container.
+    Add(Box<Added>),
     /// Somebody sets a condition, such as one that a readiness gate waits for.
     SetCondition(ConditionSet),
     /// Something that the pod's volumes refer to has changed.

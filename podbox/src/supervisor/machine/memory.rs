@@ -11,6 +11,7 @@ use crate::clock::{Mono, Now};
 use crate::pod::Resources;
 use crate::restart::Backoff;
 
+use super::adding::Added;
 use super::changing::Resizing;
 
 /// A process by pid and start time.
@@ -72,6 +73,10 @@ pub struct Memory {
     pub finished: Option<Finished>,
     /// `status.conditions`, with their transition times.
     pub conditions: Vec<Condition>,
+    /// What the pod was given while it was there: the last of its containers. Written here, so that a container and its
+    /// record come at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<Added>,
 }
 
 /// The sandbox's state.
@@ -154,6 +159,29 @@ impl Record {
     #[must_use]
     pub fn lacks_something(&self) -> bool {
         self.why.as_ref().is_some_and(|why| why.reason == super::CONFIG_ERROR)
+    }
+}
+
+impl Record {
+    /// Of a container that may begin from now on.
+    pub(super) fn new(name: &str, now: Now) -> Record {
+        Record {
+            name: name.to_owned(),
+            attempt: 0,
+            state: State::Waiting { until: Some(now.mono) },
+            why: None,
+            last: None,
+            before: None,
+            backoff: Backoff::default(),
+            pull_backoff: Backoff::default(),
+            unpulled: None,
+            image: None,
+            ever_started: false,
+            passed: false,
+            asked: false,
+            made_of: None,
+            applied: None,
+        }
     }
 }
 

@@ -29,9 +29,10 @@
 //! A test renders this table from the machine itself. `Exited` is where a run rests that is not followed by another;
 //! otherwise its container is `Waiting` at once, as the next attempt.
 //!
-//! Init containers, sidecars and main containers are records of one table; `starting` tells whose turn it is,
+//! Init containers, sidecars, main and ephemeral containers are records of one table; `adding` lets it grow, `starting` tells whose turn it is,
 //! `running` what probes and hooks say, `ending` how a container and how the pod ends, `restarting` what follows.
 
+mod adding;
 mod changing;
 mod conditions;
 mod ending;
@@ -50,6 +51,7 @@ use crate::clock::{Mono, Now};
 use crate::pod::{Container, Pod, RestartPolicy};
 use crate::restart::{Backoff, BackoffSettings};
 
+pub use adding::Added;
 pub use changing::{Resized, Resizing, is_settled_by_resizing, is_to_be_resized};
 pub use conditions::{OWN_CONDITIONS, Phase, is_ready, is_waiting, phase};
 pub use ending::DEADLINE_MESSAGE;
@@ -69,27 +71,7 @@ impl PodMachine {
     /// A machine for a pod that was accepted just now.
     #[must_use]
     pub fn new(pod: Pod, backoff: BackoffSettings, now: Now) -> PodMachine {
-        let containers = pod
-            .containers
-            .iter()
-            .map(|container| Record {
-                name: container.name.clone(),
-                attempt: 0,
-                state: State::Waiting { until: Some(now.mono) },
-                why: None,
-                last: None,
-                before: None,
-                backoff: Backoff::default(),
-                pull_backoff: Backoff::default(),
-                unpulled: None,
-                image: None,
-                ever_started: false,
-                passed: false,
-                asked: false,
-                made_of: None,
-                applied: None,
-            })
-            .collect();
+        let containers = pod.containers.iter().map(|container| Record::new(&container.name, now)).collect();
         let deadline = pod.active_deadline_seconds;
         let memory = Memory {
             accepted: now.wall,
@@ -105,12 +87,13 @@ impl PodMachine {
             stop: None,
             finished: None,
             conditions: Vec::new(),
+            added: Vec::new(),
         };
         PodMachine { pod, backoff, memory }
     }
 
     /// A machine that goes on from what another supervisor wrote down. What was under way in that supervisor
-    /// (a pull, a stage) ended with it and is begun again.
+    /// (a pull, a stage) ended with it and is begun again. The Pod is the complete one (see [`Memory::complete`]).
     #[must_use]
     pub fn resume(pod: Pod, backoff: BackoffSettings, mut memory: Memory, now: Now) -> PodMachine {
         if memory.sandbox == SandboxState::Making {
@@ -154,7 +137,7 @@ impl PodMachine {
         }
         let starts = !self.is_ending();
         let waits = |(index, record): (Index, &Record)| match record.state {
-            State::Waiting { until } if self.memory.restart_all.is_none() && self.may_start(index) => until,
+            State::Waiting { until } if !self.is_to_begin_anew(index) && self.may_start(index) => until,
             _ => None,
         };
         let records = || self.memory.containers.iter();
@@ -226,6 +209,7 @@ impl PodMachine {
             Event::HookDone(index, end) => self.hook_done(now, index, end, actions),
             Event::Probe(index, report) => self.probed(now, index, &report, actions),
             Event::Restart(which, grace) => self.restart_asked(now, (which, grace), actions),
+            Event::Add(added) => self.add(now, *added),
             Event::SetCondition(wanted) => conditions::set(&mut self.memory, wanted, now.wall),
             Event::Changed(pod) => self.changed(now, *pod),
             Event::Resized(done) => self.resized(now, done, actions),

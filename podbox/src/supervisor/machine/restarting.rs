@@ -110,7 +110,8 @@ impl PodMachine {
         }
         for index in 0..self.memory.containers.len() {
             let role = self.pod.containers[index].role;
-            if which.is_some_and(|which| which != index) || (which.is_none() && role != Role::Main) {
+            let is_meant = which.map_or(role == Role::Main, |which| which == index);
+            if !is_meant || role == Role::Ephemeral {
                 continue;
             }
             self.restart_one(now, index, grace, actions);
@@ -143,7 +144,7 @@ impl PodMachine {
     fn end_all_to_restart(&mut self, now: Now, by: Index, actions: &mut Vec<Action>) {
         let begins = self.back_off(now, by, actions);
         self.memory.restart_all = Some(begins);
-        for index in 0..self.memory.containers.len() {
+        for index in self.all_but_ephemeral() {
             let record = &mut self.memory.containers[index];
             match &record.state {
                 State::Starting(run) | State::Running(run) | State::Stopping { run, .. } => {
@@ -168,11 +169,11 @@ impl PodMachine {
     /// Once all have ended, the pod begins anew in its sandbox, init containers first.
     pub(super) fn begin_anew(&mut self) {
         let Some(begins) = self.memory.restart_all else { return };
-        if self.memory.containers.iter().any(has_process) {
+        if self.all_but_ephemeral().any(|index| has_process(&self.memory.containers[index])) {
             return;
         }
         self.memory.restart_all = None;
-        for index in 0..self.memory.containers.len() {
+        for index in self.all_but_ephemeral() {
             self.restart(begins, index);
             let record = &mut self.memory.containers[index];
             record.passed = false;

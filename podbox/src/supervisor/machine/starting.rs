@@ -20,6 +20,9 @@ impl PodMachine {
     /// Whether container `index` may begin now, as far as the others are concerned.
     pub(super) fn may_start(&self, index: Index) -> bool {
         let role = self.pod.containers[index].role;
+        if role == Role::Ephemeral {
+            return true;
+        }
         if role == Role::Init && self.memory.containers[index].passed {
             return false;
         }
@@ -41,9 +44,10 @@ impl PodMachine {
     /// and takes a main container for a proof only while it is there (computeInitContainerActions).
     pub(super) fn note_who_has_passed(&mut self) {
         let mut later_is_there = false;
-        for (container, record) in self.pod.containers.iter().zip(&mut self.memory.containers).rev() {
+        let all = self.pod.containers.iter().zip(&mut self.memory.containers).rev();
+        for (container, record) in all.filter(|(one, _)| one.role != Role::Ephemeral) {
             record.passed |= match (container.role, &record.state) {
-                (Role::Main, _) => false,
+                (Role::Main | Role::Ephemeral, _) => false,
                 _ if later_is_there => true,
                 (Role::Init, State::Exited(end)) => end.exit == Exit::Code(0),
                 (Role::Sidecar, State::Running(run)) => run.started,
@@ -66,12 +70,9 @@ impl PodMachine {
             self.memory.sandbox = SandboxState::Making;
             actions.push(Action::MakeSandbox);
         }
-        if self.memory.restart_all.is_some() {
-            return;
-        }
         let sandbox_ready = matches!(self.memory.sandbox, SandboxState::Ready(_));
         for index in 0..self.memory.containers.len() {
-            if !self.may_start(index) {
+            if self.is_to_begin_anew(index) || !self.may_start(index) {
                 continue;
             }
             let record = &mut self.memory.containers[index];
@@ -204,7 +205,7 @@ impl PodMachine {
         let name = &self.pod.containers[index].name;
         actions.push(note(Some(index), "Created", format!("Created container: {name}")));
         self.memory.containers[index].state = State::Created { process };
-        let unwanted = self.is_ending() || self.memory.restart_all.is_some();
+        let unwanted = self.is_ending() || self.is_to_begin_anew(index);
         let next = if unwanted { Action::Signal(index, StopWith::Kill) } else { Action::Go(index) };
         actions.push(next);
     }
@@ -253,6 +254,7 @@ impl PodMachine {
 
     pub(super) fn started(&mut self, now: Now, index: Index, actions: &mut Vec<Action>) {
         let grace_of_the_end = self.grace_of_the_end();
+        let begins_anew = self.is_to_begin_anew(index);
         let container = &self.pod.containers[index];
         let record = &mut self.memory.containers[index];
         let State::Created { process } = record.state else { return };
@@ -261,7 +263,7 @@ impl PodMachine {
         let run = Run { process, since: now, started, ready };
         record.ever_started = true;
         actions.push(note(Some(index), "Started", format!("Started container {}", container.name)));
-        if self.memory.restart_all.is_some() {
+        if begins_anew {
             record.state = State::Stopping { run, step: StopStep::Killed, cause: Cause::RestartAll };
             actions.push(Action::Signal(index, StopWith::Kill));
         } else if let Some(grace) = grace_of_the_end {

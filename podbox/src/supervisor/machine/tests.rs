@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+mod adding;
 mod changing;
 mod hooks;
 mod init;
@@ -48,6 +49,7 @@ fn container(name: &str) -> Container {
         startup: None,
         lifecycle: Lifecycle::default(),
         security: ContainerSecurity::default(),
+        target: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::adding::added;
 use super::init::staged;
 use super::*;
 use crate::supervisor::machine::ending::has_process;
@@ -25,7 +26,8 @@ fn resized((index, mib, settled, failed): (Index, u64, bool, bool)) -> Event {
 }
 
 fn any_event(pod: &Pod) -> impl Strategy<Value = Event> + use<> {
-    let index = 0..pod.containers.len();
+    // The pod may be given two containers more.
+    let index = 0..pod.containers.len() + 2;
     let failure = || Failure { reason: "ErrImagePull".to_owned(), message: "m".to_owned() };
     let hook = |(index, attempt, pre, good): (Index, u32, bool, bool)| {
         let kind = if pre { HookKind::PreStop } else { HookKind::PostStart };
@@ -61,11 +63,39 @@ fn any_event(pod: &Pod) -> impl Strategy<Value = Event> + use<> {
         index.clone().prop_map(Event::GateClosed),
         any_change(pod.clone()),
         any_change(pod.clone()),
-        (index.clone(), 1..4_u64, any::<bool>(), any::<bool>()).prop_map(resized),
+        (0..pod.containers.len(), 1..4_u64, any::<bool>(), any::<bool>()).prop_map(resized),
         Just(Event::Evict("too much".to_owned())),
         prop::option::of(index).prop_map(|which| Event::Restart(which, None)),
+        prop::sample::select(vec!["x", "y", "b"]).prop_map(|name| Event::Add(Box::new(added(name)))),
         (0_u64..5).prop_map(|seconds| Event::Stop(Some(Duration::from_secs(seconds)))),
     ]
+}
+
+/// The container that an event is about, if it is about one.
+fn index_of(event: &Event) -> Option<Index> {
+    match event {
+        Event::Pulling(index)
+        | Event::Mended(index)
+        | Event::VolumeImageFailed(index, ..)
+        | Event::ImageFound(index, ..)
+        | Event::ImageFailed(index, _)
+        | Event::Created(index, _)
+        | Event::CreateFailed(index, _)
+        | Event::GateClosed(index)
+        | Event::Started(index)
+        | Event::StartFailed(index, _)
+        | Event::Exited(index, _)
+        | Event::HookDone(index, _)
+        | Event::Probe(index, _) => Some(*index),
+        Event::Restart(which, _) => *which,
+        _ => None,
+    }
+}
+
+/// Any events, and how much time passes before each.
+fn any_events(pod: &Pod) -> impl Strategy<Value = Vec<(Event, u64, bool)>> + use<> {
+    let event = (any_event(pod), 0_u64..20, prop::bool::weighted(0.1));
+    prop::collection::vec(event, 1..100)
 }
 
 fn any_pod() -> impl Strategy<Value = Pod> {
@@ -135,11 +165,16 @@ fn check(
                 prop_assert!(!ended, "a start after the end had begun");
                 let order = pod.containers[..*index].iter().zip(&memory.containers);
                 let passed = |(one, record): (&Container, &Record)| one.role == Role::Main || record.passed;
-                prop_assert!(order.clone().all(passed), "a start before its turn");
+                let any_time = pod.containers[*index].role == Role::Ephemeral;
+                prop_assert!(any_time || order.clone().all(passed), "a start before its turn");
             }
             Action::FindImage(_) | Action::MakeSandbox => prop_assert!(!ended),
             _ => {}
         }
+    }
+    prop_assert!(memory.containers.len() == pod.containers.len());
+    for (index, record) in memory.containers.iter().enumerate().skip(machine.all_but_ephemeral().end) {
+        prop_assert!(record.attempt == 0 && record.name == pod.containers[index].name);
     }
     for (old, new) in before.containers.iter().zip(&memory.containers) {
         prop_assert!(new.attempt >= old.attempt && new.attempt <= old.attempt + 1);
@@ -152,7 +187,9 @@ fn check(
 /// Checks that all that is shown of a container is of one run, and that no run before it goes out of sight.
 fn shown(machine: &PodMachine) -> Result<(), TestCaseError> {
     let status = crate::status::render(machine.pod(), machine.memory(), &[]);
-    for one in status.init_container_statuses.iter().chain(&status.container_statuses).flatten() {
+    let lists =
+        [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+    for one in lists.into_iter().flatten().flatten() {
         let state = one.state.clone().unwrap_or_default();
         let last = one.last_state.clone().unwrap_or_default().terminated;
         let shown = one.container_id.as_deref().map_or("0", |id| id.rsplit('/').next().unwrap_or(id));
@@ -200,8 +237,7 @@ proptest! {
     #[test]
     fn whatever_happens_no_action_is_for_an_attempt_that_is_over_and_after_a_stop_it_ends(
         (pod, events) in any_pod().prop_flat_map(|pod| {
-            let event = (any_event(&pod), 0_u64..20, prop::bool::weighted(0.1));
-            let events = prop::collection::vec(event, 1..100);
+            let events = any_events(&pod);
             (Just(pod), events)
         }),
     ) {
@@ -214,9 +250,15 @@ proptest! {
                 let text = serde_json::to_vec(machine.memory()).unwrap();
                 let memory: Memory = serde_json::from_slice(&text).unwrap();
                 prop_assert_eq!(&memory, machine.memory());
-                let pod = machine.pod().clone();
+                let mut pod = machine.pod().clone();
+                pod.containers.truncate(machine.all_but_ephemeral().end);
+                let pod = memory.complete(pod);
+                prop_assert_eq!(&pod, machine.pod());
                 machine = PodMachine::resume(pod, BackoffSettings::default(), memory, at(now));
                 step(&mut machine, now, Event::Begin)?;
+            }
+            if index_of(&event).is_some_and(|index| index >= machine.memory().containers.len()) {
+                continue;
             }
             step(&mut machine, now, event)?;
             // The deadline is never one that has passed: that would be a loop.
@@ -224,5 +266,38 @@ proptest! {
         }
         machine.step(at(now), Event::Stop(Some(Duration::from_secs(3))));
         play_to_the_end(&mut machine, now)?;
+    }
+    #[test]
+    fn whatever_happens_a_pod_comes_to_the_same_with_ephemeral_containers_and_without(
+        (pod, events) in any_pod().prop_flat_map(|pod| {
+            let events = any_events(&pod);
+            (Just(pod), events)
+        }),
+    ) {
+        let own = pod.containers.len();
+        let mut with = PodMachine::new(pod, BackoffSettings::default(), at(0));
+        let mut without = with.clone();
+        let mut now = 0;
+        for (event, pause, _) in events {
+            now += pause;
+            let about = index_of(&event);
+            if about.is_some_and(|index| index >= with.memory().containers.len()) {
+                continue;
+            }
+            let of_ephemeral = matches!(event, Event::Add(_)) || about.is_some_and(|index| index >= own);
+            with.step(at(now), event.clone());
+            without.step(at(now), if of_ephemeral { Event::Tick } else { event });
+            prop_assert_eq!(with.is_ending(), without.is_ending());
+            if with.is_ending() {
+                // All of it has to end, however long that takes; what the pod comes to is decided.
+                prop_assert_eq!(with.memory().over, without.memory().over);
+                return Ok(());
+            }
+            let (one, other) = (with.memory(), without.memory());
+            prop_assert_eq!(&one.containers[..own], &other.containers[..]);
+            prop_assert_eq!(&one.conditions, &other.conditions);
+            prop_assert_eq!((&one.sandbox, one.restart_all), (&other.sandbox, other.restart_all));
+            prop_assert_eq!(phase(with.pod(), one), phase(without.pod(), other));
+        }
     }
 }
