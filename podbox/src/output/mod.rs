@@ -6,6 +6,7 @@ pub mod age;
 mod columns;
 pub mod describe;
 pub mod jsonpath;
+pub mod objects;
 pub mod pods;
 pub mod selector;
 pub mod sort;
@@ -56,6 +57,14 @@ pub enum OutputError {
     Unknown {
         /// What was asked for.
         given: String,
+    },
+    /// A format that kubectl has by Go's templates.
+    #[error("print as {given}: podbox has no Go templates; jsonpath={example} prints the same, and custom-columns=NAME:.metadata.name a table")]
+    GoTemplate {
+        /// What was asked for.
+        given: String,
+        /// A template that podbox has.
+        example: &'static str,
     },
     /// The format needs something behind `=`.
     #[error("print as {format}: it needs a value, as in {format}={example}")]
@@ -115,6 +124,12 @@ impl Format {
             }
             ("custom-columns-file", _) => {
                 Self::CustomColumns(columns::parse_file(&read(need("custom-columns-file", "FILE")?)?)?)
+            }
+            ("go-template" | "go-template-file" | "template" | "templatefile", _) => {
+                return Err(OutputError::GoTemplate {
+                    given: name.to_owned(),
+                    example: r#"'{range .items[*]}{.metadata.name}{"\n"}{end}'"#,
+                });
             }
             _ => return Err(OutputError::Unknown { given: text.to_owned() }),
         })
@@ -261,6 +276,8 @@ mod tests {
         let error = Format::parse("yml").unwrap_err().to_string();
         assert!(error.contains("\"yml\"") && error.contains("yaml"), "{error}");
         assert!(matches!(Format::parse("jsonpath"), Err(OutputError::NoValue { .. })));
+        let error = Format::parse("go-template={{.kind}}").unwrap_err().to_string();
+        assert!(error.contains("jsonpath="), "{error}");
         assert!(matches!(Format::parse("json=x"), Err(OutputError::Unknown { .. })));
     }
 }

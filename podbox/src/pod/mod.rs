@@ -14,7 +14,7 @@ mod validate;
 pub(crate) use convert::convert;
 pub use model::*;
 pub use quantity::Quantity;
-pub(crate) use validate::{APPARMOR, pod as validate};
+pub(crate) use validate::{APPARMOR, names, pod as validate};
 
 /// Kubernetes' map of resources, as text.
 pub(crate) type QuantityMap =

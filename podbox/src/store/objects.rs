@@ -90,6 +90,12 @@ impl Store {
         self.data.join("objects").join(kind.resource()).join(namespace)
     }
 
+    /// The directory of all objects of one kind, a directory a namespace: watched for namespaces that come.
+    #[must_use]
+    pub fn objects_of_kind(&self, kind: ObjectKind) -> PathBuf {
+        self.data.join("objects").join(kind.resource())
+    }
+
     fn object_file(&self, kind: ObjectKind, namespace: &str, name: &str) -> PathBuf {
         self.objects_of(kind, namespace).join(format!("{name}.json"))
     }
@@ -137,9 +143,7 @@ impl Store {
     /// The (namespace, name) of every object of a kind, sorted; the namespace is empty where the kind knows none.
     #[must_use]
     pub fn object_names(&self, kind: ObjectKind) -> Vec<(String, String)> {
-        let Ok(namespaces) = fs::read_dir(self.data.join("objects").join(kind.resource())) else {
-            return Vec::new();
-        };
+        let Ok(namespaces) = fs::read_dir(self.objects_of_kind(kind)) else { return Vec::new() };
         let mut names = Vec::new();
         for namespace in namespaces.flatten() {
             let Ok(files) = fs::read_dir(namespace.path()) else { continue };

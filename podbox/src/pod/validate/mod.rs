@@ -7,7 +7,7 @@ mod confinement;
 mod container;
 mod env;
 mod life;
-mod names;
+pub(crate) mod names;
 mod probe;
 mod security;
 mod volume;

@@ -35,7 +35,7 @@ const MAX_63: &str = "must be no more than 63 characters";
 const MAX_253: &str = "must be no more than 253 characters";
 
 /// The messages for what is wrong; none if the name is good.
-pub(super) type Wrong = Vec<&'static str>;
+pub(crate) type Wrong = Vec<&'static str>;
 
 fn lower(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit()
@@ -79,14 +79,14 @@ pub(super) fn search_path(text: &str) -> Wrong {
 }
 
 /// A label's value.
-pub(super) fn label_value(text: &str) -> Wrong {
+pub(crate) fn label_value(text: &str) -> Wrong {
     let alphanumeric = |byte: u8| byte.is_ascii_alphanumeric();
     let good = text.is_empty() || shaped(text, alphanumeric, b"-_.");
     checks(&[(text.len() <= 63, MAX_63), (good, LABEL_VALUE)])
 }
 
 /// A label's or an annotation's key: `name` or `prefix/name`.
-pub(super) fn qualified(text: &str) -> Wrong {
+pub(crate) fn qualified(text: &str) -> Wrong {
     let mut wrong = Vec::new();
     let name = match text.split('/').collect::<Vec<_>>()[..] {
         [name] => name,
