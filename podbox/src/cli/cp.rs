@@ -24,10 +24,10 @@ use place::Place;
 #[derive(Debug, Args)]
 pub(super) struct CpArgs {
     /// A local path, or [NAMESPACE/]POD:PATH
-    #[arg(add = completion::pod_or_file())]
+    #[arg(add = completion::place())]
     source: String,
     /// A local path, or [NAMESPACE/]POD:PATH
-    #[arg(add = completion::pod_or_file())]
+    #[arg(add = completion::place())]
     target: String,
     /// The container; the first one if none
     #[arg(long, short, add = completion::container())]

@@ -19,7 +19,7 @@ use super::{Failure, Session, completion, names, out};
 #[derive(Debug, Args)]
 pub(super) struct DownArgs {
     /// Manifests, or names of pods: web, pod/web, NAMESPACE/web
-    #[arg(value_name = "FILE|POD", add = completion::pod_or_file(), required_unless_present_any = ["all", "files", "selector"])]
+    #[arg(value_name = "FILE|POD", add = completion::target(), required_unless_present_any = ["all", "files", "selector"])]
     targets: Vec<String>,
     /// Manifests whose pods are meant
     #[arg(long = "filename", short = 'f', value_name = "FILE|DIR|-")]

@@ -1,5 +1,6 @@
 //! The command line: one file a command, each a thin layer over the library.
 
+mod api_resources;
 mod attach;
 mod completion;
 mod condition;
@@ -16,6 +17,7 @@ mod habit;
 mod image;
 mod kinds;
 mod logs;
+mod man;
 mod names;
 mod out;
 mod plan;
@@ -81,9 +83,9 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Read and check manifests; touches nothing
     Validate(validate::ValidateArgs),
-    /// List pods, or print them
+    /// List pods and other objects, or print them
     Get(get::GetArgs),
-    /// Tell all about a pod
+    /// Tell all about pods and other objects
     Describe(describe::DescribeArgs),
     /// List what happened
     Events(events::EventsArgs),
@@ -115,6 +117,11 @@ enum Command {
     System(system::SystemCommand),
     /// Print a completion script
     Completion(completion::CompletionArgs),
+    /// List the kinds of object that there are, with their short names
+    ApiResources(api_resources::ApiResourcesArgs),
+    /// Write the manual pages, for packages
+    #[command(hide = true)]
+    Man(man::ManArgs),
     /// Print the version
     Version,
 }
@@ -146,6 +153,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     // These work on any machine, whatever its configuration says.
     match &cli.command {
         Command::Completion(args) => return completion::run(args),
+        Command::ApiResources(args) => return api_resources::run(args),
+        Command::Man(args) => return man::run(args),
         Command::Version => {
             out::line(format_args!("podbox {}", env!("CARGO_PKG_VERSION")))?;
             return Ok(ExitCode::SUCCESS);
@@ -174,6 +183,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Trace(args) => trace::run(&session, &args),
         Command::Image(command) => image::run(&session, command),
         Command::System(command) => system::run(&session, &command),
-        Command::Completion(_) | Command::Version => Ok(ExitCode::SUCCESS),
+        Command::ApiResources(_) | Command::Completion(_) | Command::Man(_) | Command::Version => {
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use crate::output::table::{Table, Widths};
 use crate::output::{self, Columns, Format, items, objects, pods};
 
-use super::Failure;
+use super::{Failure, completion};
 use super::targets::Targets;
 
 /// The arguments that say how.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Look {
     /// wide, json, yaml, name, jsonpath=TEMPLATE, jsonpath-as-json=TEMPLATE, custom-columns=SPEC
-    #[arg(long, short, default_value = "", hide_default_value = true, value_name = "FORMAT")]
+    #[arg(long, short, default_value = "", hide_default_value = true, value_name = "FORMAT", add = completion::format())]
     output: String,
     /// No column heads
     #[arg(long)]

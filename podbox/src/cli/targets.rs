@@ -16,7 +16,7 @@ pub(super) use wanted::Wanted;
 #[derive(Clone, Debug, Args)]
 pub(super) struct Targets {
     /// Pods (web, pod/web, NAMESPACE/web), or manifests whose pods are meant
-    #[arg(value_name = "POD|FILE", add = completion::pod_or_file())]
+    #[arg(value_name = "POD|FILE", add = completion::target())]
     words: Vec<String>,
     /// Manifests whose pods are meant
     #[arg(long = "filename", short = 'f', value_name = "FILE|DIR|-")]

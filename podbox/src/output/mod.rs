@@ -94,6 +94,19 @@ pub enum OutputError {
     Json(#[from] serde_json::Error),
 }
 
+/// What `-o` takes, without the templates that some formats need behind them.
+pub const FORMATS: [&str; 9] = [
+    "custom-columns-file=",
+    "custom-columns=",
+    "json",
+    "jsonpath-as-json=",
+    "jsonpath-file=",
+    "jsonpath=",
+    "name",
+    "wide",
+    "yaml",
+];
+
 impl Format {
     /// Reads the argument of `-o`; an empty one is the table.
     ///
