@@ -34,6 +34,9 @@ pub struct Settings {
     pub registries_conf: Option<PathBuf>,
     /// What this host lets pods do.
     pub pods: PodSettings,
+    /// Where files of CDI lie; what comes later counts more.
+    #[serde(default = "usual_cdi")]
+    pub cdi_directories: Vec<PathBuf>,
 }
 
 impl Settings {
@@ -124,6 +127,12 @@ struct Images {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Containers {
     writable_layers: Option<Layers>,
+    cdi_spec_dirs: Option<Vec<PathBuf>>,
+}
+
+/// Where everybody looks for files of CDI.
+fn usual_cdi() -> Vec<PathBuf> {
+    vec!["/etc/cdi".into(), "/var/run/cdi".into()]
 }
 
 /// Reads the settings.
@@ -172,7 +181,9 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
     };
     let registries_conf = file.images.registries_conf.or_else(|| env("PODBOX_REGISTRIES_CONF"));
     let pods = file.pods.resolve(&store.data).map_err(&wrong)?;
-    Ok(Settings { store, network, backoff, registries_conf, pods })
+    let cdi_directories = file.containers.cdi_spec_dirs.unwrap_or_else(usual_cdi);
+    let cdi_directories = cdi_directories.into_iter().map(absolute).collect();
+    Ok(Settings { store, network, backoff, registries_conf, pods, cdi_directories })
 }
 
 fn read(path: &Path, required: bool) -> Result<File, ConfigError> {

@@ -1,14 +1,16 @@
 //! podbox: Kubernetes Pods on one Linux host, run exactly as a kubelet runs them.
 //!
-//! Three kinds of code, and a file is only one of them: *decisions* (`manifest`, `pod`, `oci`, `restart`, `status`,
-//! `supervisor::machine`) are pure; *acts* (`volumes`, `image`, the crates `runtime` and `netplugin`) do one
-//! privileged thing each; *plumbing* (`supervisor`, `cli`) moves values between the two.
+//! Three kinds of code, and a file is only one of them: *decisions* (`manifest`, `pod`, `oci`, `environment`, `restart`,
+//! `status`, `supervisor::machine`) are pure; *acts* (`volumes`, `subpath`, `ownership`, `image`, the crates `runtime` and
+//! `netplugin`) do one privileged thing each; *plumbing* (`supervisor`, `cli`) moves values between the two.
 
+pub mod cdi;
 pub mod cli;
 pub mod clock;
 pub mod config;
 mod confinement;
 pub mod context;
+pub mod environment;
 pub mod etc_files;
 pub mod events;
 pub mod exec;
@@ -19,12 +21,15 @@ pub mod manifest;
 pub mod node;
 pub mod oci;
 pub mod output;
+pub mod ownership;
 pub mod pod;
 pub mod report;
 pub mod restart;
 pub mod status;
 pub mod store;
+pub mod subpath;
 pub mod supervisor;
 pub mod toolbox;
 mod user_ids;
+pub mod uuid;
 pub mod volumes;

@@ -63,6 +63,12 @@ pub fn devices() -> Vec<LinuxDevice> {
     found
 }
 
+/// The device node at a path, links followed; `None` if there is none.
+#[must_use]
+pub fn device_at(path: &Path) -> Option<LinuxDevice> {
+    device(path.to_path_buf(), &fs::metadata(path).ok()?)
+}
+
 fn device(path: PathBuf, meta: &fs::Metadata) -> Option<LinuxDevice> {
     let kind = match meta.file_type() {
         kind if kind.is_block_device() => LinuxDeviceType::B,

@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    HostIP, PodCondition, PodIP, PodStatus,
+    HostIP, PodCondition, PodIP, PodStatus, ResourceRequirements, VolumeMountStatus,
 };
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::pod::{Container, Pod, QosClass, Role};
+use crate::pod::{Container, Pod, QosClass, Quantity, Resources, Role, VolumeMount};
 use crate::supervisor::machine::{
     DEADLINE_MESSAGE, Exit, Memory, Over, ProcessId, Record, State, Terminated, is_ready, is_waiting, phase,
 };
@@ -42,7 +43,11 @@ pub fn render(pod: &Pod, memory: &Memory, host_ips: &[IpAddr]) -> PodStatus {
     // As a kubelet sorts them; init containers stay in the order of the spec. Source: kubelet `kubelet_pods.go`
     // (convertToAPIContainerStatuses, SortedContainerStatuses).
     main.sort_by(|one, other| one.name.cmp(&other.name));
-    let too_old = memory.finished.is_some() && memory.over == Some(Over::DeadlineExceeded);
+    let end = memory.over.filter(|_| memory.finished.is_some()).and_then(|over| match over {
+        Over::Completed => None,
+        Over::DeadlineExceeded => Some(("DeadlineExceeded", DEADLINE_MESSAGE.to_owned())),
+        Over::Evicted => Some(("Evicted", memory.evicted.clone().unwrap_or_default())),
+    });
     PodStatus {
         phase: Some(phase(pod, memory).name().to_owned()),
         conditions: Some(memory.conditions.iter().map(condition).collect()),
@@ -54,8 +59,8 @@ pub fn render(pod: &Pod, memory: &Memory, host_ips: &[IpAddr]) -> PodStatus {
         qos_class: Some(qos(pod.qos).to_owned()),
         init_container_statuses: some_if_any(statuses(|role| role != Role::Main)),
         container_statuses: Some(main),
-        reason: too_old.then(|| "DeadlineExceeded".to_owned()),
-        message: too_old.then(|| DEADLINE_MESSAGE.to_owned()),
+        reason: end.as_ref().map(|(reason, _)| (*reason).to_owned()),
+        message: end.map(|(_, message)| message),
         ..PodStatus::default()
     }
 }
@@ -102,6 +107,8 @@ fn container(pod: &Pod, container: &Container, record: &Record) -> ContainerStat
         _ => false,
     };
     let shown_attempt = attempt_on_show(record);
+    let allocated = requirements(&container.resources);
+    let has = process(record).map_or(container.resources, |_| record.applied.unwrap_or_default());
     ContainerStatus {
         name: record.name.clone(),
         image: match &record.image {
@@ -115,8 +122,50 @@ fn container(pod: &Pod, container: &Container, record: &Record) -> ContainerStat
         started: Some(started),
         state: Some(state),
         last_state: last.or_else(|| Some(ContainerState::default())),
+        allocated_resources: allocated.requests.clone(),
+        resources: Some(requirements(&has)).filter(|some| some.limits.is_some() || some.requests.is_some()),
         stop_signal: container.lifecycle.stop_signal.clone(),
+        volume_mounts: some_if_any(container.mounts.iter().map(volume_mount).collect()),
         ..ContainerStatus::default()
+    }
+}
+
+/// What is read-only tells how far down; the kernel can always do what is asked for. Source: kubelet `kubelet_pods.go`
+/// (convertToAPIContainerStatuses).
+fn volume_mount(mount: &VolumeMount) -> VolumeMountStatus {
+    let how_far = if mount.recursive_read_only { "Enabled" } else { "Disabled" };
+    VolumeMountStatus {
+        name: mount.volume.clone(),
+        mount_path: mount.mount_path.clone(),
+        read_only: mount.read_only.then_some(true),
+        recursive_read_only: mount.read_only.then(|| how_far.to_owned()),
+        ..VolumeMountStatus::default()
+    }
+}
+
+/// Resources as the API writes them.
+#[must_use]
+pub fn requirements(of: &Resources) -> ResourceRequirements {
+    let map = |amounts: [(&str, Option<String>); 5]| {
+        let given = amounts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), Text(text?))));
+        let map: std::collections::BTreeMap<_, _> = given.collect();
+        (!map.is_empty()).then_some(map)
+    };
+    let bytes = |amount: Option<u64>| amount.map(|bytes| Quantity::of_bytes(bytes).to_string());
+    let milli = |amount: Option<u64>| amount.map(|milli| Quantity::of_milli(milli).to_string());
+    let of_both = |cpu, memory, storage| {
+        map([
+            ("cpu", milli(cpu)),
+            ("memory", bytes(memory)),
+            ("ephemeral-storage", bytes(storage)),
+            ("hugepages-2Mi", bytes(of.hugepages_2mi_bytes)),
+            ("hugepages-1Gi", bytes(of.hugepages_1gi_bytes)),
+        ])
+    };
+    ResourceRequirements {
+        limits: of_both(of.cpu_limit_milli, of.memory_limit_bytes, of.storage_limit_bytes),
+        requests: of_both(of.cpu_request_milli, of.memory_request_bytes, of.storage_request_bytes),
+        ..ResourceRequirements::default()
     }
 }
 

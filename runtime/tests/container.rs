@@ -99,6 +99,52 @@ fn bind_mounts_are_read_only_private_and_without_devices_as_asked() {
 }
 
 #[test]
+fn a_part_of_a_bind_mounts_source_never_lies_outside_of_it() {
+    let world = World::new();
+    for name in ["volume/below/deep", "outside"] {
+        fs::create_dir_all(world.path(name)).unwrap();
+    }
+    fs::write(world.path("volume/below/file"), "inside").unwrap();
+    fs::write(world.path("outside/file"), "outside").unwrap();
+    symlink("below", world.path("volume/in")).unwrap();
+    symlink("../outside", world.path("volume/up")).unwrap();
+    symlink(world.path("outside"), world.path("volume/out")).unwrap();
+    symlink("/proc/self/root", world.path("volume/magic")).unwrap();
+    let source = world.path("volume").display().to_string();
+    let bind = |part: &str| {
+        let options = ["rbind".to_owned(), "rprivate".to_owned(), format!("X-mount.subdir={part}")];
+        json!({ "+mounts": [{ "destination": "/part", "type": "bind", "source": source, "options": options }] })
+    };
+    for part in ["below", "in", "./below/deep/.."] {
+        assert_eq!(world.sh("cat /part/file", bind(part)), "inside", "{part}");
+    }
+    assert_eq!(world.sh("cat /part", bind("in/file")), "inside");
+    for (number, part) in ["up", "out", "out/file", "magic/etc", "..", "/below", "none"].iter().enumerate() {
+        let plan = world.plan(&format!("out{number}"), "true", bind(part));
+        let failure = Container::create(&plan).err().unwrap_or_else(|| panic!("{part} was mounted"));
+        assert_eq!(failure.step, "open the sources of bind mounts", "{failure:?}");
+    }
+}
+
+#[test]
+fn a_mount_that_nobody_shares_is_not_called_shared() {
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    let world = World::new();
+    let none: Option<&str> = None;
+    let private = world.path("private");
+    fs::create_dir(&private).unwrap();
+    mount(Some("tmpfs"), &private, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+    mount(none, &private, none, MsFlags::MS_PRIVATE, none).unwrap();
+    for (option, what) in [("rshared", "a shared mount"), ("rslave", "a shared or slave mount")] {
+        let spec = json!({ "+mounts": [{ "destination": "/p", "type": "bind",
+            "source": private.display().to_string(), "options": ["rbind", option] }] });
+        let failure = Container::create(&world.plan(option, "true", spec)).err().unwrap();
+        assert!(failure.text.ends_with(&format!("but it is not {what}")), "{failure:?}");
+    }
+    umount2(&private, MntFlags::MNT_DETACH).unwrap();
+}
+
+#[test]
 fn a_dev_of_the_hosts_own_is_shown_as_it_is_and_nothing_is_made_in_it() {
     let world = World::new();
     fs::create_dir(world.path("host-dev")).unwrap();

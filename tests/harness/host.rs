@@ -33,9 +33,17 @@ pub struct Builder {
     root_bytes: Option<u64>,
     network: String,
     sections: String,
+    devices: bool,
 }
 
 impl Builder {
+    /// Files of the Container Device Interface are read from `cdi` in the host's directory, and from nowhere else.
+    #[must_use]
+    pub fn devices(mut self) -> Builder {
+        self.devices = true;
+        self
+    }
+
     /// Delays between restarts: the first and the longest. Without it they are short.
     #[must_use]
     pub fn backoff(mut self, initial: &'static str, max: &'static str) -> Builder {
@@ -116,6 +124,11 @@ impl Builder {
             let path = dir.join("registries.conf");
             fs::write(&path, text).expect("write registries.conf");
             config.push_str(&format!("[images]\nregistries-conf = \"{}\"\n", path.display()));
+        }
+        if self.devices {
+            let path = dir.join("cdi");
+            fs::create_dir_all(&path).expect("make a directory of the test");
+            config.push_str(&format!("[containers]\ncdi-spec-dirs = [\"{}\"]\n", path.display()));
         }
         fs::write(dir.join("podbox.toml"), config).expect("write the configuration");
         let pods = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).expect("watch for pods");

@@ -477,12 +477,12 @@ fn files_that_are_no_archives_are_refused_in_one_line() {
 fn what_a_kubelet_would_refuse_is_valid_with_a_warning() {
     let host = Host::new();
     let spec = format!(
-        "  securityContext: {{sysctls: [{{name: vm.swappiness, value: '1'}}]}}\n  serviceAccountName: robot\n  volumes: [{{name: v, emptyDir: {{sizeLimit: 1Mi}}}}]\n{SLEEP}"
+        "  securityContext: {{sysctls: [{{name: vm.swappiness, value: '1'}}]}}\n  serviceAccountName: robot\n{SLEEP}"
     );
     let manifest = pod("web", &spec);
     let output =
         host.cmd(["validate", "-"]).input(manifest.as_str()).run().ok().says("pod default/web is valid");
-    for field in ["spec.securityContext.sysctls[0].name", "spec.serviceAccountName", "emptyDir.sizeLimit"] {
+    for field in ["spec.securityContext.sysctls[0].name", "spec.serviceAccountName"] {
         assert!(output.stderr.contains(field), "{output}");
     }
     // What refuses it in the end says the same.

@@ -23,12 +23,14 @@ mod out;
 mod plan;
 mod pods;
 mod port_forward;
+mod resize;
 mod restart;
 mod run;
 mod show;
 mod stored;
 mod system;
 mod targets;
+mod top;
 mod trace;
 mod up;
 mod validate;
@@ -105,6 +107,10 @@ enum Command {
     Wait(wait::WaitArgs),
     /// Restart containers in place
     Restart(restart::RestartArgs),
+    /// Change a container's resources while it runs
+    Resize(resize::ResizeArgs),
+    /// Show what pods use
+    Top(top::TopArgs),
     /// Set a condition of a pod, such as a readiness gate
     Condition(condition::ConditionArgs),
     /// Print every step that was taken for a pod, with its duration
@@ -179,6 +185,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::PortForward(args) => port_forward::run(&session, &args),
         Command::Wait(args) => wait::run(&session, &args),
         Command::Restart(args) => restart::run(&session, &args),
+        Command::Resize(args) => resize::run(&session, &args),
+        Command::Top(args) => top::run(&session, &args),
         Command::Condition(args) => condition::run(&session, &args),
         Command::Trace(args) => trace::run(&session, &args),
         Command::Image(command) => image::run(&session, command),

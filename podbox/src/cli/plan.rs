@@ -9,15 +9,16 @@ use runtime::plan::{IdRange, SandboxPlan};
 use runtime::recipe;
 
 use crate::confinement;
+use crate::environment::{self, Known};
 use crate::image::{Image, ImageConfig, Store as ImageStore};
 use crate::node;
 use crate::oci::Surroundings;
 use crate::pod::{Container, Pod, Role};
 use crate::store::PodDir;
+use crate::subpath;
 use crate::supervisor::sandbox::{self, port_mappings};
 use crate::supervisor::{container_plan, surroundings_of};
 use crate::user_ids;
-use crate::volumes;
 
 use super::{Failure, Session, names, out};
 
@@ -88,18 +89,19 @@ fn container_steps(
 ) -> Result<Vec<recipe::Described>, Failure> {
     let image = image(session, container);
     let attempt = dir.attempt(&container.name, 0);
-    let volumes = volumes::planned_sources(pod, container, dir);
     let host_devices = if container.security.privileged { node::devices() } else { Vec::new() };
     let profiles = &session.settings.pods.seccomp_profiles;
-    let seccomp = confinement::seccomp_profile(&container.security, profiles).map_err(Failure::pod)?;
-    let around = Surroundings {
+    let mut around = Surroundings {
         node_name: node::name(),
-        volumes,
         host_devices,
-        seccomp,
+        seccomp: confinement::seccomp_profile(&container.security, profiles).map_err(Failure::pod)?,
         users: users(session, pod),
         ..surroundings_of(dir)
     };
+    // What refers to objects that are not there yet stays as it is written.
+    let known = Known::read(&session.settings.store, pod, container, |_| None).unwrap_or_default();
+    around.environment = environment::own(pod, container, &around, &known).unwrap_or_default();
+    around.volumes = subpath::planned(pod, container, dir, &around.environment);
     let plan = container_plan(pod, container, &image, (0, &attempt), &around).map_err(|error| {
         Failure::pod(format!(
             "container {} of pod {}/{}: CreateContainerConfigError: {error}",

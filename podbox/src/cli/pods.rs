@@ -271,7 +271,7 @@ impl Found {
             let reaper = memory.as_ref().and_then(|memory| memory.sandbox.facts()?.reaper);
             errors.extend(take_down_pod(&self.pod, &self.dir, &session.settings.network, reaper));
         }
-        volumes::release(&self.pod, &self.dir);
+        volumes::release(&self.pod, &self.dir, store);
         let logs = self.dir.logs(&self.pod.namespace, &self.pod.name, &self.pod.uid);
         for path in [logs.as_path(), self.dir.data(), self.dir.run()] {
             errors.extend(remove(path).err().map(|error| report::chain(&error)));
@@ -297,6 +297,14 @@ impl Found {
         }
         let answer = self.ask(request).map_err(|error| refused(report::chain(&error)))?;
         if answer.errors.is_empty() { Ok(()) } else { Err(refused(answer.errors.join("; "))) }
+    }
+
+    /// Lets the running pod become another one; an error is why it may not.
+    pub(super) fn update(&self, pod: &Pod, object: &Value) -> Result<(), String> {
+        let pod = serde_json::to_value(pod).map_err(|error| error.to_string())?;
+        let request = Request::Update { pod: Box::new(pod), object: Box::new(object.clone()) };
+        let answer = self.ask(request).map_err(|error| report::chain(&error))?;
+        if answer.errors.is_empty() { Ok(()) } else { Err(answer.errors.join("; ")) }
     }
 
     fn ask(&self, request: Request) -> std::io::Result<Answer> {

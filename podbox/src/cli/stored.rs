@@ -10,6 +10,8 @@ use super::targets::Query;
 use super::watch::Watch;
 use super::{Failure, Session};
 
+mod status;
+
 /// The object of that name.
 pub(super) fn find(
     session: &Session,
@@ -19,7 +21,7 @@ pub(super) fn find(
 ) -> Result<Value, Failure> {
     let store = &session.settings.store;
     if let Some(object) = store.object(kind, namespace, name).map_err(|error| Failure::host(&error))? {
-        return Ok(complete(kind, namespace, name, object));
+        return Ok(whole(store, kind, (namespace, name), object));
     }
     if kind == ObjectKind::Namespace && namespaces(store).iter().any(|known| known == name) {
         return Ok(namespace_in_use(name));
@@ -38,13 +40,14 @@ pub(super) fn find(
 
 /// The objects of a kind that fit, by namespace and name. One whose file cannot be read is told and left out.
 pub(super) fn fitting(session: &Session, kind: ObjectKind, query: &Query) -> Vec<Value> {
+    let store = &session.settings.store;
     let mut objects: Vec<Value> = Vec::new();
-    for (namespace, name) in names(&session.settings.store, kind) {
+    for (namespace, name) in names(store, kind) {
         if kind.is_namespaced() && !query.covers(&namespace) {
             continue;
         }
-        match session.settings.store.object(kind, &namespace, &name) {
-            Ok(Some(object)) => objects.push(complete(kind, &namespace, &name, object)),
+        match store.object(kind, &namespace, &name) {
+            Ok(Some(object)) => objects.push(whole(store, kind, (&namespace, &name), object)),
             // Removed in this very moment, or a namespace that only is in use.
             Ok(None) if kind == ObjectKind::Namespace => objects.push(namespace_in_use(&name)),
             Ok(None) => {}
@@ -85,9 +88,23 @@ pub(super) fn watch(session: &Session, watch: &Watch, kind: ObjectKind) {
     for (namespace, _) in store.object_names(kind) {
         watch.add_nearest(&store.objects_of(kind, &namespace));
     }
-    if kind == ObjectKind::Namespace {
-        watch.add_nearest(&store.names_dir());
+    match kind {
+        ObjectKind::Namespace => watch.add_nearest(&store.names_dir()),
+        // They are bound by supervisors, which leave a mark.
+        ObjectKind::PersistentVolumeClaim | ObjectKind::PersistentVolume => {
+            for namespace in namespaces(store) {
+                watch.add_nearest(&store.claims_of(&namespace));
+            }
+        }
+        ObjectKind::ServiceAccount | ObjectKind::ConfigMap | ObjectKind::Secret | ObjectKind::Service => {}
     }
+}
+
+/// An object with all that an API server would show of it.
+fn whole(store: &Store, kind: ObjectKind, (namespace, name): (&str, &str), object: Value) -> Value {
+    let mut object = complete(kind, namespace, name, object);
+    status::add(store, kind, &mut object);
+    object
 }
 
 /// What makes it an object of the API, where whoever stored it left that out.

@@ -134,6 +134,11 @@ impl Targets {
         }
     }
 
+    /// Whether the host itself is meant: `top node`.
+    pub(super) fn ask_for_the_host(&self) -> bool {
+        matches!(self.words.first().map(String::as_str), Some("node" | "nodes" | "no"))
+    }
+
     /// Where was looked, for people: empty if everywhere.
     pub(super) fn place(&self) -> String {
         if self.all_namespaces { String::new() } else { format!(" in {} namespace", self.namespace) }

@@ -1,6 +1,7 @@
 //! `podbox up`: start the pods of a manifest.
 
 mod ahead;
+mod devices;
 mod previous;
 pub(super) mod single;
 mod start;
@@ -90,12 +91,14 @@ enum Start {
     /// Started by this command: its guardian, and the bell that tells of every change of its status.
     Fresh(Found, runtime::process::Process, UnixStream),
     Unchanged(Found),
+    /// It runs, and becomes what the manifest says now.
+    Configured(Found),
 }
 
 impl Start {
     fn found(&self) -> &Found {
         match self {
-            Start::Fresh(found, ..) | Start::Unchanged(found) => found,
+            Start::Fresh(found, ..) | Start::Unchanged(found) | Start::Configured(found) => found,
         }
     }
 }
@@ -114,6 +117,7 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
     let loaded = if args.all { Vec::new() } else { names::load(&files, &sysctls)?.pods };
     names::require_root("start a pod")?;
     loaded.iter().try_for_each(|pod| refuse(pod, &sysctls))?;
+    devices::refuse_missing(session, &loaded)?;
     let mut watch = Watch::new()?;
     watch.catch_interrupts()?;
     let mut started = Vec::new();
@@ -157,6 +161,7 @@ fn say(session: &Session, started: &[Start]) -> Result<(), Failure> {
         match start {
             Start::Fresh(found, ..) => out::line(format_args!("pod {} up", found.name()))?,
             Start::Unchanged(found) => out::line(format_args!("pod {} unchanged", found.name()))?,
+            Start::Configured(found) => out::line(format_args!("pod {} configured", found.name()))?,
         }
     }
     Ok(())

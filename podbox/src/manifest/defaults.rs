@@ -5,7 +5,7 @@
 use k8s_openapi::api::core::v1 as k8s;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
-use crate::pod::{APPARMOR, Quantity};
+use crate::pod::{APPARMOR, Quantity, aggregate};
 
 /// Fills in a Pod's defaults, in place.
 pub(crate) fn fill(pod: &mut k8s::Pod, namespace: &str) {
@@ -34,6 +34,7 @@ pub(crate) fn fill(pod: &mut k8s::Pod, namespace: &str) {
             }
         }
     }
+    pod_resources(spec);
     for one in spec.volumes.iter_mut().flatten() {
         volume(one);
     }
@@ -55,6 +56,24 @@ fn app_armor(pod: &mut k8s::Pod) {
         let profile = k8s::AppArmorProfile { type_: kind.to_owned(), localhost_profile: name };
         container.security_context.get_or_insert_default().app_armor_profile.get_or_insert(profile);
     }
+}
+
+/// What a pod requests as a whole, where it says only a part of it: what its containers request, or else its limit.
+fn pod_resources(spec: &mut k8s::PodSpec) {
+    let Some(mut resources) = spec.resources.take() else { return };
+    round(resources.limits.iter_mut().flatten());
+    round(resources.requests.iter_mut().flatten());
+    let mut requests = resources.requests.take().unwrap_or_default();
+    for name in ["cpu", "memory"] {
+        if let Some(sum) = aggregate::requests(spec, name) {
+            requests.entry(name.to_owned()).or_insert_with(|| Text(sum.to_string()));
+        }
+    }
+    for (name, limit) in resources.limits.iter().flatten() {
+        requests.entry(name.clone()).or_insert_with(|| limit.clone());
+    }
+    resources.requests = (!requests.is_empty()).then_some(requests);
+    spec.resources = Some(resources);
 }
 
 fn set(field: &mut Option<String>, value: &str) {
@@ -124,17 +143,59 @@ fn container(container: &mut k8s::Container) {
 }
 
 fn volume(volume: &mut k8s::Volume) {
+    if let Some(image) = &mut volume.image {
+        let policy = pull_policy(image.reference.as_deref().unwrap_or(""));
+        set(&mut image.pull_policy, policy);
+    }
     if let Some(path) = &mut volume.host_path {
         path.type_.get_or_insert_default();
     }
     if let Some(limit) = volume.empty_dir.as_mut().and_then(|dir| dir.size_limit.as_mut()) {
         canonical(limit, |quantity| quantity);
     }
+    files(volume);
+    if let Some(template) = volume.ephemeral.as_mut().and_then(|one| one.volume_claim_template.as_mut()) {
+        set(&mut template.spec.volume_mode, "Filesystem");
+    }
     let bare = k8s::Volume { name: std::mem::take(&mut volume.name), ..Default::default() };
     let no_source = *volume == k8s::Volume::default();
     volume.name = bare.name;
     if no_source {
         volume.empty_dir = Some(k8s::EmptyDirVolumeSource::default());
+    }
+}
+
+/// The defaults of volumes whose files podbox writes.
+fn files(volume: &mut k8s::Volume) {
+    const MODE: i32 = 0o644;
+    if let Some(secret) = &mut volume.secret {
+        secret.default_mode.get_or_insert(MODE);
+    }
+    if let Some(map) = &mut volume.config_map {
+        map.default_mode.get_or_insert(MODE);
+    }
+    if let Some(facts) = &mut volume.downward_api {
+        facts.default_mode.get_or_insert(MODE);
+        facts.items.iter_mut().flatten().for_each(downward);
+    }
+    let Some(projected) = &mut volume.projected else { return };
+    projected.default_mode.get_or_insert(MODE);
+    for source in projected.sources.iter_mut().flatten() {
+        if let Some(facts) = &mut source.downward_api {
+            facts.items.iter_mut().flatten().for_each(downward);
+        }
+        if let Some(token) = &mut source.service_account_token {
+            token.expiration_seconds.get_or_insert(60 * 60);
+        }
+    }
+}
+
+fn downward(file: &mut k8s::DownwardAPIVolumeFile) {
+    if let Some(field) = &mut file.field_ref {
+        set(&mut field.api_version, "v1");
+    }
+    if let Some(resource) = &mut file.resource_field_ref {
+        resource.divisor.get_or_insert_with(|| Text("0".to_owned()));
     }
 }
 

@@ -18,15 +18,11 @@ enum Verdict {
     Honoured,
     /// Accepted without effect, and said so.
     Warn(&'static str),
-    /// The same, unless the field beside it that is named first has the value that is named second.
-    WarnUnless(&'static str, &'static str, &'static str),
-    /// Accepted with this value, which is what happens anyway; otherwise not supported.
-    Unless(&'static str),
     /// Refused, for this reason.
     Refused(&'static str),
 }
 
-use Verdict::{Honoured, Look, Refused, Unless, Warn, WarnUnless};
+use Verdict::{Honoured, Look, Refused, Warn};
 
 const SCHEDULER: Verdict = Warn("only a scheduler needs it, and a single host has none: ignored");
 const SERVER: Verdict = Warn("written by the API server of a cluster: ignored");
@@ -34,7 +30,7 @@ const WINDOWS: Verdict = Warn("only Windows knows them: ignored");
 const UNSUPPORTED: &str = "not supported by podbox yet";
 
 /// Sorted by path, `[*]` for the elements of a list, `(probe)` for each of the three probes, `(hook)` for both
-/// hooks. `spec.initContainers` has the fields of `spec.containers`. Every field stands here by its own name: an
+/// hooks, `(device)` for resources named `VENDOR/CLASS`. `spec.initContainers` has the fields of `spec.containers`. Every field stands here by its own name: an
 /// object is not honoured with whatever a later Kubernetes may put into it.
 const FIELDS: &[(&str, Verdict)] = &[
     ("apiVersion", Honoured),
@@ -83,16 +79,37 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].args", Honoured),
     ("spec.containers[*].command", Honoured),
     ("spec.containers[*].env", Look),
+    ("spec.containers[*].envFrom", Look),
+    ("spec.containers[*].envFrom[*].configMapRef", Look),
+    ("spec.containers[*].envFrom[*].configMapRef.name", Honoured),
+    ("spec.containers[*].envFrom[*].configMapRef.optional", Honoured),
+    ("spec.containers[*].envFrom[*].prefix", Honoured),
+    ("spec.containers[*].envFrom[*].secretRef", Look),
+    ("spec.containers[*].envFrom[*].secretRef.name", Honoured),
+    ("spec.containers[*].envFrom[*].secretRef.optional", Honoured),
     ("spec.containers[*].env[*].name", Honoured),
     ("spec.containers[*].env[*].value", Honoured),
     ("spec.containers[*].env[*].valueFrom", Look),
+    ("spec.containers[*].env[*].valueFrom.configMapKeyRef", Look),
+    ("spec.containers[*].env[*].valueFrom.configMapKeyRef.key", Honoured),
+    ("spec.containers[*].env[*].valueFrom.configMapKeyRef.name", Honoured),
+    ("spec.containers[*].env[*].valueFrom.configMapKeyRef.optional", Honoured),
     ("spec.containers[*].env[*].valueFrom.fieldRef", Look),
     ("spec.containers[*].env[*].valueFrom.fieldRef.apiVersion", Honoured),
     ("spec.containers[*].env[*].valueFrom.fieldRef.fieldPath", Honoured),
+    ("spec.containers[*].env[*].valueFrom.fileKeyRef", Look),
+    ("spec.containers[*].env[*].valueFrom.fileKeyRef.key", Honoured),
+    ("spec.containers[*].env[*].valueFrom.fileKeyRef.optional", Honoured),
+    ("spec.containers[*].env[*].valueFrom.fileKeyRef.path", Honoured),
+    ("spec.containers[*].env[*].valueFrom.fileKeyRef.volumeName", Honoured),
     ("spec.containers[*].env[*].valueFrom.resourceFieldRef", Look),
     ("spec.containers[*].env[*].valueFrom.resourceFieldRef.containerName", Honoured),
     ("spec.containers[*].env[*].valueFrom.resourceFieldRef.divisor", Honoured),
     ("spec.containers[*].env[*].valueFrom.resourceFieldRef.resource", Honoured),
+    ("spec.containers[*].env[*].valueFrom.secretKeyRef", Look),
+    ("spec.containers[*].env[*].valueFrom.secretKeyRef.key", Honoured),
+    ("spec.containers[*].env[*].valueFrom.secretKeyRef.name", Honoured),
+    ("spec.containers[*].env[*].valueFrom.secretKeyRef.optional", Honoured),
     ("spec.containers[*].image", Honoured),
     ("spec.containers[*].imagePullPolicy", Honoured),
     ("spec.containers[*].lifecycle", Look),
@@ -120,14 +137,24 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].ports[*].hostPort", Honoured),
     ("spec.containers[*].ports[*].name", Honoured),
     ("spec.containers[*].ports[*].protocol", Honoured),
+    ("spec.containers[*].resizePolicy", Look),
+    ("spec.containers[*].resizePolicy[*].resourceName", Honoured),
+    ("spec.containers[*].resizePolicy[*].restartPolicy", Honoured),
     ("spec.containers[*].resources", Look),
+    ("spec.containers[*].resources.claims", Refused(CLAIMS)),
     ("spec.containers[*].resources.limits", Look),
+    ("spec.containers[*].resources.limits.(device)", Honoured),
     ("spec.containers[*].resources.limits.cpu", Honoured),
-    ("spec.containers[*].resources.limits.ephemeral-storage", STORAGE),
+    ("spec.containers[*].resources.limits.ephemeral-storage", Honoured),
+    ("spec.containers[*].resources.limits.hugepages-1Gi", Honoured),
+    ("spec.containers[*].resources.limits.hugepages-2Mi", Honoured),
     ("spec.containers[*].resources.limits.memory", Honoured),
     ("spec.containers[*].resources.requests", Look),
+    ("spec.containers[*].resources.requests.(device)", Honoured),
     ("spec.containers[*].resources.requests.cpu", Honoured),
-    ("spec.containers[*].resources.requests.ephemeral-storage", STORAGE),
+    ("spec.containers[*].resources.requests.ephemeral-storage", Honoured),
+    ("spec.containers[*].resources.requests.hugepages-1Gi", Honoured),
+    ("spec.containers[*].resources.requests.hugepages-2Mi", Honoured),
     ("spec.containers[*].resources.requests.memory", Honoured),
     ("spec.containers[*].restartPolicy", Honoured),
     ("spec.containers[*].restartPolicyRules", Look),
@@ -163,13 +190,15 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].terminationMessagePath", Honoured),
     ("spec.containers[*].terminationMessagePolicy", Honoured),
     ("spec.containers[*].tty", Honoured),
+    ("spec.containers[*].volumeDevices", DEVICES),
     ("spec.containers[*].volumeMounts", Look),
     ("spec.containers[*].volumeMounts[*].mountPath", Honoured),
-    ("spec.containers[*].volumeMounts[*].mountPropagation", Unless("None")),
+    ("spec.containers[*].volumeMounts[*].mountPropagation", Honoured),
     ("spec.containers[*].volumeMounts[*].name", Honoured),
     ("spec.containers[*].volumeMounts[*].readOnly", Honoured),
-    ("spec.containers[*].volumeMounts[*].recursiveReadOnly", Unless("Disabled")),
+    ("spec.containers[*].volumeMounts[*].recursiveReadOnly", Honoured),
     ("spec.containers[*].volumeMounts[*].subPath", Honoured),
+    ("spec.containers[*].volumeMounts[*].subPathExpr", Honoured),
     ("spec.containers[*].workingDir", Honoured),
     ("spec.dnsConfig", Look),
     ("spec.dnsConfig.nameservers", Honoured),
@@ -188,23 +217,41 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.hostPID", Honoured),
     ("spec.hostUsers", Honoured),
     ("spec.hostname", Honoured),
+    ("spec.hostnameOverride", Honoured),
+    ("spec.imagePullSecrets", Look),
+    ("spec.imagePullSecrets[*].name", Honoured),
     ("spec.nodeName", SCHEDULER),
     ("spec.nodeSelector", SCHEDULER),
     ("spec.os", Look),
-    ("spec.os.name", Unless("linux")),
+    ("spec.os.name", Honoured),
     ("spec.overhead", SCHEDULER),
     ("spec.preemptionPolicy", SCHEDULER),
     ("spec.priority", SCHEDULER),
     ("spec.priorityClassName", SCHEDULER),
     ("spec.readinessGates", Look),
     ("spec.readinessGates[*].conditionType", Honoured),
+    ("spec.resourceClaims", Refused(CLAIMS)),
+    ("spec.resources", Look),
+    ("spec.resources.limits", Look),
+    ("spec.resources.limits.cpu", Honoured),
+    ("spec.resources.limits.hugepages-1Gi", Honoured),
+    ("spec.resources.limits.hugepages-2Mi", Honoured),
+    ("spec.resources.limits.memory", Honoured),
+    ("spec.resources.requests", Look),
+    ("spec.resources.requests.cpu", Honoured),
+    ("spec.resources.requests.hugepages-1Gi", Honoured),
+    ("spec.resources.requests.hugepages-2Mi", Honoured),
+    ("spec.resources.requests.memory", Honoured),
     ("spec.restartPolicy", Honoured),
+    ("spec.runtimeClassName", Honoured),
     ("spec.schedulerName", SCHEDULER),
     ("spec.schedulingGates", Refused("a single host has no scheduler that could wait for a gate")),
     ("spec.securityContext", Look),
     ("spec.securityContext.appArmorProfile", Look),
     ("spec.securityContext.appArmorProfile.localhostProfile", Honoured),
     ("spec.securityContext.appArmorProfile.type", Honoured),
+    ("spec.securityContext.fsGroup", Honoured),
+    ("spec.securityContext.fsGroupChangePolicy", Honoured),
     ("spec.securityContext.runAsGroup", Honoured),
     ("spec.securityContext.runAsNonRoot", Honoured),
     ("spec.securityContext.runAsUser", Honoured),
@@ -224,31 +271,159 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.securityContext.windowsOptions", WINDOWS),
     ("spec.serviceAccount", TOKEN),
     ("spec.serviceAccountName", TOKEN),
-    ("spec.setHostnameAsFQDN", Unless("false")),
+    ("spec.setHostnameAsFQDN", Honoured),
     ("spec.shareProcessNamespace", Honoured),
     ("spec.subdomain", Honoured),
     ("spec.terminationGracePeriodSeconds", Honoured),
     ("spec.tolerations", SCHEDULER),
     ("spec.topologySpreadConstraints", SCHEDULER),
     ("spec.volumes", Look),
+    ("spec.volumes[*].awsElasticBlockStore", CLOUD),
+    ("spec.volumes[*].azureDisk", CLOUD),
+    ("spec.volumes[*].azureFile", SHARE),
+    ("spec.volumes[*].cephfs", SHARE),
+    ("spec.volumes[*].cinder", CLOUD),
+    ("spec.volumes[*].configMap", Look),
+    ("spec.volumes[*].configMap.defaultMode", Honoured),
+    ("spec.volumes[*].configMap.items", Look),
+    ("spec.volumes[*].configMap.items[*].key", Honoured),
+    ("spec.volumes[*].configMap.items[*].mode", Honoured),
+    ("spec.volumes[*].configMap.items[*].path", Honoured),
+    ("spec.volumes[*].configMap.name", Honoured),
+    ("spec.volumes[*].configMap.optional", Honoured),
+    ("spec.volumes[*].csi", DRIVER),
+    ("spec.volumes[*].downwardAPI", Look),
+    ("spec.volumes[*].downwardAPI.defaultMode", Honoured),
+    ("spec.volumes[*].downwardAPI.items", Look),
+    ("spec.volumes[*].downwardAPI.items[*].fieldRef", Look),
+    ("spec.volumes[*].downwardAPI.items[*].fieldRef.apiVersion", Honoured),
+    ("spec.volumes[*].downwardAPI.items[*].fieldRef.fieldPath", Honoured),
+    ("spec.volumes[*].downwardAPI.items[*].mode", Honoured),
+    ("spec.volumes[*].downwardAPI.items[*].path", Honoured),
+    ("spec.volumes[*].downwardAPI.items[*].resourceFieldRef", Look),
+    ("spec.volumes[*].downwardAPI.items[*].resourceFieldRef.containerName", Honoured),
+    ("spec.volumes[*].downwardAPI.items[*].resourceFieldRef.divisor", Honoured),
+    ("spec.volumes[*].downwardAPI.items[*].resourceFieldRef.resource", Honoured),
     ("spec.volumes[*].emptyDir", Look),
     ("spec.volumes[*].emptyDir.medium", Honoured),
-    ("spec.volumes[*].emptyDir.sizeLimit", WarnUnless("medium", "Memory", UNLIMITED)),
+    ("spec.volumes[*].emptyDir.sizeLimit", Honoured),
+    ("spec.volumes[*].ephemeral", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.annotations", NAMELESS),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.metadata.labels", NAMELESS),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.accessModes", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources.requests", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.resources.requests.storage", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchExpressions", Look),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchExpressions[*].key", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchExpressions[*].operator", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchExpressions[*].values", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.selector.matchLabels", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.storageClassName", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.volumeMode", Honoured),
+    ("spec.volumes[*].ephemeral.volumeClaimTemplate.spec.volumeName", Honoured),
+    ("spec.volumes[*].fc", BLOCK),
+    ("spec.volumes[*].flexVolume", DRIVER),
+    ("spec.volumes[*].flocker", DRIVER),
+    ("spec.volumes[*].gcePersistentDisk", CLOUD),
+    ("spec.volumes[*].gitRepo", CLONE),
+    ("spec.volumes[*].glusterfs", SHARE),
     ("spec.volumes[*].hostPath", Look),
     ("spec.volumes[*].hostPath.path", Honoured),
     ("spec.volumes[*].hostPath.type", Honoured),
+    ("spec.volumes[*].image", Look),
+    ("spec.volumes[*].image.pullPolicy", Honoured),
+    ("spec.volumes[*].image.reference", Honoured),
+    ("spec.volumes[*].iscsi", BLOCK),
     ("spec.volumes[*].name", Honoured),
+    ("spec.volumes[*].nfs", SHARE),
+    ("spec.volumes[*].persistentVolumeClaim", Look),
+    ("spec.volumes[*].persistentVolumeClaim.claimName", Honoured),
+    ("spec.volumes[*].persistentVolumeClaim.readOnly", Honoured),
+    ("spec.volumes[*].photonPersistentDisk", CLOUD),
+    ("spec.volumes[*].portworxVolume", DRIVER),
+    ("spec.volumes[*].projected", Look),
+    ("spec.volumes[*].projected.defaultMode", Honoured),
+    ("spec.volumes[*].projected.sources", Look),
+    ("spec.volumes[*].projected.sources[*].clusterTrustBundle", BUNDLE),
+    ("spec.volumes[*].projected.sources[*].configMap", Look),
+    ("spec.volumes[*].projected.sources[*].configMap.items", Look),
+    ("spec.volumes[*].projected.sources[*].configMap.items[*].key", Honoured),
+    ("spec.volumes[*].projected.sources[*].configMap.items[*].mode", Honoured),
+    ("spec.volumes[*].projected.sources[*].configMap.items[*].path", Honoured),
+    ("spec.volumes[*].projected.sources[*].configMap.name", Honoured),
+    ("spec.volumes[*].projected.sources[*].configMap.optional", Honoured),
+    ("spec.volumes[*].projected.sources[*].downwardAPI", Look),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items", Look),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].fieldRef", Look),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].fieldRef.apiVersion", Honoured),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].fieldRef.fieldPath", Honoured),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].mode", Honoured),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].path", Honoured),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].resourceFieldRef", Look),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].resourceFieldRef.containerName", Honoured),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].resourceFieldRef.divisor", Honoured),
+    ("spec.volumes[*].projected.sources[*].downwardAPI.items[*].resourceFieldRef.resource", Honoured),
+    ("spec.volumes[*].projected.sources[*].podCertificate", CERTIFICATE),
+    ("spec.volumes[*].projected.sources[*].secret", Look),
+    ("spec.volumes[*].projected.sources[*].secret.items", Look),
+    ("spec.volumes[*].projected.sources[*].secret.items[*].key", Honoured),
+    ("spec.volumes[*].projected.sources[*].secret.items[*].mode", Honoured),
+    ("spec.volumes[*].projected.sources[*].secret.items[*].path", Honoured),
+    ("spec.volumes[*].projected.sources[*].secret.name", Honoured),
+    ("spec.volumes[*].projected.sources[*].secret.optional", Honoured),
+    ("spec.volumes[*].projected.sources[*].serviceAccountToken", Look),
+    ("spec.volumes[*].projected.sources[*].serviceAccountToken.audience", Honoured),
+    ("spec.volumes[*].projected.sources[*].serviceAccountToken.expirationSeconds", Honoured),
+    ("spec.volumes[*].projected.sources[*].serviceAccountToken.path", Honoured),
+    ("spec.volumes[*].quobyte", SHARE),
+    ("spec.volumes[*].rbd", BLOCK),
+    ("spec.volumes[*].scaleIO", DRIVER),
+    ("spec.volumes[*].secret", Look),
+    ("spec.volumes[*].secret.defaultMode", Honoured),
+    ("spec.volumes[*].secret.items", Look),
+    ("spec.volumes[*].secret.items[*].key", Honoured),
+    ("spec.volumes[*].secret.items[*].mode", Honoured),
+    ("spec.volumes[*].secret.items[*].path", Honoured),
+    ("spec.volumes[*].secret.optional", Honoured),
+    ("spec.volumes[*].secret.secretName", Honoured),
+    ("spec.volumes[*].storageos", DRIVER),
+    ("spec.volumes[*].vsphereVolume", CLOUD),
     ("status", Honoured),
 ];
 
-const STORAGE: Verdict = Warn("ephemeral storage is not limited by podbox yet");
-const UNLIMITED: &str = "an emptyDir on disk is not limited by podbox yet; one with medium: Memory is";
-/// The account's name is what the downward API shows; more of it there is not.
-const TOKEN: Verdict = Warn("no token of a service account is mounted: there is no API server to take it");
+/// The account's name is what the downward API shows, and what a token speaks of that a projected volume asks for.
+const TOKEN: Verdict = Warn(
+    "no token of a service account is mounted by itself: there is no API server to take it; a projected volume \
+     with serviceAccountToken holds one",
+);
+const NAMELESS: Verdict =
+    Warn("the claim lives with the pod and is no object that anybody could look at: ignored");
+// Why sources of volumes are refused that a cluster has.
+const CLOUD: Verdict = Refused("a cloud's disk, which a cloud's controller attaches: podbox has none");
+const SHARE: Verdict =
+    Refused("podbox mounts no network file systems: mount it on the host and give its path as a hostPath");
+const BLOCK: Verdict = Refused(
+    "podbox attaches no block devices: attach and mount it on the host and give its path as a hostPath",
+);
+const DRIVER: Verdict = Refused("it needs a storage driver beside the kubelet, and podbox runs none");
+const CLONE: Verdict =
+    Refused("kubelets no longer run it by default: clone into an emptyDir with an init container instead");
+const BUNDLE: Verdict = Refused("there is no API server that keeps ClusterTrustBundles: use a configMap");
+const CERTIFICATE: Verdict = Refused("there is no API server that signs certificates of pods: use a secret");
+const DEVICES: Verdict = Refused(
+    "podbox hands out no block devices: volumes are directories; a privileged container has all devices",
+);
+/// Dynamic resource allocation.
+const CLAIMS: &str = "claims are allocated by drivers and a scheduler of a cluster; podbox takes devices by resources.limits and CDI";
 
 /// Values that the API server writes by itself where nothing was given, or that ask for nothing: not worth a
 /// warning.
-const SILENT: [(&str, &str); 9] = [
+const SILENT: [(&str, &str); 8] = [
     ("spec.automountServiceAccountToken", "false"),
     ("spec.preemptionPolicy", "PreemptLowerPriority"),
     ("spec.priority", "0"),
@@ -257,7 +432,6 @@ const SILENT: [(&str, &str); 9] = [
     ("spec.serviceAccount", "default"),
     ("spec.serviceAccountName", ""),
     ("spec.serviceAccountName", "default"),
-    ("spec.volumes[*].emptyDir.sizeLimit", "0"),
 ];
 
 fn verdict(pattern: &str) -> Option<Verdict> {
@@ -288,18 +462,20 @@ impl Walk<'_, '_> {
                     if before != 0 {
                         self.pattern.push('.');
                     }
+                    let of_map = ["resources.limits", "resources.requests"];
+                    let of_map = of_map.iter().any(|map| self.pattern[..before].ends_with(map));
                     self.pattern.push_str(match entry.key.as_ref() {
+                        key if of_map && key.contains('/') => "(device)",
                         "livenessProbe" | "readinessProbe" | "startupProbe" => "(probe)",
                         "postStart" | "preStop" => "(hook)",
                         "initContainers" => "containers",
                         key => key,
                     });
-                    let of_map = ["resources.limits", "resources.requests"];
-                    let path = match of_map.iter().any(|map| self.pattern[..before].ends_with(map)) {
+                    let path = match of_map {
                         true => path.key(&entry.key),
                         false => path.field(&entry.key),
                     };
-                    self.field(node, entry, &path);
+                    self.field(entry, &path);
                     self.pattern.truncate(before);
                 }
             }
@@ -315,7 +491,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn field(&mut self, object: NodeId, entry: &Entry<'_>, path: &Path<'_>) {
+    fn field(&mut self, entry: &Entry<'_>, path: &Path<'_>) {
         let (key, value) = (entry.key_span, entry.value);
         // Neither of them says anything: the API server drops them.
         if self.tree.is_null(value)
@@ -326,27 +502,10 @@ impl Walk<'_, '_> {
         match verdict(&self.pattern) {
             Some(Look) => self.fields(value, path),
             Some(Honoured) => {}
-            Some(Warn(_) | WarnUnless(..)) if self.is_silent(value) => {}
-            Some(WarnUnless(beside, saved, _)) if self.has(object, beside, saved) => {}
-            Some(Warn(why) | WarnUnless(_, _, why)) => self.warn(key, path, why),
-            Some(Unless(only)) if self.scalar_is(value, only) => {}
-            Some(Unless(only)) => self.unsupported(self.tree.node(value).span, value, path, only),
+            Some(Warn(_)) if self.is_silent(value) => {}
+            Some(Warn(why)) => self.warn(key, path, why),
             Some(Refused(why)) => self.refuse(key, path, why),
             None => self.refuse(key, path, UNSUPPORTED),
-        }
-    }
-
-    fn unsupported(&mut self, span: Span, value: NodeId, path: &Path<'_>, only: &str) {
-        let shown = match &self.tree.node(value).kind {
-            Kind::Scalar(scalar) => match scalar.value() {
-                Value::Str(text) => format!("{text:?}"),
-                _ => scalar.text().to_owned(),
-            },
-            Kind::Seq(_) | Kind::Map(_) => return,
-        };
-        self.refuse(span, path, &format!("{shown} is {UNSUPPORTED}"));
-        if let Some(last) = self.findings.last_mut() {
-            last.hint = Some(format!("podbox takes {only} here"));
         }
     }
 
@@ -356,10 +515,6 @@ impl Walk<'_, '_> {
             Value::Bool(value) => (text == "true") == value && matches!(text, "true" | "false"),
             _ => scalar.text() == text,
         }
-    }
-
-    fn has(&self, object: NodeId, field: &str, text: &str) -> bool {
-        self.tree.entry(object, field).is_some_and(|entry| self.scalar_is(entry.value, text))
     }
 
     fn is_silent(&self, value: NodeId) -> bool {

@@ -19,6 +19,7 @@ mod refusals;
 mod scalar;
 mod suggest;
 mod tree;
+mod values;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as k8s;
+
+pub(crate) use values::yaml_values;
 
 pub use diagnostic::{Color, Diagnostic, Diagnostics, Severity};
 

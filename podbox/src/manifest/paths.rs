@@ -9,12 +9,15 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::image::Reference;
 
-/// Rewrites every container's image that is a relative path, to start from `directory`, or from the working
+/// Rewrites every container's and volume's image that is a relative path, to start from `directory`, or from the working
 /// directory if there is none.
 pub(super) fn make_absolute(pod: &mut Pod, directory: Option<&Path>) {
     let Some(spec) = &mut pod.spec else { return };
-    let all = spec.init_containers.iter_mut().flatten().chain(&mut spec.containers);
-    for image in all.filter_map(|container| container.image.as_mut()) {
+    let containers = spec.init_containers.iter_mut().flatten().chain(&mut spec.containers);
+    let containers = containers.filter_map(|container| container.image.as_mut());
+    let volumes = spec.volumes.iter_mut().flatten();
+    let volumes = volumes.filter_map(|volume| volume.image.as_mut()?.reference.as_mut());
+    for image in containers.chain(volumes) {
         if let Some(absolute) = Reference::rooted(image, directory.unwrap_or(Path::new(""))) {
             *image = absolute;
         }

@@ -218,16 +218,10 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
             "spec.containers[0].livenesProbe: unknown field \"spec.containers[0].livenesProbe\"",
         ),
         ("  nosuch: 1", "", "spec.nosuch: unknown field \"spec.nosuch\""),
-        ("  runtimeClassName: kata", "", "spec.runtimeClassName: Forbidden: not supported by podbox yet"),
         (
-            "  securityContext: {fsGroup: 1}",
+            "  runtimeClassName: kata",
             "",
-            "spec.securityContext.fsGroup: Forbidden: not supported by podbox yet",
-        ),
-        (
-            "  setHostnameAsFQDN: true",
-            "",
-            "spec.setHostnameAsFQDN: Forbidden: true is not supported by podbox yet",
+            "spec.runtimeClassName: Forbidden: pod rejected: RuntimeClass \"kata\" not found",
         ),
         (
             "  ephemeralContainers: [{name: e}]",
@@ -235,29 +229,29 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
             "spec.ephemeralContainers: Forbidden: cannot be set on create",
         ),
         (
-            "  volumes: [{name: v, configMap: {name: m}}]",
+            "  volumes: [{name: v, nfs: {server: s, path: /p}}]",
             "",
-            "spec.volumes[0].configMap: Forbidden: not supported by podbox yet",
+            "spec.volumes[0].nfs: Forbidden: podbox mounts no network file systems: mount it on the host and give its path as a hostPath",
         ),
         (
-            "  volumes: [{name: v, configMap: {}}]",
+            "  volumes: [{name: v, csi: {driver: d}}]",
             "",
-            "spec.volumes[0].configMap: Forbidden: not supported by podbox yet",
+            "spec.volumes[0].csi: Forbidden: it needs a storage driver beside the kubelet, and podbox runs none",
         ),
         (
+            "  volumes: [{name: v, projected: {sources: [{podCertificate: {signerName: s/s, keyType: RSA3072}}]}}]",
             "",
-            "    envFrom: [{secretRef: {name: s}}]",
-            "spec.containers[0].envFrom: Forbidden: not supported by podbox yet",
-        ),
-        (
-            "",
-            "    env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}]",
-            "spec.containers[0].env[0].valueFrom.secretKeyRef: Forbidden: not supported by podbox yet",
+            "spec.volumes[0].projected.sources[0].podCertificate: Forbidden: there is no API server that signs certificates of pods: use a secret",
         ),
         (
             "",
-            "    resources: {limits: {nvidia.com/gpu: 1}}",
-            "spec.containers[0].resources.limits[nvidia.com/gpu]: Forbidden: not supported by podbox yet",
+            "    volumeDevices: [{name: v, devicePath: /dev/x}]",
+            "spec.containers[0].volumeDevices: Forbidden: podbox hands out no block devices: volumes are directories; a privileged container has all devices",
+        ),
+        (
+            "",
+            "    resources: {limits: {gpus: 1}}",
+            "spec.containers[0].resources.limits[gpus]: Forbidden: not supported by podbox yet",
         ),
     ] {
         assert_eq!(errors(&pod_with(spec, container)), [want], "{spec} {container}");
@@ -283,18 +277,22 @@ spec:
   hostPID: true
   hostname: h
   activeDeadlineSeconds: 9
+  imagePullSecrets: [{{name: s}}]
   os: {{name: linux}}
+  setHostnameAsFQDN: true
   readinessGates: [{{conditionType: a/b}}]
   restartPolicy: OnFailure
   securityContext:
-    {{runAsGroup: 1, runAsNonRoot: true, runAsUser: 1, seccompProfile: {{type: Unconfined}}, appArmorProfile: {{type: Unconfined}},
+    {{fsGroup: 1, fsGroupChangePolicy: OnRootMismatch,
+     runAsGroup: 1, runAsNonRoot: true, runAsUser: 1, seccompProfile: {{type: Unconfined}}, appArmorProfile: {{type: Unconfined}},
      seLinuxOptions: {{user: u, role: r, type: t, level: s0}}, supplementalGroups: [1],
      supplementalGroupsPolicy: Merge, sysctls: [{{name: vm.x, value: '1'}}]}}
   serviceAccountName: s
   shareProcessNamespace: false
   subdomain: s
   terminationGracePeriodSeconds: 1
-  volumes: [{{name: e, emptyDir: {{medium: Memory, sizeLimit: 1Mi}}}}, {{name: h, hostPath: {{path: /h, type: Directory}}}}]
+  volumes: [{{name: e, emptyDir: {{medium: Memory, sizeLimit: 1Mi}}}}, {{name: h, hostPath: {{path: /h, type: Directory}}}},
+    {{name: i, image: {{reference: r, pullPolicy: Always}}}}]
   initContainers:
   - {{name: i, image: i, command: [a], env: [{{name: A, value: b}}], resources: {{limits: {{cpu: 1}}}}}}
   - {{name: s, image: i, restartPolicy: Always, startupProbe: {{exec: {{command: [a]}}}}, lifecycle: {{preStop: {{tcpSocket: {{host: h, port: 1}}}}}}}}
@@ -311,7 +309,10 @@ spec:
     command: [c]
     args: [a]
     workingDir: /w
-    env: [{{name: A, value: b}}, {{name: B, valueFrom: {{fieldRef: {{apiVersion: v1, fieldPath: status.podIP}}}}}},
+    envFrom: [{{prefix: p, configMapRef: {{name: m, optional: true}}}}, {{secretRef: {{name: s, optional: true}}}}]
+    env: [{{name: A, value: b}}, {{name: D, valueFrom: {{configMapKeyRef: {{name: m, key: k, optional: true}}}}}},
+      {{name: E, valueFrom: {{secretKeyRef: {{name: m, key: k, optional: true}}}}}},
+      {{name: F, valueFrom: {{fileKeyRef: {{volumeName: e, path: p, key: k, optional: true}}}}}}, {{name: B, valueFrom: {{fieldRef: {{apiVersion: v1, fieldPath: status.podIP}}}}}},
       {{name: C, valueFrom: {{resourceFieldRef: {{containerName: c, resource: limits.cpu, divisor: 1m}}}}}}]
     ports: [{{containerPort: 1, hostIP: 1.1.1.1, hostPort: 1, name: web, protocol: TCP}}]
     resources: {{limits: {{cpu: 1, memory: 1Mi}}, requests: {{cpu: 1, memory: 1Mi}}}}
@@ -327,7 +328,8 @@ spec:
     terminationMessagePath: /t
     terminationMessagePolicy: FallbackToLogsOnError
     tty: true
-    volumeMounts: [{{mountPath: /e, name: e, readOnly: true, subPath: s}}]
+    volumeMounts: [{{mountPath: /e, name: e, readOnly: true, subPath: s, recursiveReadOnly: Enabled}},
+      {{mountPath: /h, name: h, subPathExpr: s, mountPropagation: Bidirectional}}]
   - {{name: d, image: i, livenessProbe: {{grpc: {{port: 1, service: s}}}}}}
 "
     );

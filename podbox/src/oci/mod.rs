@@ -1,5 +1,6 @@
 //! (Pod, Container, Image, surroundings) → OCI runtime Spec. Pure: the same input gives the same Spec.
 
+mod devices;
 mod expand;
 mod mounts;
 mod process;
@@ -16,13 +17,18 @@ use oci_spec::runtime::{
 };
 use runtime::plan::{GroupPolicy, IdRange, UserSpec};
 
+use crate::cdi::Edits;
+use crate::environment::Variables;
 use crate::image::Image;
 use crate::pod::{Container, ContainerSecurity, Pod};
 use crate::store::AttemptDir;
+use crate::subpath::MountSource;
 
 pub use expand::expand;
 pub use process::probe;
-pub use resources::{class_limits, container_path, pod_limits, pod_path};
+pub(crate) use process::{field, resource_field};
+pub(crate) use resources::together;
+pub use resources::{class_limits, container_limits, container_path, effective, pod_limits, pod_path};
 
 /// What a Spec depends on beside the Pod: the host, the sandbox and where volumes lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,8 +53,10 @@ pub struct Surroundings {
     pub etc: PathBuf,
     /// The device nodes of the host, for privileged containers.
     pub host_devices: Vec<LinuxDevice>,
-    /// The host's directory or file behind each volume mount of the container, in the order of its mounts.
-    pub volumes: Vec<PathBuf>,
+    /// What lies behind each volume mount of the container, in the order of its mounts.
+    pub volumes: Vec<MountSource>,
+    /// The environment that the manifest gives to the container.
+    pub environment: Variables,
     /// The AppArmor profile of the container's program.
     pub app_armor: Option<String>,
     /// The SELinux label of the container's program.
@@ -57,6 +65,8 @@ pub struct Surroundings {
     pub users: Option<IdRange>,
     /// What the container's system calls are filtered by.
     pub seccomp: Option<LinuxSeccomp>,
+    /// What the container's devices need.
+    pub cdi: Vec<Edits>,
 }
 
 /// Why a Spec cannot be made: the kubelet's CreateContainerConfigError.
@@ -120,7 +130,7 @@ pub fn container(
 ) -> Result<ContainerSpec, ConfigError> {
     check_non_root(pod, container, image)?;
     let (number, dir) = attempt;
-    let spec = SpecBuilder::default()
+    let mut spec = SpecBuilder::default()
         .version("1.2.0")
         .root(
             RootBuilder::default()
@@ -134,7 +144,11 @@ pub fn container(
         .linux(linux_of(pod, container, number, around).map_err(spec_error)?)
         .build()
         .map_err(spec_error)?;
-    Ok(ContainerSpec { spec, user: user_of(pod, container, image) })
+    let mut user = user_of(pod, container, image);
+    for edits in &around.cdi {
+        devices::edit(&mut spec, &mut user, edits).map_err(spec_error)?;
+    }
+    Ok(ContainerSpec { spec, user })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
@@ -169,7 +183,13 @@ fn user_of(pod: &Pod, container: &Container, image: &Image) -> UserSpec {
         image: image.config.user.clone().unwrap_or_default(),
         run_as_user: container.security.run_as_user,
         run_as_group: container.security.run_as_group,
-        supplementary: pod.security.supplemental_groups.clone(),
+        supplementary: pod
+            .security
+            .supplemental_groups
+            .iter()
+            .copied()
+            .chain(pod.security.fs_group)
+            .collect(),
         policy: if pod.security.strict_groups { GroupPolicy::Strict } else { GroupPolicy::Merge },
     }
 }
@@ -181,7 +201,7 @@ fn process_of(
     around: &Surroundings,
 ) -> Result<Process, ConfigError> {
     let env = process::environment(pod, container, &image.config, around);
-    let args = process::arguments(container, &image.config, &env);
+    let args = process::arguments(container, &image.config, &around.environment);
     if args.is_empty() {
         return Err(ConfigError::NoCommand);
     }
@@ -214,7 +234,7 @@ fn linux_of(
     let privileged = container.security.privileged;
     let in_full = privileged || container.security.unmasked_proc;
     let list = |paths: &[&str]| paths.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
-    let mut resources = resources::container_limits(&container.resources);
+    let mut resources = container_limits(pod, container);
     resources.set_devices(Some(security::device_rules(&container.security)));
     let linux = LinuxBuilder::default()
         .namespaces(namespaces(pod, around)?)

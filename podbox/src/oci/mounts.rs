@@ -6,8 +6,9 @@ use oci_spec::OciSpecError;
 use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder, Mount, MountBuilder};
 use runtime::plan::IdRange;
 
-use crate::pod::{Container, Pod};
+use crate::pod::{Container, Pod, Propagation, VolumeMount};
 use crate::store::AttemptDir;
+use crate::subpath::MountSource;
 
 use super::Surroundings;
 
@@ -25,12 +26,12 @@ pub(super) fn of(
     for file in ["hosts", "hostname", "resolv.conf"] {
         let target = format!("/etc/{file}");
         if !taken(&target) {
-            binds.push(bind(&around.etc.join(file), &target, Access::ReadWrite));
+            binds.push(bind(&around.etc.join(file), &target));
         }
     }
     if !taken(&container.termination_message_path) {
         let target = &container.termination_message_path;
-        binds.push(bind(&attempt.termination_message(), target, Access::ReadWrite));
+        binds.push(bind(&attempt.termination_message(), target));
     }
     if let Some(map) = around.users.and_then(|ids| mapping(ids).ok()) {
         for bind in &mut binds {
@@ -47,12 +48,6 @@ pub(super) fn of(
 pub(super) fn mapping(ids: IdRange) -> Result<LinuxIdMapping, OciSpecError> {
     let map = LinuxIdMappingBuilder::default().container_id(0_u32).host_id(ids.first);
     map.size(ids.count).build()
-}
-
-#[derive(Clone, Copy)]
-enum Access {
-    ReadOnly,
-    ReadWrite,
 }
 
 fn kernel_file_systems(pod: &Pod, container: &Container, around: &Surroundings) -> Vec<Mount> {
@@ -80,23 +75,33 @@ fn kernel_file_systems(pod: &Pod, container: &Container, around: &Surroundings) 
         special("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", sys_access]),
     ];
     if pod.host.ipc {
-        mounts.push(bind(Path::new("/dev/shm"), "/dev/shm", Access::ReadWrite));
+        mounts.push(bind(Path::new("/dev/shm"), "/dev/shm"));
     } else {
-        mounts.push(bind(&around.shm, "/dev/shm", Access::ReadWrite));
+        mounts.push(bind(&around.shm, "/dev/shm"));
     }
     mounts
 }
 
 fn volumes(container: &Container, around: &Surroundings) -> Vec<Mount> {
-    container
-        .mounts
-        .iter()
-        .zip(&around.volumes)
-        .map(|(mount, source)| {
-            let access = if mount.read_only { Access::ReadOnly } else { Access::ReadWrite };
-            bind(source, &mount.mount_path, access)
-        })
-        .collect()
+    let pairs = container.mounts.iter().zip(&around.volumes);
+    pairs.map(|(mount, source)| volume(mount, source)).collect()
+}
+
+/// The options say it in mount(8)'s words, down to the part of the volume that is mounted.
+fn volume(mount: &VolumeMount, source: &MountSource) -> Mount {
+    let mut options = vec!["rbind".to_owned()];
+    options.push(match mount.propagation {
+        Propagation::None => "rprivate".to_owned(),
+        Propagation::HostToContainer => "rslave".to_owned(),
+        Propagation::Bidirectional => "rshared".to_owned(),
+    });
+    let read_only = mount.read_only || source.read_only;
+    options.push(if read_only { "ro" } else { "rw" }.to_owned());
+    if mount.recursive_read_only {
+        options.push("rro".to_owned());
+    }
+    options.extend(source.sub_path.as_ref().map(|path| format!("X-mount.subdir={path}")));
+    made(&source.root, &mount.mount_path, options)
 }
 
 fn special(target: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
@@ -110,13 +115,11 @@ fn special(target: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
         .unwrap_or_default()
 }
 
-fn bind(source: &Path, target: &str, access: Access) -> Mount {
-    let access = match access {
-        Access::ReadOnly => "ro",
-        Access::ReadWrite => "rw",
-    };
-    let options: Vec<String> =
-        ["rbind", "rprivate", access].iter().map(|&option| option.to_owned()).collect();
+fn bind(source: &Path, target: &str) -> Mount {
+    made(source, target, ["rbind", "rprivate", "rw"].iter().map(|&option| option.to_owned()).collect())
+}
+
+fn made(source: &Path, target: &str, options: Vec<String>) -> Mount {
     MountBuilder::default()
         .destination(target)
         .typ("bind")
@@ -124,4 +127,38 @@ fn bind(source: &Path, target: &str, access: Access) -> Mount {
         .options(options)
         .build()
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volumes_options_say_how_far_it_is_shared_and_written_to_and_which_part_it_is() {
+        let plain = VolumeMount {
+            volume: "v".to_owned(),
+            mount_path: "/v".to_owned(),
+            sub_path: None,
+            sub_path_expr: None,
+            read_only: false,
+            recursive_read_only: false,
+            propagation: Propagation::None,
+        };
+        let all = MountSource { root: "/data".into(), ..MountSource::default() };
+        let part = MountSource { sub_path: Some("a/b".to_owned()), read_only: true, ..all.clone() };
+        let read_only = VolumeMount { read_only: true, recursive_read_only: true, ..plain.clone() };
+        let shared = VolumeMount { propagation: Propagation::Bidirectional, ..plain.clone() };
+        let slave = VolumeMount { propagation: Propagation::HostToContainer, ..plain.clone() };
+        for (mount, source, want) in [
+            (&plain, &all, "rbind,rprivate,rw"),
+            (&shared, &all, "rbind,rshared,rw"),
+            (&slave, &all, "rbind,rslave,rw"),
+            (&read_only, &all, "rbind,rprivate,ro,rro"),
+            (&plain, &part, "rbind,rprivate,ro,X-mount.subdir=a/b"),
+        ] {
+            let made = volume(mount, source);
+            assert_eq!(made.options().as_ref().unwrap().join(","), want);
+            assert_eq!(made.source().as_deref(), Some(Path::new("/data")));
+        }
+    }
 }

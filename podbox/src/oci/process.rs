@@ -1,7 +1,8 @@
 //! The process of a container: its arguments and its environment.
 
+use crate::environment::Variables;
 use crate::image::ImageConfig;
-use crate::pod::{Container, EnvValue, FieldPath, Pod, ResourceField};
+use crate::pod::{Container, EnvValue, FieldPath, Pod, ResourceField, Resources};
 
 use super::Surroundings;
 use super::expand::expand;
@@ -15,32 +16,20 @@ pub(super) fn environment(
     image: &ImageConfig,
     around: &Surroundings,
 ) -> Vec<String> {
-    let mut env = Environment::default();
+    let mut env = Variables::default();
     env.set_line(DEFAULT_PATH);
     for line in &image.env {
         env.set_line(line);
     }
-    env.set("HOSTNAME", if pod.host.network { around.node_name.clone() } else { pod.hostname.clone() });
+    let hostname = if pod.host.network { &around.node_name } else { pod.kernel_hostname() };
+    env.set("HOSTNAME", hostname.to_owned());
     if container.tty {
         env.set("TERM", "xterm".to_owned());
     }
-    // Only what the manifest has defined so far is seen by `$(NAME)`, not the image's variables.
-    let mut own = Environment::default();
-    for variable in &container.env {
-        let value = match &variable.value {
-            EnvValue::Literal(text) => expand(text, |name| own.get(name)),
-            EnvValue::Field(path) => field(pod, path, around),
-            EnvValue::Resource { container: name, resource, divisor_milli } => {
-                let named = pod.containers.iter().find(|other| &other.name == name).unwrap_or(container);
-                resource_field(named, *resource, *divisor_milli, around)
-            }
-        };
-        own.set(&variable.name, value);
+    for (name, value) in around.environment.iter() {
+        env.set(name, value.to_owned());
     }
-    for (name, value) in own.0 {
-        env.set(&name, value);
-    }
-    env.0.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    env.iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// A probe as it is asked: `$(NAME)` in its command is what the manifest itself says of that variable, not expanded
@@ -59,10 +48,11 @@ pub fn probe(container: &Container, probe: &probes::Spec) -> probes::Spec {
     probe
 }
 
-/// The arguments: `command` replaces ENTRYPOINT and CMD, `args` alone replaces CMD.
-pub(super) fn arguments(container: &Container, image: &ImageConfig, env: &[String]) -> Vec<String> {
-    let lookup = |name: &str| env.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-    let expand_all = |list: &[String]| list.iter().map(|text| expand(text, lookup)).collect::<Vec<_>>();
+/// The arguments: `command` replaces ENTRYPOINT and CMD, `args` alone replaces CMD. `$(NAME)` is what the manifest says,
+/// never one of the image's variables.
+pub(super) fn arguments(container: &Container, image: &ImageConfig, own: &Variables) -> Vec<String> {
+    let expand_all =
+        |list: &[String]| list.iter().map(|text| expand(text, |name| own.get(name))).collect::<Vec<_>>();
     let mut words = match &container.command {
         Some(command) => expand_all(command),
         None => image.entrypoint.clone(),
@@ -75,29 +65,8 @@ pub(super) fn arguments(container: &Container, image: &ImageConfig, env: &[Strin
     words
 }
 
-/// Variables in the order of their first definition, later values winning.
-#[derive(Default)]
-struct Environment(Vec<(String, String)>);
-
-impl Environment {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    fn set(&mut self, name: &str, value: String) {
-        match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some(entry) => entry.1 = value,
-            None => self.0.push((name.to_owned(), value)),
-        }
-    }
-
-    fn set_line(&mut self, line: &str) {
-        let (name, value) = line.split_once('=').unwrap_or((line, ""));
-        self.set(name, value.to_owned());
-    }
-}
-
-fn field(pod: &Pod, path: &FieldPath, around: &Surroundings) -> String {
+/// The value of a field of the pod.
+pub(crate) fn field(pod: &Pod, path: &FieldPath, around: &Surroundings) -> String {
     let joined = |ips: &[std::net::IpAddr]| ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let first = |ips: &[std::net::IpAddr]| ips.first().map(ToString::to_string).unwrap_or_default();
     match path {
@@ -115,14 +84,13 @@ fn field(pod: &Pod, path: &FieldPath, around: &Surroundings) -> String {
     }
 }
 
-/// Value over divisor, rounded up. An unset limit is the node's own amount, an unset request is 0.
-fn resource_field(
-    container: &Container,
+/// Value over divisor, rounded up. An unset limit is the pod's or else the node's own amount, an unset request is 0.
+pub(crate) fn resource_field(
+    resources: &Resources,
     field: ResourceField,
     divisor_milli: u64,
     around: &Surroundings,
 ) -> String {
-    let resources = &container.resources;
     let milli = |amount: u64| u128::from(amount) * 1000;
     let value_milli = match field {
         ResourceField::RequestsCpu => u128::from(resources.cpu_request_milli.unwrap_or(0)),

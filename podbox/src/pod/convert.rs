@@ -3,20 +3,24 @@
 //! Only values that passed validation come here, so nothing can go wrong any more; where a type still leaves
 //! room, the API server's default is taken.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as k8s;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{
-    Container, ContainerSecurity, Dns, DnsPolicy, EnvValue, EnvVar, FieldPath, HostAlias, HostNamespaces,
-    HostPathType, Pod, PodSecurity, Port, Protocol, PullPolicy, QosClass, Quantity, QuantityMap,
-    ResourceField, Resources, Role, Volume, VolumeMount, VolumeSource,
+    Container, ContainerSecurity, Dns, DnsPolicy, HostAlias, HostNamespaces, Pod, PodSecurity, Port,
+    Protocol, PullPolicy, Role,
 };
 
 mod confinement;
+mod env;
 mod life;
+mod mounts;
+mod resources;
+mod volume;
+
+pub(crate) use volume::host_path_type;
 
 /// The longest hostname that the kernel and Kubernetes agree on.
 const HOSTNAME_MAX: usize = 63;
@@ -28,8 +32,11 @@ pub(crate) fn convert(pod: &k8s::Pod, manifest_hash: String) -> Pod {
     let spec = pod.spec.as_ref().unwrap_or(&empty);
     let name = pod.metadata.name.clone().unwrap_or_default();
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-    let hostname = hostname(spec.hostname.as_deref().filter(|name| !name.is_empty()).unwrap_or(&name));
-    let fqdn = spec.subdomain.as_deref().filter(|subdomain| !subdomain.is_empty());
+    // An override is the whole name: it has no domain behind it.
+    let whole = spec.hostname_override.as_deref();
+    let hostname =
+        hostname(whole.or(spec.hostname.as_deref().filter(|name| !name.is_empty())).unwrap_or(&name));
+    let fqdn = spec.subdomain.as_deref().filter(|subdomain| !subdomain.is_empty() && whole.is_none());
     let fqdn = fqdn.map(|subdomain| format!("{hostname}.{subdomain}.{namespace}.svc.{CLUSTER_DOMAIN}"));
     Pod {
         uid: String::new(),
@@ -38,11 +45,13 @@ pub(crate) fn convert(pod: &k8s::Pod, manifest_hash: String) -> Pod {
         manifest_hash,
         hostname,
         fqdn,
+        hostname_as_fqdn: spec.set_hostname_as_fqdn == Some(true),
+        service_links: spec.enable_service_links != Some(false),
         containers: (spec.init_containers.iter().flatten())
             .map(|one| container(one, spec, life::init_role(one)))
             .chain(spec.containers.iter().map(|one| container(one, spec, Role::Main)))
             .collect(),
-        volumes: spec.volumes.iter().flatten().filter_map(volume).collect(),
+        volumes: (spec.volumes.iter().flatten()).filter_map(|volume| volume::volume(volume, &name)).collect(),
         restart_policy: life::policy(spec.restart_policy.as_deref()),
         // A negative period means one second, as it does to the API server at deletion.
         termination_grace_seconds: u64::try_from(spec.termination_grace_period_seconds.unwrap_or(30))
@@ -60,7 +69,12 @@ pub(crate) fn convert(pod: &k8s::Pod, manifest_hash: String) -> Pod {
         host_aliases: spec.host_aliases.iter().flatten().map(host_alias).collect(),
         dns: dns(spec),
         security: pod_security(spec),
-        qos: qos(spec),
+        resources: spec.resources.as_ref().map(resources::of),
+        qos: resources::qos(spec),
+        image_pull_secrets: (spec.image_pull_secrets.iter().flatten())
+            .map(|secret| secret.name.clone())
+            .filter(|name| !name.is_empty())
+            .collect(),
         service_account: spec.service_account_name.clone().unwrap_or_default(),
         name,
         namespace,
@@ -116,6 +130,8 @@ fn pod_security(spec: &k8s::PodSpec) -> PodSecurity {
             .flatten()
             .map(|sysctl| (super::sysctl::dotted(&sysctl.name), sysctl.value.clone()))
             .collect(),
+        fs_group: context.fs_group.map(id),
+        fs_group_on_root_mismatch: context.fs_group_change_policy.as_deref() == Some("OnRootMismatch"),
     }
 }
 
@@ -128,18 +144,17 @@ fn container(container: &k8s::Container, spec: &k8s::PodSpec, role: Role) -> Con
         restart_policy: life::policy(container.restart_policy.as_deref().or(spec.restart_policy.as_deref())),
         restart_rules: container.restart_policy_rules.iter().flatten().map(life::rule).collect(),
         image: container.image.clone().unwrap_or_default(),
-        pull_policy: match container.image_pull_policy.as_deref() {
-            Some("Always") => PullPolicy::Always,
-            Some("Never") => PullPolicy::Never,
-            _ => PullPolicy::IfNotPresent,
-        },
+        pull_policy: pull_policy(container.image_pull_policy.as_deref()),
         command: words(&container.command),
         args: words(&container.args),
         working_dir: container.working_dir.clone().filter(|dir| !dir.is_empty()),
-        env: container.env.iter().flatten().map(|variable| env(variable, container)).collect(),
+        env_from: container.env_from.iter().flatten().filter_map(env::from).collect(),
+        env: container.env.iter().flatten().map(|variable| env::variable(variable, container)).collect(),
         ports: container.ports.iter().flatten().map(port).collect(),
-        resources: resources(container),
-        mounts: container.volume_mounts.iter().flatten().map(mount).collect(),
+        resources: container.resources.as_ref().map(resources::of).unwrap_or_default(),
+        devices: resources::devices(container),
+        resize: resources::resize_policy(container),
+        mounts: container.volume_mounts.iter().flatten().map(|one| mounts::mount(one, spec)).collect(),
         termination_message_path: container.termination_message_path.clone().unwrap_or_default(),
         termination_message_policy: life::message_policy(container),
         stdin: container.stdin == Some(true),
@@ -153,35 +168,11 @@ fn container(container: &k8s::Container, spec: &k8s::PodSpec, role: Role) -> Con
     }
 }
 
-fn env(variable: &k8s::EnvVar, container: &k8s::Container) -> EnvVar {
-    let source = variable.value_from.as_ref();
-    let field = source.and_then(|source| source.field_ref.as_ref());
-    let resource = source.and_then(|source| source.resource_field_ref.as_ref());
-    let literal = || EnvValue::Literal(variable.value.clone().unwrap_or_default());
-    let value = if let Some(field) = field {
-        FieldPath::parse(&field.field_path).map_or_else(literal, EnvValue::Field)
-    } else if let Some(reference) = resource {
-        ResourceField::parse(&reference.resource).map_or_else(literal, |resource| EnvValue::Resource {
-            container: reference
-                .container_name
-                .clone()
-                .filter(|name| !name.is_empty())
-                .unwrap_or_else(|| container.name.clone()),
-            resource,
-            divisor_milli: divisor(reference),
-        })
-    } else {
-        literal()
-    };
-    EnvVar { name: variable.name.clone(), value }
-}
-
-fn divisor(reference: &k8s::ResourceFieldSelector) -> u64 {
-    let quantity = reference.divisor.as_ref().and_then(|text| text.0.parse::<Quantity>().ok());
-    match quantity.filter(|quantity| !quantity.is_zero()) {
-        // 1E and 1Ei are more thousandths than 64 bits hold; any real amount over them rounds up to 1 alike.
-        Some(quantity) => u64::try_from(quantity.milli()).unwrap_or(u64::MAX),
-        None => 1000,
+fn pull_policy(text: Option<&str>) -> PullPolicy {
+    match text {
+        Some("Always") => PullPolicy::Always,
+        Some("Never") => PullPolicy::Never,
+        _ => PullPolicy::IfNotPresent,
     }
 }
 
@@ -196,37 +187,6 @@ fn port(port: &k8s::ContainerPort) -> Port {
             Some("SCTP") => Protocol::Sctp,
             _ => Protocol::Tcp,
         },
-    }
-}
-
-fn resources(container: &k8s::Container) -> Resources {
-    let find = |map: Option<&QuantityMap>, name: &str| map?.get(name)?.0.parse::<Quantity>().ok();
-    let given = container.resources.as_ref();
-    let requests = given.and_then(|resources| resources.requests.as_ref());
-    let limits = given.and_then(|resources| resources.limits.as_ref());
-    let milli = |quantity: Quantity| u64::try_from(quantity.milli()).unwrap_or(u64::MAX);
-    let bytes = |quantity: Quantity| u64::try_from(quantity.whole()).unwrap_or(u64::MAX);
-    Resources {
-        cpu_request_milli: find(requests, "cpu").map(milli),
-        cpu_limit_milli: find(limits, "cpu").map(milli),
-        memory_request_bytes: find(requests, "memory").map(bytes),
-        memory_limit_bytes: find(limits, "memory").map(bytes),
-        storage_request_bytes: find(requests, "ephemeral-storage").map(bytes),
-        storage_limit_bytes: find(limits, "ephemeral-storage").map(bytes),
-    }
-}
-
-fn mount(mount: &k8s::VolumeMount) -> VolumeMount {
-    VolumeMount {
-        volume: mount.name.clone(),
-        // The kubelet reads a relative path as one from the container's root.
-        mount_path: if mount.mount_path.starts_with('/') {
-            mount.mount_path.clone()
-        } else {
-            format!("/{}", mount.mount_path)
-        },
-        sub_path: mount.sub_path.clone().filter(|path| !path.is_empty()),
-        read_only: mount.read_only == Some(true),
     }
 }
 
@@ -254,33 +214,6 @@ fn security(container: &k8s::Container, spec: &k8s::PodSpec) -> ContainerSecurit
         drop_capabilities: names(caps.drop),
         ..confinement::of(container, spec)
     }
-}
-
-fn volume(volume: &k8s::Volume) -> Option<Volume> {
-    let source = if let Some(dir) = &volume.empty_dir {
-        let limit = dir.size_limit.as_ref().and_then(|text| text.0.parse::<Quantity>().ok());
-        VolumeSource::EmptyDir {
-            memory: dir.medium.as_deref() == Some("Memory"),
-            // Zero means that there is no limit, as it does to the kubelet.
-            size_limit_bytes: limit.and_then(|limit| u64::try_from(limit.whole()).ok()).filter(|n| *n != 0),
-        }
-    } else {
-        let host = volume.host_path.as_ref()?;
-        VolumeSource::HostPath {
-            path: host.path.clone().into(),
-            kind: match host.type_.as_deref() {
-                Some("DirectoryOrCreate") => HostPathType::DirectoryOrCreate,
-                Some("Directory") => HostPathType::Directory,
-                Some("FileOrCreate") => HostPathType::FileOrCreate,
-                Some("File") => HostPathType::File,
-                Some("Socket") => HostPathType::Socket,
-                Some("CharDevice") => HostPathType::CharDevice,
-                Some("BlockDevice") => HostPathType::BlockDevice,
-                _ => HostPathType::Unset,
-            },
-        }
-    };
-    Some(Volume { name: volume.name.clone(), source })
 }
 
 fn probe_spec(probe: &k8s::Probe, container: &k8s::Container) -> Option<probes::Spec> {
@@ -330,33 +263,6 @@ fn resolve_port(port: &IntOrString, container: &k8s::Container) -> Option<u16> {
         }
     };
     u16::try_from(number).ok()
-}
-
-/// See kubernetes.io "Pod Quality of Service Classes": only cpu and memory count, and zero is nothing.
-fn qos(spec: &k8s::PodSpec) -> QosClass {
-    let amounts = |map: Option<&QuantityMap>| -> BTreeMap<String, Quantity> {
-        let kept = |(name, text): (&String, &k8s_openapi::apimachinery::pkg::api::resource::Quantity)| {
-            let quantity = text.0.parse::<Quantity>().ok().filter(|quantity| !quantity.is_zero())?;
-            matches!(name.as_str(), "cpu" | "memory").then(|| (name.clone(), quantity))
-        };
-        map.into_iter().flatten().filter_map(kept).collect()
-    };
-    let (mut anything, mut guaranteed) = (false, true);
-    for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
-        let given = container.resources.as_ref();
-        let requests = amounts(given.and_then(|resources| resources.requests.as_ref()));
-        let limits = amounts(given.and_then(|resources| resources.limits.as_ref()));
-        anything |= !requests.is_empty() || !limits.is_empty();
-        guaranteed &= limits.len() == 2
-            && limits.iter().all(|(name, limit)| {
-                requests.get(name).is_some_and(|request| request.amount_cmp(*limit).is_eq())
-            });
-    }
-    match (anything, guaranteed) {
-        (false, _) => QosClass::BestEffort,
-        (true, true) => QosClass::Guaranteed,
-        (true, false) => QosClass::Burstable,
-    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,17 @@ fn the_hostname_is_the_given_one_or_the_pods_name_cut_to_63_characters() {
 }
 
 #[test]
+fn an_override_is_the_whole_hostname_and_a_whole_name_may_be_the_kernels() {
+    let over =
+        pod("web", &format!("  hostname: h\n  subdomain: s\n  hostnameOverride: www.example.com\n{C}"));
+    assert_eq!((over.kernel_hostname(), over.fqdn.as_deref()), ("www.example.com", None));
+    let whole = pod("web", &format!("  subdomain: s\n  setHostnameAsFQDN: true\n{C}"));
+    assert_eq!((whole.kernel_hostname(), &*whole.hostname), ("web.s.default.svc.cluster.local", "web"));
+    let without = pod("web", &format!("  setHostnameAsFQDN: true\n{C}"));
+    assert_eq!(without.kernel_hostname(), "web");
+}
+
+#[test]
 fn the_qos_class_follows_requests_and_limits() {
     let limits = "resources: {limits: {cpu: 1, memory: 1Gi}}";
     for (first, second, want) in [
@@ -273,4 +284,30 @@ fn the_old_annotation_of_apparmor_means_the_field_unless_that_is_given() {
     assert_eq!(annotated(""), AppArmorProfile::Localhost("old".into()));
     let own = ", securityContext: {appArmorProfile: {type: Unconfined}}";
     assert_eq!(annotated(own), AppArmorProfile::Unconfined);
+}
+
+#[test]
+fn volumes_that_are_written_and_claims_that_say_so_are_only_read() {
+    let pod = pod(
+        "p",
+        "  volumes:
+  - {name: m, configMap: {name: map}}
+  - {name: s, projected: {defaultMode: 0400, sources: [{serviceAccountToken: {path: t}}, {secret: {name: s, optional: true}}]}}
+  - {name: r, persistentVolumeClaim: {claimName: disk, readOnly: true}}
+  - {name: w, persistentVolumeClaim: {claimName: disk}}
+  - {name: e, ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}}}
+  containers:
+  - name: c
+    image: i
+    volumeMounts: [{name: m, mountPath: /m}, {name: s, mountPath: /s}, {name: r, mountPath: /r}, {name: w, mountPath: /w}, {name: e, mountPath: /e}]",
+    );
+    let read_only: Vec<bool> = pod.containers[0].mounts.iter().map(|mount| mount.read_only).collect();
+    assert_eq!(read_only, [true, true, true, false, false]);
+    let token = TokenFile { path: "t".to_owned(), audience: None, expiration_seconds: 3600 };
+    let secret = KeysOf { name: "s".to_owned(), items: Vec::new(), optional: true };
+    let sources = vec![FilesFrom::Token(token), FilesFrom::Secret(secret)];
+    let files = Files { sources, default_mode: 0o400, in_memory: true };
+    assert_eq!(pod.volumes[1].source, VolumeSource::Files(files));
+    assert_eq!(pod.volumes[3].source, VolumeSource::Claim { claim: "disk".to_owned() });
+    assert!(matches!(&pod.volumes[4].source, VolumeSource::Ephemeral { claim, .. } if claim == "p-e"));
 }

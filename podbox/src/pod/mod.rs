@@ -3,15 +3,19 @@
 //! `manifest` turns what the user wrote into a [`Pod`]; every later function takes `&Pod` and trusts it.
 //! The whole value is stored as `pods/<uid>/pod.json`, and the supervisor knows nothing else of the manifest.
 
+pub(crate) mod aggregate;
+pub(crate) mod change;
 mod convert;
 mod downward;
 pub mod field;
+mod files;
 mod model;
 pub mod quantity;
 pub(crate) mod sysctl;
 mod validate;
 
-pub(crate) use convert::convert;
+pub(crate) use convert::{convert, host_path_type};
+pub use files::*;
 pub use model::*;
 pub use quantity::Quantity;
 pub(crate) use validate::{APPARMOR, names, pod as validate};

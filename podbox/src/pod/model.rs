@@ -25,6 +25,12 @@ pub struct Pod {
     pub hostname: String,
     /// `HOST.SUBDOMAIN.NAMESPACE.svc.cluster.local` where `spec.subdomain` is set.
     pub fqdn: Option<String>,
+    /// `spec.setHostnameAsFQDN`: the kernel's hostname is the whole name, where there is one.
+    #[serde(default)]
+    pub hostname_as_fqdn: bool,
+    /// `spec.enableServiceLinks`.
+    #[serde(default)]
+    pub service_links: bool,
     /// `spec.initContainers` and then `spec.containers`, each in order; at least one of the latter.
     pub containers: Vec<Container>,
     /// `spec.volumes`.
@@ -47,13 +53,25 @@ pub struct Pod {
     pub dns: Dns,
     /// `spec.securityContext`.
     pub security: PodSecurity,
+    /// `spec.resources`, defaults applied: what all containers may have together.
+    #[serde(default)]
+    pub resources: Option<Resources>,
     /// `status.qosClass`.
     pub qos: QosClass,
+    /// The names in `spec.imagePullSecrets`.
+    #[serde(default)]
+    pub image_pull_secrets: Vec<String>,
     /// `spec.serviceAccountName` (only visible through fieldRef).
     pub service_account: String,
 }
 
 impl Pod {
+    /// What the kernel and /etc/hostname call the pod.
+    #[must_use]
+    pub fn kernel_hostname(&self) -> &str {
+        self.fqdn.as_deref().filter(|_| self.hostname_as_fqdn).unwrap_or(&self.hostname)
+    }
+
     /// The containers of `spec.containers`: what the pod is there for.
     pub fn main_containers(&self) -> impl Iterator<Item = &Container> {
         self.containers.iter().filter(|container| container.role == Role::Main)
@@ -212,6 +230,12 @@ pub struct PodSecurity {
     /// `spec.hostUsers: false`: ids inside the pod are other ids outside.
     #[serde(default)]
     pub user_namespace: bool,
+    /// `fsGroup`: the group of what the pod's volumes hold, and one of every container's.
+    #[serde(default)]
+    pub fs_group: Option<u32>,
+    /// `fsGroupChangePolicy: OnRootMismatch` (default `Always`).
+    #[serde(default)]
+    pub fs_group_on_root_mismatch: bool,
 }
 
 /// One container, pod-level defaults already merged in.
@@ -235,12 +259,21 @@ pub struct Container {
     pub args: Option<Vec<String>>,
     /// `workingDir`.
     pub working_dir: Option<String>,
+    /// `envFrom`, in order.
+    #[serde(default)]
+    pub env_from: Vec<EnvFrom>,
     /// `env`, in order.
     pub env: Vec<EnvVar>,
     /// `ports`.
     pub ports: Vec<Port>,
     /// `resources`.
     pub resources: Resources,
+    /// How many devices of each kind (`VENDOR/CLASS`) `resources` asks for.
+    #[serde(default)]
+    pub devices: BTreeMap<String, u64>,
+    /// `resizePolicy`.
+    #[serde(default)]
+    pub resize: ResizePolicy,
     /// `volumeMounts`.
     pub mounts: Vec<VolumeMount>,
     /// `terminationMessagePath`.
@@ -276,6 +309,28 @@ pub enum PullPolicy {
     Never,
 }
 
+/// A kind of object that environment variables come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Referent {
+    /// A ConfigMap.
+    ConfigMap,
+    /// A Secret.
+    Secret,
+}
+
+/// One entry of `envFrom`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvFrom {
+    /// `prefix`: put in front of every key.
+    pub prefix: String,
+    /// The kind of object.
+    pub kind: Referent,
+    /// Its name.
+    pub name: String,
+    /// `optional`: nothing is wrong if it is not there.
+    pub optional: bool,
+}
+
 /// One entry of `env`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvVar {
@@ -300,6 +355,28 @@ pub enum EnvValue {
         resource: ResourceField,
         /// The divisor in thousandths: `1` is 1000, `1m` is 1, `1Mi` is 1048576000.
         divisor_milli: u64,
+    },
+    /// `valueFrom.configMapKeyRef`, `valueFrom.secretKeyRef`.
+    Key {
+        /// The kind of object.
+        kind: Referent,
+        /// Its name.
+        name: String,
+        /// Which of its keys.
+        key: String,
+        /// Nothing is wrong if object or key is not there.
+        optional: bool,
+    },
+    /// `valueFrom.fileKeyRef`.
+    File {
+        /// The volume's name.
+        volume: String,
+        /// The file's path in it.
+        path: String,
+        /// Which of the file's variables.
+        key: String,
+        /// Nothing is wrong if file or key is not there.
+        optional: bool,
     },
 }
 
@@ -388,6 +465,21 @@ pub struct Resources {
     pub storage_request_bytes: Option<u64>,
     /// `limits.ephemeral-storage`, bytes.
     pub storage_limit_bytes: Option<u64>,
+    /// `hugepages-2Mi`, bytes; limit and request are the same.
+    #[serde(default)]
+    pub hugepages_2mi_bytes: Option<u64>,
+    /// `hugepages-1Gi`, bytes; limit and request are the same.
+    #[serde(default)]
+    pub hugepages_1gi_bytes: Option<u64>,
+}
+
+/// `resizePolicy`: what a container needs when its resources change while it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResizePolicy {
+    /// A new start for a change of its CPU.
+    pub cpu_restarts: bool,
+    /// A new start for a change of its memory.
+    pub memory_restarts: bool,
 }
 
 /// One volume of the pod.
@@ -409,12 +501,38 @@ pub enum VolumeSource {
         /// `sizeLimit`, bytes.
         size_limit_bytes: Option<u64>,
     },
+    /// `emptyDir` with `medium: HugePages`, or `HugePages-SIZE`
+    HugePages {
+        /// SIZE in bytes; `None` is the one that the containers ask for.
+        page_bytes: Option<u64>,
+    },
     /// `hostPath`
     HostPath {
         /// The path on the host.
         path: PathBuf,
         /// What must be there, or is made.
         kind: HostPathType,
+    },
+    /// `image`
+    Image {
+        /// `reference`, as written.
+        reference: String,
+        /// `pullPolicy`.
+        pull_policy: PullPolicy,
+    },
+    /// `configMap`, `secret`, `downwardAPI`, `projected`
+    Files(super::Files),
+    /// `persistentVolumeClaim`
+    Claim {
+        /// The claim's name.
+        claim: String,
+    },
+    /// `ephemeral`: a claim that lives with the pod
+    Ephemeral {
+        /// Its name, `POD-VOLUME`.
+        claim: String,
+        /// `volumeClaimTemplate.spec`.
+        spec: serde_json::Value,
     },
 }
 
@@ -449,8 +567,29 @@ pub struct VolumeMount {
     pub mount_path: String,
     /// `subPath`, relative, without `..`.
     pub sub_path: Option<String>,
+    /// `subPathExpr`, before `$(VAR)` expansion.
+    #[serde(default)]
+    pub sub_path_expr: Option<String>,
     /// `readOnly`.
     pub read_only: bool,
+    /// `recursiveReadOnly`, which every kernel that podbox runs on can do.
+    #[serde(default)]
+    pub recursive_read_only: bool,
+    /// `mountPropagation`.
+    #[serde(default)]
+    pub propagation: Propagation,
+}
+
+/// `volumeMounts[].mountPropagation`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Propagation {
+    /// Neither side sees what the other mounts.
+    #[default]
+    None,
+    /// The container sees what the host mounts.
+    HostToContainer,
+    /// Both see what the other mounts.
+    Bidirectional,
 }
 
 /// Container-level `securityContext` over the pod's.

@@ -43,6 +43,18 @@ impl Quantity {
     /// Zero.
     pub const ZERO: Quantity = Quantity { nano: 0, family: Family::Decimal };
 
+    /// So many thousandths, written as decimal numbers are.
+    #[must_use]
+    pub fn of_milli(milli: u64) -> Self {
+        Self { nano: (i128::from(milli) * MILLION).min(MAX), family: Family::Decimal }
+    }
+
+    /// So many bytes, written as amounts of memory are.
+    #[must_use]
+    pub fn of_bytes(bytes: u64) -> Self {
+        Self { nano: (i128::from(bytes) * NANO).min(MAX), family: Family::Binary }
+    }
+
     /// Thousandths, rounded away from zero.
     #[must_use]
     pub fn milli(self) -> i128 {
@@ -85,6 +97,15 @@ impl Quantity {
     #[must_use]
     pub fn amount_cmp(self, other: Self) -> std::cmp::Ordering {
         self.nano.cmp(&other.nano)
+    }
+}
+
+impl std::ops::Add for Quantity {
+    type Output = Self;
+
+    /// Written as the one before it.
+    fn add(self, other: Self) -> Self {
+        Self { nano: (self.nano + other.nano).min(MAX), ..self }
     }
 }
 

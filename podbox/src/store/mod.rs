@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde::{Deserialize, Serialize};
 
+use crate::cdi::Leases;
+
 pub use objects::ObjectKind;
 pub use pod_dir::{AttemptDir, PodDir};
 
@@ -86,6 +88,12 @@ impl Store {
     #[must_use]
     pub fn leases(&self, network: &str) -> PathBuf {
         self.run.join("ipam").join(network)
+    }
+
+    /// Which devices of the host are whose.
+    #[must_use]
+    pub fn device_leases(&self) -> Leases {
+        Leases::new(self.run.join("devices"), self.pods_dir())
     }
 
     /// The directories of one pod.

@@ -96,6 +96,37 @@ impl Store {
         self.data.join("objects").join(kind.resource())
     }
 
+    /// The directory of a claim's content: kept until the claim is removed. A link where a PersistentVolume is bound to
+    /// the claim.
+    #[must_use]
+    pub fn claim_dir(&self, namespace: &str, claim: &str) -> PathBuf {
+        self.data.join("claims").join(namespace).join(claim)
+    }
+
+    /// The directory of all that concerns a namespace's claims: watched by those who wait for one.
+    #[must_use]
+    pub fn claims_of(&self, namespace: &str) -> PathBuf {
+        self.data.join("claims").join(namespace)
+    }
+
+    /// Says which claim a PersistentVolume is bound to: a link to its `NAMESPACE/CLAIM`. Writer: supervisors.
+    #[must_use]
+    pub fn bound_mark(&self, volume: &str) -> PathBuf {
+        self.claim_dir(NOWHERE, volume)
+    }
+
+    /// Says which pod has a claim for itself: a link to its uid. No claim has such a name. Writer: supervisors.
+    #[must_use]
+    pub fn holder_mark(&self, namespace: &str, claim: &str) -> PathBuf {
+        self.claim_dir(namespace, &format!(".{claim}.pod"))
+    }
+
+    /// The key that tokens of service accounts are signed with (PKCS #8, PEM). Writer: the first supervisor that needs it.
+    #[must_use]
+    pub fn token_key(&self) -> PathBuf {
+        self.data.join("service-account.key")
+    }
+
     fn object_file(&self, kind: ObjectKind, namespace: &str, name: &str) -> PathBuf {
         self.objects_of(kind, namespace).join(format!("{name}.json"))
     }

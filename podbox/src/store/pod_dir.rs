@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Layers, Store};
+use crate::cdi::Leases;
 
 /// Names every file of one pod. Cheap: it only joins paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,13 +37,13 @@ impl PodDir {
         &self.data
     }
 
-    /// The validated Pod. Writer: `up`.
+    /// The validated Pod. Writer: `up`, and its supervisor where it changes.
     #[must_use]
     pub fn pod(&self) -> PathBuf {
         self.data.join("pod.json")
     }
 
-    /// The v1 Pod as the API server would have stored it, without status. Writer: `up`.
+    /// The v1 Pod as the API server would have stored it, without status. Writer: as of the Pod.
     #[must_use]
     pub fn object(&self) -> PathBuf {
         self.data.join("object.json")
@@ -119,6 +120,13 @@ impl PodDir {
     #[must_use]
     pub fn exits(&self) -> PathBuf {
         self.run.join("exits")
+    }
+
+    /// Which devices of the host are whose, of all pods of this podbox.
+    #[must_use]
+    pub fn device_leases(&self) -> Leases {
+        let pods = self.run.parent().unwrap_or(&self.run);
+        Leases::new(pods.with_file_name("devices"), pods.to_path_buf())
     }
 
     /// Pinned namespaces.

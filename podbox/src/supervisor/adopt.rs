@@ -98,7 +98,8 @@ fn watch(effects: &mut Effects, record: &Record, index: Index, process: ProcessI
 }
 
 fn adopt_probes(effects: &mut Effects, memory: &Memory, index: Index, run: &Run) {
-    let container = &effects.world.pod.containers[index];
+    let pod = effects.world.pod();
+    let container = &pod.containers[index];
     if container.liveness.is_none() && container.readiness.is_none() && container.startup.is_none() {
         return;
     }

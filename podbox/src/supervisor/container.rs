@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
 use crate::confinement;
+use crate::environment::{self, EnvironmentError, Known, Variables};
 use crate::image::Image;
 use crate::logs::Stream;
 use crate::logs::writer::{Limits, LogWriter};
@@ -20,12 +21,15 @@ use crate::node;
 use crate::oci::{self, Surroundings};
 use crate::pod::{Container, Pod};
 use crate::report;
-use crate::store::{AttemptDir, PodDir, write_atomic};
+use crate::store::{AttemptDir, PodDir, StoreError, write_atomic};
+use crate::subpath;
 use crate::user_ids;
 use crate::volumes;
 
 use super::attach::Audience;
-use super::machine::{Event, Failure, Index, SandboxFacts};
+use super::devices;
+use super::machine::{CONFIG_ERROR, Event, Failure, Index, SandboxFacts};
+use super::missing;
 use super::output::Output;
 use super::sandbox::lines;
 use super::stages::StageError;
@@ -72,7 +76,8 @@ impl Prepared {
 
 /// The attempt's directories and FIFOs, and the readers behind them.
 fn prepare(world: &World, index: Index, attempt: u32) -> Result<Output, Failure> {
-    let container = &world.pod.containers[index];
+    let pod = world.pod();
+    let container = &pod.containers[index];
     let dir = world.dir.attempt(&container.name, attempt);
     let made = make_files(container, &dir).and_then(|()| open_log(world, container, attempt));
     made.and_then(|log| {
@@ -95,7 +100,8 @@ fn prepare(world: &World, index: Index, attempt: u32) -> Result<Output, Failure>
 
 /// The readers of an attempt that another supervisor has started.
 pub(super) fn reopen(world: &World, index: Index, attempt: u32) -> io::Result<Output> {
-    let container = &world.pod.containers[index];
+    let pod = world.pod();
+    let container = &pod.containers[index];
     let dir = world.dir.attempt(&container.name, attempt);
     let log = open_log(world, container, attempt)?;
     let (stdout, stderr) = (dir.stdout(), dir.stderr());
@@ -112,8 +118,10 @@ fn make_files(container: &Container, dir: &AttemptDir) -> io::Result<()> {
     // What a set-up that failed half-way has left would be mistaken for this attempt's.
     for path in [dir.layer(), dir.path()] {
         crate::store::remove(path).map_err(io::Error::other)?;
-        fs::create_dir_all(path)?;
     }
+    fs::create_dir_all(dir.layer())?;
+    // The plan tells what Secrets have put into the environment.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir.path())?;
     let private = Mode::from_bits_truncate(0o600);
     nix::unistd::mkfifo(&dir.stdout(), private)?;
     if container.tty {
@@ -131,7 +139,7 @@ fn make_files(container: &Container, dir: &AttemptDir) -> io::Result<()> {
 }
 
 fn open_log(world: &World, container: &Container, attempt: u32) -> io::Result<LogWriter> {
-    let pod = &world.pod;
+    let pod = world.pod();
     let dir = world.dir.logs(&pod.namespace, &pod.name, &pod.uid).join(&container.name);
     if let Some(dead) = attempt.checked_sub(2) {
         // One dead run's log is kept for `logs --previous`, as a kubelet keeps one dead container.
@@ -140,17 +148,38 @@ fn open_log(world: &World, container: &Container, attempt: u32) -> io::Result<Lo
     LogWriter::open(dir.join(format!("{attempt}.log")), Limits::default()).map_err(io::Error::other)
 }
 
-/// Runs one attempt from its plan to the moment that its program runs, and tells the loop each step.
-pub(super) async fn run(world: Arc<World>, order: Order) {
-    let index = order.index;
-    if let Err(failure) = try_run(&world, order).await {
-        world.event(Event::CreateFailed(index, failure));
+/// Why an attempt came to nothing.
+struct Trouble {
+    failure: Failure,
+    /// What of it an object of the store may mend.
+    missing: Option<Box<EnvironmentError>>,
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Trouble {
+        Trouble { failure, missing: None }
     }
 }
 
-async fn try_run(world: &World, order: Order) -> Result<(), Failure> {
-    let Order { index, attempt, sandbox, go } = order;
-    let plan = plan_for(world, index, attempt, &sandbox)?;
+/// Runs one attempt from its plan to the moment that its program runs, and tells the loop each step. If an object is
+/// missing, it stays until that has changed, or until the next try begins and closes this one's gate.
+pub(super) async fn run(world: Arc<World>, mut order: Order) {
+    let index = order.index;
+    let Err(trouble) = try_run(&world, &mut order).await else { return };
+    world.event(Event::CreateFailed(index, trouble.failure));
+    if let Some(missing) = trouble.missing {
+        tokio::select! {
+            () = missing::until_mended(&world, (index, &order.sandbox), &missing) => {
+                world.event(Event::Mended(index));
+            }
+            _ = &mut order.go => {}
+        }
+    }
+}
+
+async fn try_run(world: &World, order: &mut Order) -> Result<(), Trouble> {
+    let Order { index, attempt, ref sandbox, ref mut go } = *order;
+    let plan = plan_for(world, index, attempt, sandbox)?;
     let create_error = |message: String| Failure { reason: "CreateContainerError".to_owned(), message };
     // Written for those who run something beside it later: `podbox exec`, and exec probes.
     let text = serde_json::to_vec(&plan).map_err(|error| create_error(error.to_string()))?;
@@ -167,7 +196,7 @@ async fn try_run(world: &World, order: Order) -> Result<(), Failure> {
         Ok(ready) => ready,
         Err(error) => {
             stage.reap().await;
-            return Err(failure_of(error));
+            return Err(failure_of(error).into());
         }
     };
     let actor = format!("container/{}", plan.name);
@@ -183,7 +212,7 @@ async fn try_run(world: &World, order: Order) -> Result<(), Failure> {
         world.event(Event::Told(note));
     }
     let Some(process) = ready.process else {
-        return Err(create_error("the stage named no process".to_owned()));
+        return Err(create_error("the stage named no process".to_owned()).into());
     };
     world.event(Event::Created(index, process));
     if go.await.is_err() {
@@ -212,7 +241,7 @@ fn failure_of(error: StageError) -> Failure {
     // A user, group or name that the image does not have is a mistake in the Pod, not in the runtime.
     let reason = match &error {
         StageError::Failed(failure) if failure.errno.is_none() && failure.text.contains("unable to find") => {
-            "CreateContainerConfigError"
+            CONFIG_ERROR
         }
         StageError::Failed(_) | StageError::Talk(_) | StageError::Silent => "CreateContainerError",
     };
@@ -224,41 +253,88 @@ fn plan_for(
     index: Index,
     attempt: u32,
     sandbox: &SandboxFacts,
-) -> Result<ContainerPlan, Failure> {
-    let container = &world.pod.containers[index];
-    let config_error = |message: String| Failure { reason: "CreateContainerConfigError".to_owned(), message };
+) -> Result<ContainerPlan, Trouble> {
+    let pod = world.pod();
+    let container = &pod.containers[index];
+    let config_error = |message: String| Failure { reason: CONFIG_ERROR.to_owned(), message };
     let image = world
         .images
         .lookup(&container.image)
         .map_err(|error| config_error(report::chain(&error)))?
         .ok_or_else(|| config_error(format!("image \"{}\" has been removed", container.image)))?;
-    let volumes = volumes::sources(&world.pod, container, &world.dir)
-        .map_err(|error| config_error(report::chain(&error)))?;
+    let mut around = surroundings(world, container, sandbox);
+    confine(world, &pod, container, &mut around)?;
+    around.cdi = devices::edits(world, &pod, container)?;
+    around.environment = environment_of(world, &pod, container, &around).map_err(|error| match error {
+        Unmade::Refers(error) => Trouble {
+            failure: config_error(error.to_string()),
+            missing: error.is_of_an_object().then(|| Box::new(error)),
+        },
+        Unmade::Unread(error) => config_error(report::chain(&error)).into(),
+    })?;
+    around.volumes = subpath::sources(&pod, container, &world.dir, &around.environment)
+        .map_err(|error| config_error(error.to_string()))?;
+    let dir = world.dir.attempt(&container.name, attempt);
+    Ok(plan(&pod, container, &image, (attempt, &dir), &around)
+        .map_err(|error| config_error(error.to_string()))?)
+}
+
+/// What keeps the container's program in: its filter, its profiles, its ids.
+fn confine(
+    world: &World,
+    pod: &Pod,
+    container: &Container,
+    around: &mut Surroundings,
+) -> Result<(), Failure> {
     let refused = |message: String| Failure {
         reason: "CreateContainerError".to_owned(),
         message: format!("failed to create containerd container: {message}"),
     };
     let profiles = &world.settings.pods.seccomp_profiles;
-    let seccomp = confinement::seccomp_profile(&container.security, profiles).map_err(refused)?;
-    let users = world.pod.security.user_namespace;
-    let around = Surroundings {
-        seccomp,
-        users: users.then(|| user_ids::held(&world.dir, &world.pod.uid)).flatten(),
-        app_armor: confinement::app_armor_profile(&container.security).map_err(refused)?,
-        selinux_label: confinement::selinux_label(&container.security),
+    around.seccomp = confinement::seccomp_profile(&container.security, profiles).map_err(refused)?;
+    around.app_armor = confinement::app_armor_profile(&container.security).map_err(refused)?;
+    around.selinux_label = confinement::selinux_label(&container.security);
+    if pod.security.user_namespace {
+        around.users = user_ids::held(&world.dir, &pod.uid);
+    }
+    Ok(())
+}
+
+/// Why there is no environment.
+pub(super) enum Unmade {
+    /// It refers to what is not there.
+    Refers(EnvironmentError),
+    /// An object is there and cannot be read.
+    Unread(StoreError),
+}
+
+/// The environment that the manifest gives to a container, as things are now.
+pub(super) fn environment_of(
+    world: &World,
+    pod: &Pod,
+    container: &Container,
+    around: &Surroundings,
+) -> Result<Variables, Unmade> {
+    let root_of = |name: &str| {
+        let volume = pod.volumes.iter().find(|volume| volume.name == name)?;
+        Some(volumes::root_of(volume, &world.dir))
+    };
+    let known = Known::read(&world.settings.store, pod, container, root_of).map_err(Unmade::Unread)?;
+    environment::own(pod, container, around, &known).map_err(Unmade::Refers)
+}
+
+/// All of a container's surroundings but its confinement, its environment, and its volumes, which depend on that.
+pub(super) fn surroundings(world: &World, container: &Container, sandbox: &SandboxFacts) -> Surroundings {
+    Surroundings {
         node_name: world.node_name.clone(),
         host_ips: world.host_ips.clone(),
         pod_ips: sandbox.ips.clone(),
         node_cpu_milli: node::cpu_milli(),
         node_memory_bytes: world.memory_bytes,
         node_storage_bytes: node::storage_bytes(world.dir.data()),
-        volumes,
         host_devices: if container.security.privileged { node::devices() } else { Vec::new() },
         ..surroundings_of(&world.dir)
-    };
-    let dir = world.dir.attempt(&container.name, attempt);
-    plan(&world.pod, container, &image, (attempt, &dir), &around)
-        .map_err(|error| config_error(error.to_string()))
+    }
 }
 
 /// The part of the surroundings that only depends on where the pod lies.

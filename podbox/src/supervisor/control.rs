@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::PodStatus;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
@@ -44,6 +45,13 @@ pub enum Request {
         stdin: bool,
         /// From when on.
         since: Since,
+    },
+    /// Let the running pod become another one, as far as the API server would; answered when that is under way.
+    Update {
+        /// The [`Pod`]; its uid does not count.
+        pod: Box<Value>,
+        /// The v1 object that it stands for.
+        object: Box<Value>,
     },
     /// Tell the status, for those who find the files marked as old.
     Status,
@@ -96,6 +104,8 @@ impl Request {
         let duration = |seconds: &Option<u64>| seconds.map(Duration::from_secs);
         match self {
             Request::Attach { .. } => Err("a session is no event".to_owned()),
+            // Somebody else has looked at what is to change.
+            Request::Update { .. } => unless_ending(Event::Tick),
             // What is known is told after the state was looked at once more.
             Request::Status => Ok(Event::Tick),
             Request::Stop { grace_seconds } => Ok(Event::Stop(duration(grace_seconds))),

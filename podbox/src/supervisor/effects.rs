@@ -36,7 +36,7 @@ use super::output::Output;
 use super::probing::InContainer;
 use super::trace::{self, TraceLine};
 use super::world::{Message, World};
-use super::{full, images, message, sandbox};
+use super::{full, images, message, resize, sandbox};
 
 /// How long the files of a finished attempt stay: nobody should wait for their removal before its successor runs.
 const FORGET_AFTER: Duration = Duration::from_millis(50);
@@ -80,7 +80,7 @@ pub(super) struct Effects {
 impl Effects {
     pub(super) fn new(world: Arc<World>) -> Effects {
         Effects {
-            live: world.pod.containers.iter().map(|_| Live::default()).collect(),
+            live: world.pod().containers.iter().map(|_| Live::default()).collect(),
             journal: Journal::new(world.dir.events()),
             notes: Vec::new(),
             written_memory: Vec::new(),
@@ -142,7 +142,7 @@ impl Effects {
 
     /// What the files should say, and why they do not, if so.
     pub(super) fn told(&self, memory: &Memory) -> Answer {
-        let status = status::render(&self.world.pod, memory, &self.world.host_ips);
+        let status = status::render(&self.world.pod(), memory, &self.world.host_ips);
         Answer { errors: self.trouble().cloned().into_iter().collect(), status: Some(Box::new(status)) }
     }
 
@@ -158,7 +158,7 @@ impl Effects {
         self.journal.append(&notes);
         // A warning may be why `up` will not get what it waits for, though the status stays as it is.
         let warned = notes.iter().any(|note| note.warning);
-        let status = status::render(&self.world.pod, memory, &self.world.host_ips);
+        let status = status::render(&self.world.pod(), memory, &self.world.host_ips);
         let Ok(text) = serde_json::to_vec(&status) else { return };
         let changed = text != self.written_status;
         let written = if changed { write_atomic(&self.world.dir.status(), &text) } else { Ok(()) };
@@ -213,6 +213,7 @@ impl Effects {
                 }
             }
             Action::Forget(index, attempt) => self.forget(index, attempt),
+            Action::Resize => resize::begin(&self.world, memory),
             Action::Note(note) => self.note(note),
             Action::TearDown => self.tear_down(memory),
             Action::Finish(_) => {}
@@ -221,7 +222,7 @@ impl Effects {
 
     /// The attempts that begin as soon as the sandbox is there: init containers and sidecars go one by one.
     fn first_attempts(&self, memory: &Memory) -> Vec<(Index, u32)> {
-        let together = if self.world.pod.has_init_containers() { 1 } else { memory.containers.len() };
+        let together = if self.world.pod().has_init_containers() { 1 } else { memory.containers.len() };
         let attempts = memory.containers.iter().map(|record| record.attempt).enumerate();
         // What ran before has left files that are not to be touched before its turn.
         attempts.take(together).filter(|(_, attempt)| *attempt == 0).collect()
@@ -268,7 +269,8 @@ impl Effects {
 
     fn let_waiting_listen(&mut self, index: Index) {
         let Some(output) = &self.live[index].output else { return };
-        let name = &self.world.pod.containers[index].name;
+        let pod = self.world.pod();
+        let name = &pod.containers[index].name;
         for ask in self.waiting.extract_if(.., |ask| ask.container == *name) {
             let _ = ask.answer.send(output.audience().join(ask.stdin, ask.since));
         }
@@ -304,7 +306,7 @@ impl Effects {
         }
         let signal = match how {
             StopWith::Kill => Signal::SIGKILL as i32,
-            StopWith::Politely => stop_signal(&self.world.pod.containers[index], record),
+            StopWith::Politely => stop_signal(&self.world.pod().containers[index], record),
         };
         let Some(process) = status::process(record) else { return };
         let sent = Process::open(process)
@@ -334,7 +336,8 @@ impl Effects {
         facts: &SandboxFacts,
         index: Index,
     ) -> Option<probes::Workers> {
-        let container = &self.world.pod.containers[index];
+        let pod = self.world.pod();
+        let container = &pod.containers[index];
         let ip = *facts.ips.first()?;
         let dir = self.world.dir.attempt(&record.name, record.attempt);
         let exec = InContainer::new(Arc::clone(&self.world), dir, run.process);
@@ -367,11 +370,11 @@ impl Effects {
         self.live[index].workers = None;
         self.live[index].hook = None;
         let world = Arc::clone(&self.world);
-        let name = world.pod.containers[index].name.clone();
+        let name = world.pod().containers[index].name.clone();
         tokio::spawn(async move {
             tokio::time::sleep(FORGET_AFTER).await;
             // What fails here is met again, and reported, when the pod is taken down.
-            let _ = Cgroups::detect().at(&oci::container_path(&world.pod, &name, attempt)).remove();
+            let _ = Cgroups::detect().at(&oci::container_path(&world.pod(), &name, attempt)).remove();
             let dir = world.dir.attempt(&name, attempt);
             let _ = remove(dir.layer()).and_then(|()| remove(dir.path()));
         });
@@ -383,7 +386,7 @@ impl Effects {
             warning: note.warning,
             reason: note.reason,
             message: note.message,
-            container: note.container.map(|index| self.world.pod.containers[index].name.clone()),
+            container: note.container.map(|index| self.world.pod().containers[index].name.clone()),
         });
     }
 
@@ -478,8 +481,8 @@ impl Effects {
 
     /// Removes all that is left of the pod, its name last: only then can another pod take it.
     pub(super) fn remove_all(&mut self) -> Vec<String> {
-        let (world, dir, pod) = (&self.world, &self.world.dir, &self.world.pod);
-        volumes::release(pod, dir);
+        let (world, dir, pod) = (&self.world, &self.world.dir, self.world.pod());
+        volumes::release(&pod, dir, &world.settings.store);
         let logs = dir.logs(&pod.namespace, &pod.name, &pod.uid);
         let errors = [logs.as_path(), dir.data(), dir.run()]
             .into_iter()
@@ -539,10 +542,11 @@ fn real_time_signal(name: &str) -> Option<i32> {
 }
 
 fn ending(world: &World, index: Index, attempt: u32, death: Death) -> Ending {
-    let container = &world.pod.containers[index];
+    let pod = world.pod();
+    let container = &pod.containers[index];
     let name = &container.name;
     let killed = death.exit == Exit::Signal(Signal::SIGKILL as i32) || death.exit == Exit::Code(137);
-    let oom = killed && Cgroups::detect().at(&oci::container_path(&world.pod, name, attempt)).oom_kills() > 0;
+    let oom = killed && Cgroups::detect().at(&oci::container_path(&pod, name, attempt)).oom_kills() > 0;
     Ending {
         exit: death.exit,
         oom,

@@ -32,7 +32,8 @@ pub(super) fn run(
     (index, kind): (Index, HookKind),
     facts: &SandboxFacts,
 ) -> Option<Hook> {
-    let container = &world.pod.containers[index];
+    let pod = world.pod();
+    let container = &pod.containers[index];
     let hook = match kind {
         HookKind::PostStart => container.lifecycle.post_start.clone(),
         HookKind::PreStop => container.lifecycle.pre_stop.clone(),
@@ -62,7 +63,7 @@ struct Handler {
 
 impl Handler {
     async fn run(&self, hook: &pod::Hook) -> Result<(), String> {
-        let pod = &self.world.pod;
+        let pod = self.world.pod();
         let place = format!("{}_{}({})", pod.name, pod.namespace, pod.uid);
         let name = &pod.containers[self.index].name;
         let of = format!("for Container {name:?} in Pod {place:?} failed - error:");

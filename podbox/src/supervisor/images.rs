@@ -20,12 +20,20 @@ use crate::report;
 
 use super::full;
 use super::machine::{Arrival, Event, Failure, ImageFacts, Index};
+use super::pull_secrets;
+use super::volume_images;
 use super::world::World;
 
 /// Looks for the image of container `index`, pulls it if the policy says so, and tells the machine.
 pub(super) async fn find(world: Arc<World>, index: Index) {
-    let event = match try_find(&world, index).await {
-        Ok((image, arrival)) => Event::ImageFound(index, facts(&image), arrival),
+    let pod = world.pod();
+    let container = &pod.containers[index];
+    let pulling = || world.event(Event::Pulling(index));
+    let event = match obtain(&world, (&container.image, container.pull_policy), pulling).await {
+        Ok((image, arrival)) => match volume_images::mount(&world, container).await {
+            Ok(()) => Event::ImageFound(index, facts(&image), arrival),
+            Err((reference, failure)) => Event::VolumeImageFailed(index, reference, explain(&world, failure)),
+        },
         Err(failure) => Event::ImageFailed(index, explain(&world, failure)),
     };
     world.event(event);
@@ -47,14 +55,17 @@ fn facts(image: &Image) -> ImageFacts {
     }
 }
 
-async fn try_find(world: &World, index: Index) -> Result<(Image, Arrival), Failure> {
-    let container = &world.pod.containers[index];
-    let reference = &container.image;
+/// The image of that reference, from the store or by a pull, whose beginning is told.
+pub(super) async fn obtain(
+    world: &World,
+    (reference, policy): (&str, PullPolicy),
+    pulling: impl Fn(),
+) -> Result<(Image, Arrival), Failure> {
     let failure = |reason: &str, message: String| Failure { reason: reason.to_owned(), message };
     let present =
         world.images.lookup(reference).map_err(|error| failure(error.reason(), report::chain(&error)))?;
     let local = !matches!(reference.parse(), Ok(Reference::Registry(_)));
-    match (present, container.pull_policy) {
+    match (present, policy) {
         (Some(image), _) if local => Ok((image, Arrival::Present)),
         (Some(image), PullPolicy::IfNotPresent | PullPolicy::Never) => Ok((image, Arrival::Present)),
         (None, PullPolicy::Never) if !local => Err(failure(
@@ -63,10 +74,10 @@ async fn try_find(world: &World, index: Index) -> Result<(Image, Arrival), Failu
         )),
         (_, PullPolicy::Always) | (None, PullPolicy::IfNotPresent | PullPolicy::Never) => {
             if !local {
-                world.event(Event::Pulling(index));
+                pulling();
             }
             let before = Instant::now();
-            let (image, size) = pull(world, reference, container.pull_policy)
+            let (image, size) = pull(world, reference, policy)
                 .await
                 .map_err(|error| failure("ErrImagePull", report::chain(&error)))?
                 .map_err(|failed| failure(&failed.reason, failed.message))?;
@@ -98,6 +109,8 @@ async fn pull(
     reference: &str,
     policy: PullPolicy,
 ) -> io::Result<Result<Pulled, image::Failure>> {
+    let (pull_secrets, missing) = pull_secrets::read(&world.settings.store, &world.pod());
+    let registry = image::RegistryOptions { pull_secrets, ..world.settings.registry_options() };
     let request = StageRequest {
         root: world.settings.store.images(),
         reference: reference.to_owned(),
@@ -105,7 +118,7 @@ async fn pull(
             PullPolicy::Always => image::PullPolicy::Always,
             PullPolicy::IfNotPresent | PullPolicy::Never => image::PullPolicy::IfNotPresent,
         },
-        registry: world.settings.registry_options(),
+        registry,
     };
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     let theirs: OwnedFd = theirs.into();
@@ -121,6 +134,9 @@ async fn pull(
     write.write_all(&text).await?;
     let answer = listen(BufReader::with_capacity(1024, read)).await;
     super::stages::reap_soon(&process)?;
+    if !missing.is_empty() && !matches!(answer, Ok(Ok(_))) {
+        world.event(Event::Told(pull_secrets::missing_note(&missing)));
+    }
     answer
 }
 

@@ -25,7 +25,7 @@ pub(super) fn read(world: &World, container: &Container, attempt: u32, exit: Exi
     if written.is_some() || !falls_back || exit.code() == 0 {
         return written;
     }
-    let pod = &world.pod;
+    let pod = world.pod();
     let logs = world.dir.logs(&pod.namespace, &pod.name, &pod.uid);
     let log = logs.join(&container.name).join(format!("{attempt}.log"));
     let end = tail::last(&log, LOG_LINES, LOG_BYTES).ok()?;

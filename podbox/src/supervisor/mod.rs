@@ -6,8 +6,10 @@
 
 mod adopt;
 pub mod attach;
+mod change;
 mod container;
 pub mod control;
+mod devices;
 mod effects;
 mod exits;
 mod full;
@@ -15,12 +17,18 @@ mod hooks;
 mod images;
 pub mod machine;
 mod message;
+mod missing;
 mod output;
 mod probing;
+mod pull_secrets;
 mod readable;
+mod resize;
 pub mod sandbox;
 mod stages;
+mod storage;
 pub mod trace;
+mod upkeep;
+mod volume_images;
 mod world;
 
 use std::fs::File;
@@ -130,6 +138,7 @@ async fn supervise(run_dir: &Path, guardian: Pid) -> Result<End, SupervisorError
     let world = World::new(pod.clone(), (dir, lock), context.settings, (exe, warm), mailbox)
         .map_err(during("look around"))?;
     exits_and_control(&world, guardian)?;
+    upkeep::begin(&world).map_err(during("watch what the volumes refer to"))?;
     let now = Now::read();
     let backoff = world.settings.backoff;
     let (machine, fresh) = match memory {
@@ -244,14 +253,15 @@ async fn run(
                     effects.keep_trace(lines);
                     None
                 }
-                Message::Ask(ask) => match ask.request.event(machine.pod(), machine.memory()) {
+                Message::Ask(ask) => match change::event(&effects.world, &ask.request, &machine) {
                     Ok(event) => {
                         let list = match ask.request {
                             Request::Stop { .. } => &mut answers,
                             Request::Status => &mut curious,
                             Request::Restart { .. }
                             | Request::SetCondition { .. }
-                            | Request::Attach { .. } => &mut taken,
+                            | Request::Attach { .. }
+                            | Request::Update { .. } => &mut taken,
                         };
                         list.push(ask.answer);
                         Some(event)
@@ -317,6 +327,7 @@ fn must_be_written_first(action: &Action) -> bool {
         Action::AbandonHook(_)
         | Action::Signal(..)
         | Action::StoppingProbes(_)
+        | Action::Resize
         | Action::Note(_)
         | Action::TearDown
         | Action::Finish(Leave::Nothing) => false,

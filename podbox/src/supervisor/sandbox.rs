@@ -9,20 +9,26 @@ use netplugin::{PortMapping, Request};
 use runtime::launch::StageKind;
 use runtime::plan::{CgroupPlan, Identity, NamespaceSet, SandboxPlan, Shm};
 
+use crate::cdi;
 use crate::clock::monotonic;
 use crate::etc_files;
 use crate::oci::{class_limits, pod_limits, pod_path};
+use crate::ownership;
 use crate::pod::{Pod, Protocol, Role};
 use crate::report;
 use crate::store::{PodDir, StoreError, write_atomic};
 use crate::user_ids;
-use crate::volumes;
+use crate::volumes::{self, Unmade, VolumeError};
 
+use super::devices;
 use super::machine::{Event, Failure, Index, Note, SandboxFacts};
 use super::trace::TraceLine;
 use super::world::{Message, World};
 
 const SHM_BYTES: u64 = 64 << 20;
+
+/// What the kernel has room for in a hostname.
+const KERNEL_HOSTNAME: usize = 64;
 
 /// How many container stages are started ahead: more would only stand in each other's way.
 const WARM_STAGES: usize = 4;
@@ -40,7 +46,7 @@ pub fn plan(pod: &Pod, dir: &PodDir) -> SandboxPlan {
             pid: pod.share_process_namespace,
         },
         users: None,
-        hostname: (!pod.host.network).then(|| pod.hostname.clone()),
+        hostname: (!pod.host.network).then(|| pod.kernel_hostname().to_owned()),
         domainname: None,
         sysctls: pod.security.sysctls.clone(),
         shm: (!pod.host.ipc).then(|| Shm { path: dir.shm(), size_bytes: SHM_BYTES }),
@@ -133,13 +139,21 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
             return Err(failed(format!("remove the remains of the last attempt: {}", errors.join("; "))));
         }
     }
-    let mut plan = plan(&world.pod, &world.dir);
-    if let Some(alias) = &mut plan.netns_alias {
-        *alias = claim_alias(&world.pod, &world.dir).map_err(|error| failed(report::chain(&error)))?;
+    let pod = world.pod();
+    check_hostname(&pod).map_err(failed)?;
+    // As in a kubelet, which makes a sandbox when all volumes are there. What is always there is made meanwhile.
+    let early = volumes::may_be_missing(&pod);
+    if early {
+        prepare_volumes(world)?;
     }
-    if world.pod.security.user_namespace {
+    devices::lease(world, &pod)?;
+    let mut plan = plan(&pod, &world.dir);
+    if let Some(alias) = &mut plan.netns_alias {
+        *alias = claim_alias(&pod, &world.dir).map_err(|error| failed(report::chain(&error)))?;
+    }
+    if pod.security.user_namespace {
         let pool = world.settings.pods.user_namespace_ids;
-        plan.users = Some(user_ids::lease(&world.dir, &world.pod.uid, pool).map_err(failed)?);
+        plan.users = Some(user_ids::lease(&world.dir, &pod.uid, pool).map_err(failed)?);
     }
     let mut stage = world
         .warm
@@ -149,37 +163,73 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     given.map_err(|error| failed(format!("give the sandbox stage its plan: {error}")))?;
     // The stage works on the other processor meanwhile, where more than one other would be in its way.
     world.warm.add(&world.exe, StageKind::Container);
-    let volumes = volumes::prepare(&world.pod, &world.dir);
+    let volumes = if early { Ok(()) } else { prepare_volumes(world) };
     let etc = prepare_etc(world);
     attempts.iter().for_each(|(index, attempt)| world.ready.add(world, *index, *attempt));
     let ready = stage.ready().await;
     // It has said all; its end is nobody's concern.
     drop(stage);
     let ready = ready.map_err(|error| failed(report::chain(&error)))?;
-    volumes.map_err(|(name, error)| Failure {
-        reason: "FailedMount".to_owned(),
-        message: format!("MountVolume.SetUp failed for volume \"{name}\" : {}", report::chain(&error)),
-    })?;
+    volumes?;
     world.send(Message::Trace(lines("sandbox", ready.trace.iter().map(|t| (&t.name, &t.command, t.micros)))));
     for note in ready.notes {
         tell(world, "SandboxDegraded", note);
     }
     let others = attempts.len().clamp(1, WARM_STAGES) - 1;
     (0..others).for_each(|_| world.warm.add(&world.exe, StageKind::Container));
-    let ips = if world.pod.host.network { world.host_ips.clone() } else { attach(world).map_err(failed)? };
+    let ips = if pod.host.network { world.host_ips.clone() } else { attach(world).map_err(failed)? };
     etc.and_then(|()| write_hosts(world, &ips)).map_err(|error| failed(report::chain(&error)))?;
     Ok(SandboxFacts { ips, reaper: ready.process })
 }
 
+/// Only a whole name can be too long: others are cut.
+fn check_hostname(pod: &Pod) -> Result<(), String> {
+    let name = pod.kernel_hostname();
+    if name.len() <= KERNEL_HOSTNAME {
+        return Ok(());
+    }
+    Err(format!(
+        "failed to construct FQDN from pod hostname and cluster domain, FQDN {name} is too long ({KERNEL_HOSTNAME} characters is the max, {} characters requested)",
+        name.len()
+    ))
+}
+
+fn prepare_volumes(world: &World) -> Result<(), Failure> {
+    let pod = world.pod();
+    let place = world.volumes(&pod);
+    volumes::prepare(&place).map_err(|failed| unmounted(world, &failed))?;
+    ownership::apply_to_all(&place).map_err(|(name, error)| Failure {
+        reason: "FailedMount".to_owned(),
+        message: format!(
+            "MountVolume.SetUp failed for volume \"{name}\" : applyFSGroup failed for vol {name}: {}",
+            report::chain(&error)
+        ),
+    })
+}
+
+/// A claim that is missing keeps a scheduler from sending the pod anywhere; a volume, the kubelet from starting it.
+/// Volumes beyond the first are told here: the failure has room for one.
+fn unmounted(world: &World, failed: &Unmade) -> Failure {
+    let failure = |(name, error): &(String, VolumeError)| match error {
+        VolumeError::Unschedulable(_) => {
+            Failure { reason: "FailedScheduling".to_owned(), message: report::chain(error) }
+        }
+        _ => Failure { reason: "FailedMount".to_owned(), message: volumes::unmounted(name, error) },
+    };
+    let (first, others) = failed;
+    others.iter().map(failure).for_each(|other| tell(world, &other.reason, other.message));
+    failure(first)
+}
+
 fn attach(world: &World) -> Result<Vec<IpAddr>, String> {
     let request_netns = world.dir.namespaces().join("net");
-    let owner = world.pod_name();
+    let (owner, pod) = (world.pod_name(), world.pod());
     let request = Request {
-        id: &world.pod.uid,
+        id: &pod.uid,
         owner: &owner,
         netns: &request_netns,
         ifname: "eth0",
-        ports: &port_mappings(&world.pod),
+        ports: &port_mappings(&pod),
     };
     let attached =
         netplugin::attach(&world.settings.network, &request).map_err(|error| report::chain(&error))?;
@@ -214,13 +264,13 @@ pub(super) fn lines<'a>(
 
 /// What containers see as hostname and resolv.conf: known before the pod has addresses.
 fn prepare_etc(world: &World) -> Result<(), StoreError> {
-    let etc = world.dir.etc();
+    let (etc, pod) = (world.dir.etc(), world.pod());
     crate::store::make_dir(&etc)?;
-    let (resolv, warnings) = etc_files::resolv_conf(&world.pod.dns, &of_the_host("/etc/resolv.conf"));
+    let (resolv, warnings) = etc_files::resolv_conf(&pod.dns, &of_the_host("/etc/resolv.conf"));
     for warning in warnings {
         tell(world, "DNSConfigForming", warning);
     }
-    let hostname = if world.pod.host.network { &world.node_name } else { &world.pod.hostname };
+    let hostname = if pod.host.network { &world.node_name } else { pod.kernel_hostname() };
     for (file, text) in [("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)] {
         write_atomic(&etc.join(file), text.as_bytes())?;
     }
@@ -228,8 +278,9 @@ fn prepare_etc(world: &World) -> Result<(), StoreError> {
 }
 
 fn write_hosts(world: &World, ips: &[IpAddr]) -> Result<(), StoreError> {
-    let host_hosts = if world.pod.host.network { of_the_host("/etc/hosts") } else { String::new() };
-    let hosts = etc_files::hosts(&world.pod, ips, &host_hosts);
+    let pod = world.pod();
+    let host_hosts = if pod.host.network { of_the_host("/etc/hosts") } else { String::new() };
+    let hosts = etc_files::hosts(&pod, ips, &host_hosts);
     write_atomic(&world.dir.etc().join("hosts"), hosts.as_bytes())
 }
 
@@ -248,7 +299,7 @@ fn alias_file(dir: &PodDir) -> PathBuf {
 
 /// Takes down whatever there is of the sandbox: all of it, half of it or nothing. Errors are collected.
 pub(super) fn take_down(world: &World, reaper: Option<Identity>) -> Vec<String> {
-    take_down_pod(&world.pod, &world.dir, &world.settings.network, reaper)
+    take_down_pod(&world.pod(), &world.dir, &world.settings.network, reaper)
 }
 
 /// As [`take_down`], for a pod that has no supervisor.
@@ -263,6 +314,10 @@ pub fn take_down_pod(
     let mut errors = Vec::new();
     if !pod.host.network {
         errors.extend(netplugin::detach(network, &pod.uid).iter().map(|error| report::chain(error)));
+    }
+    if cdi::is_used(pod) {
+        let released = dir.device_leases().release(&pod.uid);
+        errors.extend(released.err().map(|error| format!("give devices back: {error}")));
     }
     errors.extend(runtime::sandbox::remove(&plan, reaper).iter().map(|error| report::chain(error)));
     if pod.security.user_namespace {

@@ -1,8 +1,8 @@
-//! What every part of the supervisor shares and nobody changes.
+//! What every part of the supervisor shares. Nobody changes it, save for what the pod is to be.
 
 use std::fs::File;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use runtime::launch::SelfExe;
 use tokio::sync::mpsc::UnboundedSender;
@@ -12,6 +12,7 @@ use crate::image::Store as ImageStore;
 use crate::node;
 use crate::pod::Pod;
 use crate::store::PodDir;
+use crate::volumes::{Place, Tokens};
 
 use super::attach;
 use super::container::Prepared;
@@ -42,7 +43,8 @@ pub(super) enum Message {
 
 /// See the module.
 pub(super) struct World {
-    pub(super) pod: Pod,
+    /// What the pod is to be now; [`World::set_pod`] changes it.
+    pod: Mutex<Arc<Pod>>,
     pub(super) dir: PodDir,
     pub(super) settings: Settings,
     pub(super) exe: SelfExe,
@@ -53,6 +55,8 @@ pub(super) struct World {
     pub(super) warm: Warm,
     /// Attempts whose files were made before their turn.
     pub(super) ready: Prepared,
+    /// What tokens of service accounts the pod has.
+    pub(super) tokens: Tokens,
     /// Held as long as this supervisor lives, and any stage that makes something for it.
     pub(super) lock: File,
     /// Every session with a container holds a copy.
@@ -78,13 +82,29 @@ impl World {
             memory_bytes: node::memory_bytes(),
             warm,
             ready: Prepared::default(),
-            pod,
+            tokens: Tokens::default(),
+            pod: Mutex::new(Arc::new(pod)),
             dir,
             settings,
             lock,
             sessions: Arc::default(),
             mailbox,
         }))
+    }
+
+    /// What the volumes of the pod are made of.
+    pub(super) fn volumes<'a>(&'a self, pod: &'a Pod) -> Place<'a> {
+        Place { pod, dir: &self.dir, store: &self.settings.store, tokens: &self.tokens }
+    }
+
+    /// What the pod is to be. Whoever needs it twice for one thing takes it once: it may change in between.
+    pub(super) fn pod(&self) -> Arc<Pod> {
+        Arc::clone(&self.pod.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on the pod is to be this. Its containers stay the same ones, in the same order.
+    pub(super) fn set_pod(&self, pod: Arc<Pod>) {
+        *self.pod.lock().unwrap_or_else(PoisonError::into_inner) = pod;
     }
 
     /// Puts a message into the loop's mailbox. Once the loop has ended nobody reads, and nobody needs to.
@@ -98,6 +118,7 @@ impl World {
 
     /// `default/web`: the pod in texts.
     pub(super) fn pod_name(&self) -> String {
-        format!("{}/{}", self.pod.namespace, self.pod.name)
+        let pod = self.pod();
+        format!("{}/{}", pod.namespace, pod.name)
     }
 }

@@ -14,6 +14,8 @@
 //! a failure: on such a host a user would rather run it than not. Where they can be had, a limit that the kernel
 //! refuses is a failure: to run without it would be the worst answer.
 
+mod change;
+mod huge_pages;
 mod v1;
 mod v2;
 
@@ -24,6 +26,7 @@ use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+pub use change::Allowed;
 pub use v2::weight_of_shares;
 
 /// What the kernel has refused of a cgroup on a host that has cgroups.
@@ -252,8 +255,12 @@ impl Cgroup {
         self.v1.iter().try_for_each(|hierarchy| v1::limit(hierarchy, limits, notes))?;
         match &self.v2 {
             // With v1 hierarchies beside it, v2 has no controllers and so no limits to set.
-            Some(directory) if self.v1.is_empty() => v2::limit(directory, self.depth, limits, notes),
-            _ => Ok(()),
+            Some(directory) if self.v1.is_empty() => v2::limit(directory, self.depth, limits, notes)?,
+            _ => {}
+        }
+        match limits.hugepage_limits() {
+            Some(pages) => huge_pages::limit(self, pages, notes),
+            None => Ok(()),
         }
     }
 

@@ -98,3 +98,30 @@ fn kill_ends_every_process_in_it_and_below_and_then_it_can_be_removed() {
     assert!(!group.exists() && group.is_empty());
     group.remove().unwrap();
 }
+
+#[test]
+fn limits_of_a_cgroup_grow_and_shrink() {
+    let (mut notes, path) = (Vec::new(), own_path("change"));
+    let cgroups = Cgroups::detect();
+    if cgroups.is_empty() || cgroups.check().is_err() {
+        return;
+    }
+    let group = cgroups.create(&path, &limits(), &mut notes).unwrap();
+    let before = group.allowed();
+    let change = |quota: i64, mib: i64| {
+        let limits = LinuxResourcesBuilder::default()
+            .cpu(LinuxCpuBuilder::default().shares(256_u64).quota(quota).period(100_000_u64).build().unwrap())
+            .memory(LinuxMemoryBuilder::default().limit(mib << 20).build().unwrap());
+        assert_eq!(group.change(&limits.build().unwrap()).unwrap(), Vec::<String>::new());
+        group.allowed()
+    };
+    let of = |quota, mib: i64| Allowed { cpu_quota_us: Some(quota), memory_bytes: Some(mib << 20) };
+    // Controllers that this host does not have limit nothing.
+    if before == of(50_000, 64) {
+        assert_eq!(change(80_000, 128), of(80_000, 128));
+        assert_eq!(change(20_000, 32), of(20_000, 32));
+    }
+    let parent = cgroups.at(path.parent().unwrap());
+    assert_eq!(parent.allowed(), Allowed::default(), "nobody has limited it");
+    group.remove_with_parents().unwrap();
+}

@@ -2,6 +2,7 @@
 //! names them.
 
 use super::{Refused, Usage, V1, keyed, number, set};
+use nix::errno::Errno;
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, statfs};
 use oci_spec::runtime::LinuxResources;
 use std::fs;
@@ -93,13 +94,24 @@ fn limit_memory(directory: &Path, limits: &LinuxResources, notes: &mut Vec<Strin
         set(directory, "memory.soft_limit_in_bytes", &soft.to_string(), notes)?;
     }
     let Some(limit) = memory.limit().filter(|bytes| *bytes != 0) else { return Ok(()) };
-    set(directory, "memory.limit_in_bytes", &limit.to_string(), notes)?;
     // Memory and swap together; equal to the memory limit means no swap. Only there with swap accounting.
     let total = memory.swap().filter(|bytes| *bytes != 0).unwrap_or(limit);
-    if directory.join("memory.memsw.limit_in_bytes").exists() {
-        set(directory, "memory.memsw.limit_in_bytes", &total.to_string(), notes)?;
+    let has_total = directory.join("memory.memsw.limit_in_bytes").exists();
+    let set_limit =
+        |notes: &mut Vec<String>| set(directory, "memory.limit_in_bytes", &limit.to_string(), notes);
+    let set_total = |notes: &mut Vec<String>| match has_total {
+        true => set(directory, "memory.memsw.limit_in_bytes", &total.to_string(), notes),
+        false => Ok(()),
+    };
+    match set_limit(notes) {
+        // It may never be more than both together, which were limited before: they grow first.
+        Err(refused) if has_total && refused.source.raw_os_error() == Some(Errno::EINVAL as i32) => {
+            set_total(notes)?;
+            set_limit(notes)
+        }
+        Err(refused) => Err(refused),
+        Ok(()) => set_total(notes),
     }
-    Ok(())
 }
 
 /// Adds what this hierarchy's controllers count.

@@ -36,7 +36,7 @@ pub(super) fn limit(
 ) -> Result<(), Refused> {
     // If the wanted files are there, whoever made the parents has enabled the controllers already.
     if !directory.join("pids.max").exists() || !directory.join("memory.max").exists() {
-        enable_above(directory, depth, notes);
+        enable_above(directory, depth, &["cpu", "memory", "pids"], notes);
     }
     if let Some(cpu) = limits.cpu() {
         limit_cpu(directory, cpu, notes)?;
@@ -86,14 +86,14 @@ fn limit_memory(directory: &Path, memory: &LinuxMemory, notes: &mut Vec<String>)
     set(directory, "memory.oom.group", "1", notes)
 }
 
-/// Enables cpu, memory and pids in every cgroup above `directory`, from the root down: a controller can be
-/// enabled only where the parent has it.
-fn enable_above(directory: &Path, depth: usize, notes: &mut Vec<String>) {
+/// Enables controllers in every cgroup above `directory`, from the root down: one can be enabled only where the
+/// parent has it.
+pub(super) fn enable_above(directory: &Path, depth: usize, controllers: &[&str], notes: &mut Vec<String>) {
     let mut above: Vec<&Path> = directory.ancestors().skip(1).take(depth).collect();
     above.reverse();
     for parent in above {
         let available = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
-        for controller in ["cpu", "memory", "pids"] {
+        for &controller in controllers {
             if !available.split_whitespace().any(|name| name == controller) {
                 continue;
             }

@@ -13,17 +13,20 @@ mod cgroupfs;
 mod devices;
 mod options;
 mod protect;
+mod source;
 
 pub(crate) use devices::{nodes_command, populate};
 pub(crate) use options::root_propagation;
 pub(crate) use protect::{mask, read_only};
+use source::clone_of;
+pub(crate) use source::clone_source;
 
 use crate::devices::Access;
 use crate::in_root::{self, Kind};
 use crate::recipe::{During, Fault, quoted};
-use crate::sys::mount::{FsContext, MountAttributes, move_mount, open_tree, set_attributes};
+use crate::sys::mount::{FsContext, MountAttributes, move_mount, set_attributes};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use oci_spec::runtime::Mount;
@@ -72,20 +75,6 @@ pub(crate) fn command(mount: &Mount) -> String {
     }
     let kind = mount.typ().as_deref().unwrap_or("none");
     format!("mount -t {kind}{options} {source} .{target}")
-}
-
-/// A copy of a bind mount's source, not yet placed. This happens before propagation from the host is
-/// stopped, so that a mount that is to be shared with the host is still of the host's peer group.
-pub(crate) fn clone_source(mount: &Mount) -> Result<OwnedFd, Fault> {
-    let source = mount.source().as_deref().ok_or_else(|| Fault::new("a bind mount needs a source"))?;
-    let all = options::parse(mount.options().as_deref().unwrap_or_default())?.bind != Some(Depth::One);
-    let recursive = if all { libc::AT_RECURSIVE as u32 } else { 0 };
-    clone_of(source, recursive).during(source.display())
-}
-
-fn clone_of(path: &Path, flags: u32) -> Result<OwnedFd, Fault> {
-    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Fault::new("zero byte in a path"))?;
-    Ok(open_tree(AT_FDCWD, &path, libc::OPEN_TREE_CLONE | flags)?)
 }
 
 /// Places one mount of the Spec. `source` is what [`clone_source`] gave, for a bind.

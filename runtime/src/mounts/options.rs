@@ -3,6 +3,7 @@
 use crate::recipe::Fault;
 use crate::sys::mount::MountAttributes;
 use std::ffi::CString;
+use std::path::PathBuf;
 
 /// A mount's options, sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(crate) struct Options {
     pub(crate) recursive: MountAttributes,
     /// `MS_PRIVATE` …, and how deep.
     pub(crate) propagation: Option<(u64, Depth)>,
+    /// `X-mount.subdir`: the part of a bind mount's source that is mounted. It does not lead out of it.
+    pub(crate) subdirectory: Option<PathBuf>,
     /// What the file system itself is told: `size=1m`, or a bare word.
     pub(crate) data: Vec<(CString, Option<CString>)>,
 }
@@ -27,6 +30,9 @@ pub(crate) enum Depth {
     /// It and all below.
     All,
 }
+
+/// As mount(8) has it.
+const SUBDIRECTORY: &str = "X-mount.subdir=";
 
 /// `MOUNT_ATTR__ATIME`: the access-time attributes are one field of three bits, not three flags.
 const ATIME: u64 = 0x70;
@@ -104,6 +110,9 @@ fn other(word: &str, options: &mut Options) -> Result<(), Fault> {
         "idmap" | "ridmap" | "tmpcopyup" | "remount" => {
             return Err(Fault::new(format!("mount option {word} is not supported")));
         }
+        _ if word.starts_with(SUBDIRECTORY) => {
+            options.subdirectory = Some(PathBuf::from(&word[SUBDIRECTORY.len()..]));
+        }
         _ => {
             let text = |s: &str| CString::new(s).map_err(|_| Fault::new("a mount option has a zero byte"));
             let (key, value) = word.split_once('=').map_or((word, None), |(k, v)| (k, Some(v)));
@@ -135,6 +144,13 @@ mod tests {
         assert_eq!((o.own.set, o.own.clear), (0, libc::MOUNT_ATTR_RDONLY));
         let o = parse(&["rw", "ro"]).unwrap();
         assert_eq!((o.own.set, o.own.clear), (libc::MOUNT_ATTR_RDONLY, 0));
+    }
+
+    #[test]
+    fn a_part_of_a_source_is_named_as_mount_8_names_it() {
+        let o = parse(&["rbind", "X-mount.subdir=a/b,c=d"]).unwrap();
+        assert_eq!(o.subdirectory.as_deref(), Some(std::path::Path::new("a/b,c=d")));
+        assert!(o.data.is_empty());
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Targets {
     }
 
     /// `get nodes` is a mistake and not a question for a pod called nodes, unless there is one.
-    fn refuse_other_kinds(&self, session: &Session) -> Result<(), Failure> {
+    pub(in crate::cli) fn refuse_other_kinds(&self, session: &Session) -> Result<(), Failure> {
         let Some(kind) = self.words.first().map(|word| word.to_ascii_lowercase()) else { return Ok(()) };
         let plain = kind.split(['.', '/', ',']).next().unwrap_or_default();
         let other = if kind.contains(',') {

@@ -96,14 +96,8 @@ fn take_place(dir: &PodDir) -> Result<File, StoreError> {
     }
 }
 
-/// A random UUID (version 4, RFC 9562).
+/// An identifier for a pod.
 pub(super) fn new_uid() -> Result<String, Failure> {
-    let mut bytes = [0_u8; 16];
-    let read =
-        File::open("/dev/urandom").and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
-    read.map_err(|error| Failure::cannot(format!("read /dev/urandom: {}", report::chain(&error))))?;
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
+    let uid = crate::uuid::random();
+    uid.map_err(|error| Failure::cannot(format!("read /dev/urandom: {}", report::chain(&error))))
 }

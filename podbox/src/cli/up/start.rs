@@ -27,11 +27,15 @@ pub(super) fn start(
     watch: &Watch,
 ) -> Result<Start, Failure> {
     let store = &session.settings.store;
-    loaded.pod.uid = ahead.as_ref().map_or_else(new_uid, |ahead| Ok(ahead.uid.clone()))?;
+    loaded.pod.uid = match &ahead {
+        Some(ahead) => ahead.uid.clone(),
+        None => new_uid()?,
+    };
     let (pod, dir) = (loaded.pod.clone(), store.pod(&loaded.pod.uid));
     let started = claim(session, args, (&loaded, ahead), watch).and_then(|claim| match claim {
         Claim::Mine(guardian) => guard(session, loaded, guardian),
         Claim::Unchanged(found) => Ok(Start::Unchanged(*found)),
+        Claim::Configured(found) => Ok(Start::Configured(*found)),
     });
     if !matches!(started, Ok(Start::Fresh(..))) {
         for path in [dir.run(), dir.data()] {
@@ -48,6 +52,8 @@ enum Claim {
     Mine(Ahead),
     /// This pod has it, and is what was wished for.
     Unchanged(Box<Found>),
+    /// This pod has it, and becomes what was wished for.
+    Configured(Box<Found>),
 }
 
 fn claim(
@@ -73,8 +79,8 @@ fn claim(
         let written = PodDir::context(dir.run()).exists();
         match pods::read(store, &holder) {
             Some(found) => {
-                if let Some(unchanged) = settle(session, args, (found, loaded), watch)? {
-                    return Ok(Claim::Unchanged(Box::new(unchanged)));
+                if let Some(claim) = settle(session, args, (found, loaded), watch)? {
+                    return Ok(claim);
                 }
             }
             None if is_locked(&dir.guardian_lock()) => {
@@ -122,7 +128,7 @@ fn settle(
     args: &UpArgs,
     (found, loaded): (Found, &LoadedPod),
     watch: &Watch,
-) -> Result<Option<Found>, Failure> {
+) -> Result<Option<Claim>, Failure> {
     // An `up` is about to start it, or has been killed over it: which of the two shows in a moment.
     let begun = Instant::now();
     let begins = || found.care() == Care::Guarded && !found.dir.machine().exists();
@@ -144,11 +150,16 @@ fn settle(
     }
     if same && !args.replace {
         found.readopt_if_abandoned()?;
-        return Ok(Some(found));
+        return Ok(Some(Claim::Unchanged(Box::new(found))));
     }
     if !args.replace {
-        return Err(Failure::wrong(format!("pod {} is already running with another manifest", found.name()))
-            .hint("`podbox up --replace` takes it down first"));
+        found.readopt_if_abandoned()?;
+        let refused = |why: String| {
+            let running = format!("pod {} is already running with another manifest", found.name());
+            Failure::wrong(format!("{running}: {why}")).hint("`podbox up --replace` takes it down first")
+        };
+        found.update(&loaded.pod, &loaded.object).map_err(refused)?;
+        return Ok(Some(Claim::Configured(Box::new(found))));
     }
     previous::end(session, watch, &found)?;
     Ok(None)

@@ -51,7 +51,7 @@ pub(super) fn wait_all(
                 Some(guardian.as_fd())
             }
             // Somebody else has started it, and hears its bell.
-            Start::Unchanged(found) => {
+            Start::Unchanged(found) | Start::Configured(found) => {
                 watch.add(found.dir.run());
                 None
             }
@@ -255,7 +255,12 @@ fn cannot_start(found: &Found, container: &ContainerStatus) -> Option<Failure> {
 fn sandbox_trouble(found: &Found) -> Option<Failure> {
     let events = events::read(&found.dir.events());
     let trouble = events.iter().rev().find(|event| {
-        event.warning && matches!(event.reason.as_str(), "FailedCreatePodSandBox" | "FailedMount")
+        event.warning
+            && matches!(event.reason.as_str(), "FailedCreatePodSandBox" | "FailedMount" | "FailedScheduling")
     })?;
-    Some(Failure::cannot(format!("pod {}: {}", found.name(), trouble.message)))
+    let text = format!("pod {}: {}", found.name(), trouble.message);
+    // An object that is missing is not the host's fault.
+    let missing = ["not found", "references non-existent"].iter().any(|words| text.contains(words));
+    let of_objects = trouble.reason == "FailedScheduling" || (trouble.reason == "FailedMount" && missing);
+    Some(if of_objects { Failure::pod(text) } else { Failure::cannot(text) })
 }

@@ -54,9 +54,18 @@ struct Entry {
 }
 
 impl Keyring {
-    /// Reads this file alone, or else the one that `REGISTRY_AUTH_FILE` names, or else those that podman
-    /// and docker use, in podman's order.
-    pub(crate) fn load(file: Option<&Path>) -> Result<Keyring, RegistryError> {
+    /// Takes the secrets of those that the pull is for, which come first; then this file alone, or else the one that
+    /// `REGISTRY_AUTH_FILE` names, or else those that podman and docker use, in podman's order.
+    ///
+    /// A secret that is no configuration opens nothing, as to a kubelet.
+    pub(crate) fn load(file: Option<&Path>, secrets: &[String]) -> Result<Keyring, RegistryError> {
+        let mut files: Vec<AuthFile> =
+            secrets.iter().filter_map(|secret| serde_json::from_str(secret).ok()).collect();
+        files.append(&mut Keyring::of_files(file)?);
+        Ok(Keyring { files })
+    }
+
+    fn of_files(file: Option<&Path>) -> Result<Vec<AuthFile>, RegistryError> {
         let variable =
             |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(only) = file.map(Path::to_owned).or_else(|| variable("REGISTRY_AUTH_FILE")) {
@@ -64,7 +73,7 @@ impl Keyring {
                 path: only.clone(),
                 reason: error.to_string(),
             })?;
-            return Ok(Keyring { files: vec![parse(&text, &only)?] });
+            return Ok(vec![parse(&text, &only)?]);
         }
         let home = variable("HOME").unwrap_or_else(|| PathBuf::from("/root"));
         let runtime = variable("XDG_RUNTIME_DIR").unwrap_or_else(|| PathBuf::from("/run"));
@@ -81,7 +90,7 @@ impl Keyring {
                 files.push(parse(&text, &path)?);
             }
         }
-        Ok(Keyring { files })
+        Ok(files)
     }
 
     /// The secret for a repository, if there is one.
@@ -144,6 +153,18 @@ mod tests {
         assert_eq!(header("r.example", "teams/x").as_deref(), Some("Basic aG9zdA=="));
         assert_eq!(header("other.example", "x").as_deref(), Some("Basic dTpw"));
         assert_eq!(header("else.example", "x"), None);
+    }
+
+    #[test]
+    fn the_secrets_of_a_pull_come_before_all_files() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, r#"{"auths":{"r.example":{"auth":"ZmlsZQ=="},"f.example":{"auth":"ZmlsZQ=="}}}"#)
+            .unwrap();
+        let secrets = ["no json".to_owned(), r#"{"auths":{"r.example":{"auth":"cG9k"}}}"#.to_owned()];
+        let ring = Keyring::load(Some(file.path()), &secrets).unwrap();
+        let header = |registry| ring.find(registry, "x").map(|found| found.header());
+        assert_eq!(header("r.example").as_deref(), Some("Basic cG9k"));
+        assert_eq!(header("f.example").as_deref(), Some("Basic ZmlsZQ=="));
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub struct RegistryOptions {
     pub registries_conf: Option<PathBuf>,
     /// Instead of `REGISTRY_AUTH_FILE` and the files of podman and docker.
     pub auth_file: Option<PathBuf>,
+    /// docker's config.json, as text, of those that the pull is for: asked before all files. Never written down.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pull_secrets: Vec<String>,
     /// Instead of /etc/containers/certs.d and /etc/docker/certs.d.
     pub certs_directory: Option<PathBuf>,
 }
@@ -164,7 +167,7 @@ pub(crate) fn pull(
     let options = &options.registry;
     let conf = Conf::load(options.registries_conf.as_deref()).map_err(failed)?;
     let sources = conf.sources(name).map_err(failed)?;
-    let keyring = Keyring::load(options.auth_file.as_deref()).map_err(failed)?;
+    let keyring = Keyring::load(options.auth_file.as_deref(), &options.pull_secrets).map_err(failed)?;
     let connector = Connector::new(options.certs_directory.as_deref());
     let work = Work::new(store)?;
     // Declared after `work`: its threads have ended before the work directory is removed.

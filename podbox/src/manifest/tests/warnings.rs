@@ -14,7 +14,7 @@ fn warnings(text: &str) -> Vec<String> {
 fn fields_for_a_scheduler_and_those_of_a_server_only_warn() {
     let text = pod_with(
         "  nodeSelector: {a: b}\n  tolerations: [{operator: Exists}]\n  priority: 3\n  nodeName: node",
-        "    resources: {limits: {ephemeral-storage: 1Gi}}",
+        "    resources: {limits: {ephemeral-storage: 1Gi, hugepages-2Mi: 4Mi, cpu: 1}}",
     );
     let text = text.replace("{name: p}", "{name: p, uid: x, creationTimestamp: null, resourceVersion: '3'}")
         + "status: {phase: [}\n";
@@ -31,7 +31,6 @@ fn fields_for_a_scheduler_and_those_of_a_server_only_warn() {
             "spec.tolerations",
             "spec.priority",
             "spec.nodeName",
-            "spec.containers[0].resources.limits[ephemeral-storage]",
         ]
     );
     assert!(loaded.warnings.0.iter().all(|one| one.severity == Severity::Warning));
@@ -40,20 +39,9 @@ fn fields_for_a_scheduler_and_those_of_a_server_only_warn() {
 }
 
 #[test]
-fn a_limit_of_an_empty_dir_warns_where_nothing_enforces_it() {
-    let volumes = |dir: &str| warnings(&pod_with(&format!("  volumes: [{{name: v, emptyDir: {dir}}}]"), ""));
-    let want = "spec.volumes[0].emptyDir.sizeLimit: an emptyDir on disk is not limited by podbox yet; one with medium: Memory is";
-    for dir in ["{sizeLimit: 1Mi}", "{medium: '', sizeLimit: 1Mi}"] {
-        assert_eq!(volumes(dir), [want], "{dir}");
-    }
-    for dir in ["{sizeLimit: 1Mi, medium: Memory}", "{medium: Memory}", "{sizeLimit: 0}", "{}"] {
-        assert!(volumes(dir).is_empty(), "{dir}");
-    }
-}
-
-#[test]
 fn a_service_account_warns_if_somebody_may_wait_for_its_token() {
-    let why = "no token of a service account is mounted: there is no API server to take it";
+    let why = "no token of a service account is mounted by itself: there is no API server to take it; a projected \
+               volume with serviceAccountToken holds one";
     for field in ["serviceAccountName: foo", "serviceAccount: foo", "automountServiceAccountToken: true"] {
         let name = field.split(':').next().unwrap_or_default();
         assert_eq!(warnings(&pod_with(&format!("  {field}"), "")), [format!("spec.{name}: {why}")]);

@@ -183,6 +183,10 @@ fn source(pod: &Value, container: &Value, from: &Value) -> String {
         key_of(reference, "in secret")
     } else if let Some(reference) = from.get("configMapKeyRef") {
         key_of(reference, "of config map")
+    } else if let Some(file) = from.get("fileKeyRef") {
+        let optional = file["optional"] == true;
+        let (key, path, volume) = (text(&file["key"]), text(&file["path"]), text(&file["volumeName"]));
+        format!("<set to the key '{key}' of file '{path}' in volume '{volume}'>\tOptional: {optional}")
     } else {
         "<unknown>".to_owned()
     }

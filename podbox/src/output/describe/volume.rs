@@ -39,6 +39,23 @@ fn source(out: &mut Lines, volume: &Value) {
     } else if let Some(projected) = volume.get("projected") {
         kind(out, "Projected (a volume that contains injected data from multiple sources)");
         items(&projected["sources"]).iter().for_each(|source| projection(out, source));
+    } else if let Some(image) = volume.get("image") {
+        kind(out, "Image (a container image or OCI artifact)");
+        out.field(2, "Reference", &text(&image["reference"]));
+        out.field(2, "PullPolicy", &text(&image["pullPolicy"]));
+    } else if let Some(claim) = volume.get("persistentVolumeClaim") {
+        kind(out, "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)");
+        out.field(2, "ClaimName", &text(&claim["claimName"]));
+        out.field(2, "ReadOnly", if claim["readOnly"] == true { "true" } else { "false" });
+    } else if let Some(ephemeral) = volume.get("ephemeral") {
+        kind(
+            out,
+            "EphemeralVolume (an inline specification for a volume that gets created and deleted with the pod)",
+        );
+        let spec = &ephemeral["volumeClaimTemplate"]["spec"];
+        out.field(2, "StorageClass", &text(&spec["storageClassName"]));
+        out.field(2, "Volume", &text(&spec["volumeName"]));
+        out.field(2, "VolumeMode", &text(&spec["volumeMode"]));
     } else {
         let name = volume.as_object().and_then(|volume| volume.keys().find(|key| *key != "name"));
         kind(out, name.map_or("<unknown>", String::as_str));

@@ -1,14 +1,12 @@
 //! `spec.containers`.
 
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as k8s;
 
-use super::{Errors, Path, env, life, names, one_of, probe, security, unique, volume};
+use super::{Errors, Path, env, life, mounts, names, one_of, probe, resources, security, unique, volume};
 use crate::pod::quantity::InvalidQuantity;
-use crate::pod::{Quantity, QuantityMap};
 
 /// Checks all containers; `volumes` are the names of the pod's volumes.
 pub(super) fn check_all(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PodSpec, volumes: &BTreeSet<&str>) {
@@ -52,12 +50,17 @@ fn check(errors: &mut Errors, path: &Path<'_>, container: &k8s::Container, aroun
     }
     basics(errors, path, container);
     ports(errors, &path.field("ports"), container, around.spec);
-    env::check(errors, &path.field("env"), container.env.as_deref().unwrap_or(&[]), &around.names);
+    let volumes = around.spec.volumes.as_deref().unwrap_or(&[]);
+    let of_env = env::Around { containers: &around.names, volumes };
+    env::check(errors, &path.field("env"), container.env.as_deref().unwrap_or(&[]), &of_env);
+    env::check_from(errors, &path.field("envFrom"), container.env_from.as_deref().unwrap_or(&[]));
     if let Some(resources) = &container.resources {
-        check_resources(errors, &path.field("resources"), resources);
+        resources::check(errors, &path.field("resources"), resources);
+        resources::check_resize_policy(errors, path, container, around.spec);
     }
-    let mounts = container.volume_mounts.as_deref().unwrap_or(&[]);
-    volume::check_mounts(errors, &path.field("volumeMounts"), mounts, around.volumes);
+    let list = container.volume_mounts.as_deref().unwrap_or(&[]);
+    volume::check_mounts(errors, &path.field("volumeMounts"), list, around.volumes);
+    mounts::check(errors, &path.field("volumeMounts"), container);
     probe::check_all(errors, path, container);
     life::check(errors, path, container, around.spec);
     if let Some(context) = &container.security_context {
@@ -154,37 +157,4 @@ pub(super) fn bad_quantity(errors: &mut Errors, path: &Path<'_>, text: &str, why
         _ => return errors.hint("write it like 500m, 2, 64Mi or 1.5Gi"),
     };
     errors.hint(format!("did you mean {}{meant}?", digits.trim()));
-}
-
-fn check_resources(errors: &mut Errors, path: &Path<'_>, resources: &k8s::ResourceRequirements) {
-    let empty = QuantityMap::new();
-    let limits = resources.limits.as_ref().unwrap_or(&empty);
-    let requests = resources.requests.as_ref().unwrap_or(&empty);
-    for (field, quantities) in [("limits", limits), ("requests", requests)] {
-        let path = path.field(field);
-        for (name, text) in quantities {
-            let path = path.key(name);
-            // A request that was only filled in from a limit repeats the limit's mistake.
-            if field == "requests" && limits.get(name) == Some(text) {
-                continue;
-            }
-            match text.0.parse::<Quantity>() {
-                Err(why) => bad_quantity(errors, &path, &text.0, why),
-                Ok(quantity) if quantity.is_negative() => {
-                    errors.invalid(&path, &text.0, "must be greater than or equal to 0");
-                }
-                Ok(_) => {}
-            }
-        }
-    }
-    for (name, limit) in limits {
-        let Some(request) = requests.get(name) else { continue };
-        let (Ok(most), Ok(wanted)) = (limit.0.parse::<Quantity>(), request.0.parse::<Quantity>()) else {
-            continue;
-        };
-        if wanted.amount_cmp(most) == Ordering::Greater {
-            let detail = format!("must be less than or equal to {name} limit of {}", limit.0);
-            errors.invalid(&path.field("requests"), &request.0, &detail);
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! `env`.
+//! `env` and `envFrom`.
 
 use k8s_openapi::api::core::v1 as k8s;
 
@@ -38,8 +38,16 @@ const RESOURCES: [&str; 6] = [
 const MEMORY_DIVISORS: [&str; 13] =
     ["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
 
-/// Checks one container's variables; `containers` are the names of all.
-pub(super) fn check(errors: &mut Errors, path: &Path<'_>, env: &[k8s::EnvVar], containers: &[&str]) {
+/// What variables may refer to.
+pub(super) struct Around<'a> {
+    /// The names of all containers.
+    pub(super) containers: &'a [&'a str],
+    /// The pod's volumes.
+    pub(super) volumes: &'a [k8s::Volume],
+}
+
+/// Checks one container's variables.
+pub(super) fn check(errors: &mut Errors, path: &Path<'_>, env: &[k8s::EnvVar], around: &Around<'_>) {
     for (index, variable) in env.iter().enumerate() {
         let path = path.index(index);
         match variable.name.as_str() {
@@ -48,7 +56,7 @@ pub(super) fn check(errors: &mut Errors, path: &Path<'_>, env: &[k8s::EnvVar], c
         }
         if let Some(source) = &variable.value_from {
             let path = path.field("valueFrom");
-            check_source(errors, &path, source, containers);
+            check_source(errors, &path, source, around);
             if variable.value.as_deref().is_some_and(|value| !value.is_empty()) {
                 errors.invalid(&path, "", "may not be specified when `value` is not empty");
             }
@@ -56,7 +64,7 @@ pub(super) fn check(errors: &mut Errors, path: &Path<'_>, env: &[k8s::EnvVar], c
     }
 }
 
-fn check_source(errors: &mut Errors, path: &Path<'_>, source: &k8s::EnvVarSource, containers: &[&str]) {
+fn check_source(errors: &mut Errors, path: &Path<'_>, source: &k8s::EnvVarSource, around: &Around<'_>) {
     let given = [
         source.field_ref.is_some(),
         source.resource_field_ref.is_some(),
@@ -73,7 +81,76 @@ fn check_source(errors: &mut Errors, path: &Path<'_>, source: &k8s::EnvVarSource
         check_field(errors, &path.field("fieldRef"), field);
     }
     if let Some(resource) = &source.resource_field_ref {
-        check_resource(errors, &path.field("resourceFieldRef"), resource, containers);
+        check_resource(errors, &path.field("resourceFieldRef"), resource, around.containers);
+    }
+    if let Some(from) = &source.config_map_key_ref {
+        check_object_key(errors, &path.field("configMapKeyRef"), &from.name, &from.key);
+    }
+    if let Some(from) = &source.secret_key_ref {
+        check_object_key(errors, &path.field("secretKeyRef"), &from.name, &from.key);
+    }
+    if let Some(file) = &source.file_key_ref {
+        check_file_key(errors, &path.field("fileKeyRef"), file, around.volumes);
+    }
+}
+
+fn check_object_key(errors: &mut Errors, path: &Path<'_>, name: &str, key: &str) {
+    errors.invalid_all(&path.field("name"), name, &names::subdomain(name));
+    match key {
+        "" => errors.required(&path.field("key"), ""),
+        key => errors.invalid_all(&path.field("key"), key, &names::config_key(key)),
+    }
+}
+
+fn check_file_key(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    file: &k8s::FileKeySelector,
+    volumes: &[k8s::Volume],
+) {
+    let volume_name = path.field("volumeName");
+    match volumes.iter().find(|volume| volume.name == file.volume_name) {
+        _ if file.volume_name.is_empty() => errors.required(&volume_name, ""),
+        None => errors.not_found(&volume_name, &file.volume_name),
+        Some(volume) if volume.empty_dir.is_none() => {
+            errors.invalid(&volume_name, &file.volume_name, "referenced volume must be of type emptyDir");
+        }
+        Some(_) => {}
+    }
+    match file.key.as_str() {
+        "" => errors.required(&path.field("key"), ""),
+        key => errors.invalid_all(&path.field("key"), key, &names::env(key)),
+    }
+    match file.path.as_str() {
+        "" => errors.required(&path.field("path"), ""),
+        inside => super::mounts::check_inside(errors, &path.field("path"), inside),
+    }
+}
+
+/// Checks one container's `envFrom`.
+pub(super) fn check_from(errors: &mut Errors, path: &Path<'_>, sources: &[k8s::EnvFromSource]) {
+    for (index, source) in sources.iter().enumerate() {
+        let one = path.index(index);
+        if let Some(prefix) = source.prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
+            errors.invalid_all(&one.field("prefix"), prefix, &names::env(prefix));
+        }
+        let of_map = source.config_map_ref.as_ref().map(|from| ("configMapRef", from.name.as_str()));
+        let of_secret = source.secret_ref.as_ref().map(|from| ("secretRef", from.name.as_str()));
+        for (field, name) in [of_map, of_secret].into_iter().flatten() {
+            let path = one.field(field);
+            match name {
+                "" => errors.required(&path.field("name"), ""),
+                name => errors.invalid_all(&path.field("name"), name, &names::subdomain(name)),
+            }
+        }
+        // The API server names the list here, not the entry.
+        match (of_map, of_secret) {
+            (None, None) => errors.invalid(path, "", "must specify one of: `configMapRef` or `secretRef`"),
+            (Some(_), Some(_)) => {
+                errors.invalid(path, "", "may not have more than one field specified at a time");
+            }
+            _ => {}
+        }
     }
 }
 
@@ -105,7 +182,8 @@ fn check_key(errors: &mut Errors, path: &Path<'_>, name: &str, key: &str) {
     errors.invalid_all(path, name, &names::qualified(key));
 }
 
-fn check_resource(
+/// Checks a `resourceFieldRef`.
+pub(super) fn check_resource(
     errors: &mut Errors,
     path: &Path<'_>,
     resource: &k8s::ResourceFieldSelector,

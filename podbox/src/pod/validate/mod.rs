@@ -7,10 +7,13 @@ mod confinement;
 mod container;
 mod env;
 mod life;
+mod mounts;
 pub(crate) mod names;
 mod probe;
+mod resources;
 mod security;
 mod volume;
+mod volume_source;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -22,6 +25,7 @@ use super::field::{Errors, FieldError, Path};
 const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 /// What `activeDeadlineSeconds` may be.
 const DEADLINES: std::ops::RangeInclusive<i64> = 1..=i32::MAX as i64;
+const HOSTNAME_OVERRIDE_MAX: usize = 64;
 const ANNOTATIONS_MAX: usize = 256 * 1024;
 /// What the API server still turns into `appArmorProfile`, for the container whose name follows.
 pub(crate) const APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
@@ -85,14 +89,52 @@ fn check_spec(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PodSpec) {
             errors.invalid_all(&path.field(field), name, &names::label(name));
         }
     }
+    node(errors, path, spec);
     if let Some(account) = &spec.service_account_name {
         errors.invalid_all(&path.field("serviceAccountName"), account, &names::subdomain(account));
     }
     dns(errors, path, spec);
     host_aliases(errors, &path.field("hostAliases"), spec);
-    let volumes = volume::check_all(errors, &path.field("volumes"), spec.volumes.as_deref().unwrap_or(&[]));
+    let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let names: Vec<&str> = all.map(|container| container.name.as_str()).collect();
+    let volumes = spec.volumes.as_deref().unwrap_or(&[]);
+    let volumes = volume::check_all(errors, &path.field("volumes"), volumes, &names);
     security::check_pod(errors, path, spec);
+    resources::check_pod(errors, path, spec);
     container::check_all(errors, path, spec, &volumes);
+}
+
+/// Checks what names the pod to its kernel, and what kind of node it needs.
+fn node(errors: &mut Errors, path: &Path<'_>, spec: &k8s::PodSpec) {
+    if let Some(name) = &spec.hostname_override {
+        let path = path.field("hostnameOverride");
+        errors.invalid_all(&path, name, &names::subdomain(name));
+        if name.len() > HOSTNAME_OVERRIDE_MAX {
+            errors.too_long(&path, &format!("may not be more than {HOSTNAME_OVERRIDE_MAX} bytes"));
+        }
+        let others = [("hostNetwork", spec.host_network), ("setHostnameAsFQDN", spec.set_hostname_as_fqdn)];
+        for (other, _) in others.iter().filter(|(_, value)| *value == Some(true)) {
+            errors.forbidden(&path, &format!("may not be specified when `{other}` is true"));
+        }
+    }
+    if let Some(os) = &spec.os {
+        let path = path.field("os");
+        match os.name.as_str() {
+            "" => errors.required(&path.field("name"), "cannot be empty"),
+            "linux" => {}
+            "windows" => errors.forbidden(&path.field("name"), "a Linux node runs no pods for windows"),
+            other => errors.unsupported(&path.field("name"), other, &["linux", "windows"]),
+        }
+    }
+    if let Some(class) = &spec.runtime_class_name {
+        let path = path.field("runtimeClassName");
+        let wrong = names::subdomain(class);
+        errors.invalid_all(&path, class, &wrong);
+        if wrong.is_empty() {
+            // What the admission plugin says where nobody has made one, as here nobody can.
+            errors.forbidden(&path, &format!("pod rejected: RuntimeClass \"{class}\" not found"));
+        }
+    }
 }
 
 /// Checks that a field has one of its values; a field that is not there is not checked.

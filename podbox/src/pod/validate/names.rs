@@ -27,6 +27,9 @@ const QUALIFIED: &str = "a qualified name must consist of alphanumeric character
                          with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
 const ENV_NAME: &str = "a valid environment variable name must consist only of printable ASCII characters other \
                         than '='";
+const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. \
+                          'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is \
+                          '[-._a-zA-Z0-9]+')";
 const HEADER_NAME: &str = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. \
                            'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
 const SYSCTL: &str = "must have at most 253 characters and match regex \
@@ -60,6 +63,18 @@ fn checks(checks: &[(bool, &'static str)]) -> Wrong {
 /// A DNS-1123 label.
 pub(super) fn label(text: &str) -> Wrong {
     checks(&[(text.len() <= 63, MAX_63), (shaped(text, lower, b"-"), LABEL)])
+}
+
+/// A key of a ConfigMap or a Secret.
+pub(super) fn config_key(text: &str) -> Wrong {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    checks(&[
+        (text.len() <= 253, MAX_253),
+        (!text.is_empty() && text.bytes().all(plain), CONFIG_KEY),
+        (text != ".", "must not be '.'"),
+        (text != "..", "must not be '..'"),
+        (text == ".." || !text.starts_with(".."), "must not start with '..'"),
+    ])
 }
 
 fn is_subdomain(text: &str) -> bool {

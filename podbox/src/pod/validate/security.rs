@@ -27,6 +27,9 @@ pub(super) fn check_pod(errors: &mut Errors, spec_path: &Path<'_>, spec: &k8s::P
     let Some(context) = &spec.security_context else { return };
     id(errors, &path.field("runAsUser"), context.run_as_user);
     id(errors, &path.field("runAsGroup"), context.run_as_group);
+    id(errors, &path.field("fsGroup"), context.fs_group);
+    let policy = context.fs_group_change_policy.as_deref();
+    one_of(errors, &path.field("fsGroupChangePolicy"), policy, &["Always", "OnRootMismatch"]);
     let groups = path.field("supplementalGroups");
     for (index, group) in context.supplemental_groups.iter().flatten().enumerate() {
         id(errors, &groups.index(index), Some(*group));

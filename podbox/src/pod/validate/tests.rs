@@ -1,5 +1,8 @@
 mod confinement;
+mod mounts;
 mod probes;
+mod references;
+mod resources;
 
 use crate::manifest::{Diagnostic, Options, Source, load};
 
@@ -531,18 +534,6 @@ fn volumes_and_their_mounts_are_checked() {
             "volumes: [{name: a}]",
             "volumeMounts: [{name: a, mountPath: /a, subPath: b..c, readOnly: true}]",
             &[],
-        ),
-        (
-            "volumes: [{name: a}]",
-            "volumeMounts: [{name: a, mountPath: /a, mountPropagation: HostToContainer}]",
-            &[
-                "_.volumeMounts[0].mountPropagation: Forbidden: \"HostToContainer\" is not supported by podbox yet",
-            ],
-        ),
-        (
-            "volumes: [{name: a}]",
-            "volumeMounts: [{name: a, mountPath: /a, subPathExpr: $(X)}]",
-            &["_.volumeMounts[0].subPathExpr: Forbidden: not supported by podbox yet"],
         ),
     ]);
 }

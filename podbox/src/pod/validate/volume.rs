@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1 as k8s;
 
-use super::{Errors, Path, names, one_of, unique};
-use crate::pod::Quantity;
+use super::volume_source::has_parent_step;
+use super::{Errors, Path, names, unique, volume_source};
 
-/// Checks the volumes and gives back their names.
+/// Checks the volumes and gives back their names; `containers` are the names of all.
 pub(super) fn check_all<'v>(
     errors: &mut Errors,
     path: &Path<'_>,
     volumes: &'v [k8s::Volume],
+    containers: &[&str],
 ) -> BTreeSet<&'v str> {
     let mut seen = BTreeSet::new();
     for (index, volume) in volumes.iter().enumerate() {
@@ -22,63 +23,9 @@ pub(super) fn check_all<'v>(
             text => errors.invalid_all(&name, text, &names::label(text)),
         }
         unique(errors, &name, &volume.name, &mut seen);
-        source(errors, &path, volume);
+        volume_source::check(errors, &path, volume, containers);
     }
     seen
-}
-
-fn source(errors: &mut Errors, path: &Path<'_>, volume: &k8s::Volume) {
-    if let Some(dir) = &volume.empty_dir {
-        let path = path.field("emptyDir");
-        let medium = dir.medium.as_deref().filter(|medium| !medium.is_empty());
-        if medium.is_some_and(|medium| medium.starts_with("HugePages")) {
-            errors.forbidden(&path.field("medium"), "huge pages are not supported by podbox yet");
-        } else {
-            one_of(errors, &path.field("medium"), medium, &["Memory"]);
-        }
-        if let Some(limit) = &dir.size_limit {
-            match limit.0.parse::<Quantity>() {
-                Ok(limit) if limit.is_negative() => {
-                    let detail = "SizeLimit field must be a valid resource quantity";
-                    errors.forbidden(&path.field("sizeLimit"), detail);
-                }
-                Ok(_) => {}
-                Err(why) => super::container::bad_quantity(errors, &path.field("sizeLimit"), &limit.0, why),
-            }
-        }
-    }
-    if let Some(host) = &volume.host_path {
-        let path_of_source = path.field("hostPath");
-        if volume.empty_dir.is_some() {
-            errors.forbidden(&path_of_source, "may not specify more than 1 volume type");
-            return;
-        }
-        let path = path_of_source.field("path");
-        if host.path.is_empty() {
-            errors.required(&path, "");
-        } else if has_parent_step(&host.path) {
-            errors.invalid(&path, &host.path, "must not contain '..'");
-        }
-        one_of(
-            errors,
-            &path_of_source.field("type"),
-            host.type_.as_deref(),
-            &[
-                "",
-                "BlockDevice",
-                "CharDevice",
-                "Directory",
-                "DirectoryOrCreate",
-                "File",
-                "FileOrCreate",
-                "Socket",
-            ],
-        );
-    }
-}
-
-fn has_parent_step(path: &str) -> bool {
-    path.split('/').any(|part| part == "..")
 }
 
 /// Whether a path in a container, which starts from the root in any case, leads to the root itself.

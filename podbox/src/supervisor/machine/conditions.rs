@@ -9,14 +9,18 @@ use super::memory::{Cause, Condition, Finished, Memory, Record, SandboxState, St
 use crate::pod::{Container, Pod, RestartAction, Role};
 
 /// The conditions that the machine itself keeps; nobody else may set them.
-pub const OWN_CONDITIONS: [&str; 6] = [
+pub const OWN_CONDITIONS: [&str; 7] = [
     "PodReadyToStartContainers",
     "Initialized",
     "Ready",
     "ContainersReady",
     "PodScheduled",
     "AllContainersRestarting",
+    RESIZING,
 ];
+
+/// Limits are being changed; the condition is there only meanwhile.
+const RESIZING: &str = "PodResizeInProgress";
 
 /// `status.phase`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +123,10 @@ pub(super) fn update(pod: &Pod, memory: &mut Memory, now: Timestamp) {
     let containers = containers_ready(pod, memory);
     let ready = if containers.0 { gates(pod, memory) } else { containers.clone() };
     let initialized = initialized(pod, memory);
+    let scheduled = match &memory.unschedulable {
+        None => (true, None, None),
+        Some(why) => (false, Some("Unschedulable"), Some(why.clone())),
+    };
     let wanted = |kind, (status, reason, message): Verdict, first| {
         Some(Wanted { kind, status, reason, message, first })
     };
@@ -131,7 +139,7 @@ pub(super) fn update(pod: &Pod, memory: &mut Memory, now: Timestamp) {
         wanted("Initialized", initialized, accepted),
         wanted("Ready", ready, now),
         wanted("ContainersReady", containers, now),
-        wanted("PodScheduled", (true, None, None), accepted),
+        wanted("PodScheduled", scheduled, accepted),
         restarting.and_then(|restarting| wanted("AllContainersRestarting", restarting, now)),
     ];
     for one in all.into_iter().flatten() {
@@ -144,6 +152,17 @@ pub(super) fn update(pod: &Pod, memory: &mut Memory, now: Timestamp) {
         };
         put(memory, condition, now);
     }
+    resizing(memory, now);
+}
+
+fn resizing(memory: &mut Memory, now: Timestamp) {
+    let Some(resizing) = &memory.resizing else {
+        return memory.conditions.retain(|condition| condition.kind != RESIZING);
+    };
+    let message = resizing.error.clone();
+    let reason = message.as_ref().map(|_| "Error".to_owned());
+    let condition = Condition { kind: RESIZING.to_owned(), status: Truth::True, since: now, reason, message };
+    put(memory, condition, now);
 }
 
 /// Sets a condition that somebody else keeps.

@@ -5,12 +5,15 @@
 //! main containers and the sidecars after it have ended. Hooks and waiting are taken off the grace period. Source:
 //! kubelet `kuberuntime_container.go` (killContainer) and `kuberuntime_termination_order.go`.
 
-use super::notes::note;
+use super::notes::{note, warn};
 use super::*;
 use crate::pod::Role;
 
 /// A container that is told to end has at least this long before SIGKILL (kubelet: minimumGracePeriodInSeconds).
 const MINIMUM_GRACE: Duration = Duration::from_secs(2);
+
+/// What an evicted pod has to end in (kubelet: immediateEvictionGracePeriodSeconds).
+const EVICTION_GRACE: Duration = Duration::from_secs(1);
 
 /// What a kubelet says of a pod that it ends for its age.
 pub const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
@@ -29,7 +32,10 @@ impl PodMachine {
     /// How long each container has to end, if the pod ends.
     pub(super) fn grace_of_the_end(&self) -> Option<Duration> {
         let asked = self.memory.stop.as_ref().map(|stop| stop.grace);
-        asked.or(self.memory.over.map(|_| self.pod_grace()))
+        asked.or(self.memory.over.map(|over| match over {
+            Over::Evicted => EVICTION_GRACE,
+            Over::Completed | Over::DeadlineExceeded => self.pod_grace(),
+        }))
     }
 
     pub(super) fn stop(&mut self, now: Now, grace: Option<Duration>, actions: &mut Vec<Action>) {
@@ -40,6 +46,17 @@ impl PodMachine {
         }
         self.memory.stop = Some(Stop { at: now, grace });
         self.end_all(now, grace, actions);
+    }
+
+    /// Ends a pod that takes more than it may. It fails, and stays as it is to be looked at.
+    pub(super) fn evict(&mut self, now: Now, message: String, actions: &mut Vec<Action>) {
+        if self.is_ending() {
+            return;
+        }
+        actions.push(warn(None, "Evicted", message.clone()));
+        self.memory.evicted = Some(message);
+        self.memory.over = Some(Over::Evicted);
+        self.end_all(now, EVICTION_GRACE, actions);
     }
 
     /// Ends a pod that has nothing left to do, or has done it for too long.
@@ -214,7 +231,7 @@ pub(super) fn outcome(pod: &Pod, memory: &Memory) -> Finished {
         .filter(|(container, _)| container.role == Role::Main)
         .map(|(_, record)| record);
     match memory.over {
-        Some(Over::DeadlineExceeded) => Finished::Failed,
+        Some(Over::DeadlineExceeded | Over::Evicted) => Finished::Failed,
         _ if mains.all(well) => Finished::Succeeded,
         _ => Finished::Failed,
     }

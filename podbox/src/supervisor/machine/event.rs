@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::pod::Pod;
+
+use super::changing::Resized;
 use super::memory::{Exit, ImageFacts, ProcessId, SandboxFacts, Truth};
 
 /// A container, by its place in the Pod.
@@ -24,10 +27,14 @@ pub enum Event {
     ImageFound(Index, ImageFacts, Arrival),
     /// The image is not to be had.
     ImageFailed(Index, Failure),
+    /// The image of one of its volumes is not to be had: the reference, and why.
+    VolumeImageFailed(Index, String, Failure),
     /// The attempt is set up and waits at its gate.
     Created(Index, ProcessId),
     /// The attempt could not be set up.
     CreateFailed(Index, Failure),
+    /// What the container lacked in its configuration may be there now.
+    Mended(Index),
     /// The attempt left its gate unused: whoever held it open is gone.
     GateClosed(Index),
     /// The attempt's program runs.
@@ -49,6 +56,14 @@ pub enum Event {
     Restart(Option<Index>, Option<Duration>),
     /// Somebody sets a condition, such as one that a readiness gate waits for.
     SetCondition(ConditionSet),
+    /// Something that the pod's volumes refer to has changed.
+    ObjectsChanged,
+    /// From now on the pod is to be this; its containers are the same ones, in the same order.
+    Changed(Box<Pod>),
+    /// Limits have been changed, or could not be.
+    Resized(Resized),
+    /// The pod takes more of the host than it may, and is to fail with these words.
+    Evict(String),
     /// A deadline has come.
     Tick,
 }
@@ -75,6 +90,9 @@ pub struct Failure {
     /// For people.
     pub message: String,
 }
+
+/// The reason of a container whose configuration does not make a container, at least not yet.
+pub const CONFIG_ERROR: &str = "CreateContainerConfigError";
 
 /// Which of a container's hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +163,8 @@ pub enum Action {
     StoppingProbes(Index),
     /// It ended: forget its probes, cgroup and files.
     Forget(Index, u32),
+    /// Give the containers that run, and the pod, the limits that the pod names now; tell what came of it.
+    Resize,
     /// Note an event.
     Note(Note),
     /// Take the sandbox down; nothing runs in it any more.

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use crate::clock::{Mono, Now};
+use crate::pod::Resources;
 use crate::restart::Backoff;
+
+use super::changing::Resizing;
 
 /// A process by pid and start time.
 pub use runtime::plan::Identity as ProcessId;
@@ -51,6 +54,18 @@ pub struct Memory {
     pub restart_all: Option<Mono>,
     /// The pod ends by itself.
     pub over: Option<Over>,
+    /// Why it is evicted, if it is.
+    #[serde(default)]
+    pub evicted: Option<String>,
+    /// Why no scheduler would send the pod here, while it would not.
+    #[serde(default)]
+    pub unschedulable: Option<String>,
+    /// Delays tries to mount what could not be mounted.
+    #[serde(default)]
+    pub mount_backoff: Backoff,
+    /// Limits are being changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resizing: Option<Resizing>,
     /// The pod is to end.
     pub stop: Option<Stop>,
     /// All is over; set once.
@@ -115,6 +130,9 @@ pub struct Record {
     pub backoff: Backoff,
     /// Delays pulls.
     pub pull_backoff: Backoff,
+    /// The image that is not to be had, if it is a volume's and not its own.
+    #[serde(default)]
+    pub unpulled: Option<String>,
     /// The image of this run.
     pub image: Option<ImageFacts>,
     /// Some run of it has been started.
@@ -123,6 +141,20 @@ pub struct Record {
     pub passed: bool,
     /// Somebody wants it to be started again when it has ended, whatever its policy says.
     pub asked: bool,
+    /// The image, as the Pod named it when this run was begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_of: Option<String>,
+    /// The resources that this run has been given last; `None` where that is none at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Resources>,
+}
+
+impl Record {
+    /// Whether it waits because its configuration does not make a container, at least not yet.
+    #[must_use]
+    pub fn lacks_something(&self) -> bool {
+        self.why.as_ref().is_some_and(|why| why.reason == super::CONFIG_ERROR)
+    }
 }
 
 /// Where a container stands.
@@ -262,6 +294,8 @@ pub enum Over {
     Completed,
     /// It has been there for its `activeDeadlineSeconds`.
     DeadlineExceeded,
+    /// It took more of the host's disk than it may.
+    Evicted,
 }
 
 /// The end of a pod.

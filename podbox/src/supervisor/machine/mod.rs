@@ -32,6 +32,7 @@
 //! Init containers, sidecars and main containers are records of one table; `starting` tells whose turn it is,
 //! `running` what probes and hooks say, `ending` how a container and how the pod ends, `restarting` what follows.
 
+mod changing;
 mod conditions;
 mod ending;
 mod event;
@@ -49,10 +50,12 @@ use crate::clock::{Mono, Now};
 use crate::pod::{Container, Pod, RestartPolicy};
 use crate::restart::{Backoff, BackoffSettings};
 
+pub use changing::{Resized, Resizing, is_settled_by_resizing, is_to_be_resized};
 pub use conditions::{OWN_CONDITIONS, Phase, is_ready, is_waiting, phase};
 pub use ending::DEADLINE_MESSAGE;
 pub use event::*;
 pub use memory::*;
+pub(super) use notes::pulled;
 
 /// The machine of one pod.
 #[derive(Clone, Debug)]
@@ -78,10 +81,13 @@ impl PodMachine {
                 before: None,
                 backoff: Backoff::default(),
                 pull_backoff: Backoff::default(),
+                unpulled: None,
                 image: None,
                 ever_started: false,
                 passed: false,
                 asked: false,
+                made_of: None,
+                applied: None,
             })
             .collect();
         let deadline = pod.active_deadline_seconds;
@@ -92,6 +98,10 @@ impl PodMachine {
             deadline: deadline.map(|seconds| now.mono.plus(Duration::from_secs(seconds))),
             restart_all: None,
             over: None,
+            evicted: None,
+            unschedulable: None,
+            mount_backoff: Backoff::default(),
+            resizing: None,
             stop: None,
             finished: None,
             conditions: Vec::new(),
@@ -106,10 +116,18 @@ impl PodMachine {
         if memory.sandbox == SandboxState::Making {
             memory.sandbox = SandboxState::Absent { until: None };
         }
+        if let Some(resizing) = &mut memory.resizing {
+            resizing.under_way = false;
+            resizing.tried = false;
+        }
         for record in &mut memory.containers {
             match record.state {
                 State::Pulling => record.state = State::Waiting { until: Some(now.mono) },
                 State::Creating => record.state = State::Pulled,
+                // Nobody watches any more for what it lacks.
+                State::Waiting { until: Some(_) } if record.lacks_something() => {
+                    record.state = State::Waiting { until: Some(now.mono) };
+                }
                 _ => {}
             }
         }
@@ -144,7 +162,12 @@ impl PodMachine {
             SandboxState::Absent { until } => until,
             _ => None,
         };
-        let to_start = records().enumerate().filter_map(waits).chain(sandbox).chain(self.memory.deadline);
+        let resize = self.memory.resizing.as_ref().and_then(|resizing| resizing.again);
+        let resize = resize.filter(|_| self.memory.restart_all.is_none());
+        let to_start = (records().enumerate().filter_map(waits))
+            .chain(sandbox)
+            .chain(self.memory.deadline)
+            .chain(resize);
         let to_end = records().filter_map(Self::stop_deadline);
         to_start.filter(|_| starts).chain(to_end).min()
     }
@@ -158,6 +181,9 @@ impl PodMachine {
         self.take(now, event, &mut actions);
         self.note_who_has_passed();
         self.end_by_itself(now, &mut actions);
+        if !self.is_ending() && self.memory.restart_all.is_none() {
+            self.follow_changes(now, &mut actions);
+        }
         self.go_on_ending(now, &mut actions);
         self.begin_anew();
         if !self.is_ending() {
@@ -173,20 +199,26 @@ impl PodMachine {
             Event::Begin => self.take_up(actions),
             Event::Tick => {}
             Event::Told(note) => actions.push(Action::Note(note)),
-            Event::SandboxReady(facts) => self.memory.sandbox = SandboxState::Ready(facts),
-            Event::SandboxFailed(failure) => {
-                let until = Some(now.mono.plus(self.backoff.initial));
-                self.memory.sandbox = SandboxState::Absent { until };
-                actions.push(notes::warn(None, &failure.reason, failure.message));
-            }
+            Event::SandboxReady(facts) => self.sandbox_ready(facts),
+            Event::SandboxFailed(failure) => self.sandbox_failed(now, failure, actions),
+            Event::ObjectsChanged => self.objects_changed(),
             Event::GateClosed(index) => self.gate_closed(index),
             Event::Pulling(index) => {
                 let message = format!("Pulling image \"{}\"", self.pod.containers[index].image);
                 actions.push(notes::note(Some(index), "Pulling", message));
             }
+            Event::ImageFound(index, ..) | Event::ImageFailed(index, _)
+                if self.is_of_another_image(index) =>
+            {
+                self.look_again(now, index);
+            }
             Event::ImageFound(index, image, arrival) => self.image_found(index, image, &arrival, actions),
-            Event::ImageFailed(index, failure) => self.image_failed(now, index, failure, actions),
+            Event::ImageFailed(index, failure) => self.image_failed(now, (index, None), failure, actions),
+            Event::VolumeImageFailed(index, reference, failure) => {
+                self.image_failed(now, (index, Some(reference)), failure, actions);
+            }
             Event::Created(index, process) => self.created(index, process, actions),
+            Event::Mended(index) => self.mended(now, index),
             Event::CreateFailed(index, failure) => self.create_failed(now, index, failure, actions),
             Event::Started(index) => self.started(now, index, actions),
             Event::StartFailed(index, message) => self.start_failed(now, index, message, actions),
@@ -195,6 +227,9 @@ impl PodMachine {
             Event::Probe(index, report) => self.probed(now, index, &report, actions),
             Event::Restart(which, grace) => self.restart_asked(now, (which, grace), actions),
             Event::SetCondition(wanted) => conditions::set(&mut self.memory, wanted, now.wall),
+            Event::Changed(pod) => self.changed(now, *pod),
+            Event::Resized(done) => self.resized(now, done, actions),
+            Event::Evict(message) => self.evict(now, message, actions),
             Event::Stop(grace) => self.stop(now, grace, actions),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::event::{Action, Index, Note};
+use super::event::{Action, Arrival, Index, Note};
 
 pub(super) fn note(container: Option<Index>, reason: &str, message: String) -> Action {
     Action::Note(Note { warning: false, reason: reason.to_owned(), message, container })
@@ -10,6 +10,19 @@ pub(super) fn note(container: Option<Index>, reason: &str, message: String) -> A
 
 pub(super) fn warn(container: Option<Index>, reason: &str, message: String) -> Action {
     Action::Note(Note { warning: true, reason: reason.to_owned(), message, container })
+}
+
+/// What is said of an image that is there.
+pub(in crate::supervisor) fn pulled(reference: &str, arrival: &Arrival) -> String {
+    match arrival {
+        Arrival::Present => format!("Container image \"{reference}\" already present on machine"),
+        Arrival::Pulled { took, size } => {
+            let took = seconds(*took);
+            format!(
+                "Successfully pulled image \"{reference}\" in {took} ({took} including waiting). Image size: {size} bytes."
+            )
+        }
+    }
 }
 
 /// A duration as Go prints it, to the millisecond: `1m20s`, `1.234s`, `15ms`.

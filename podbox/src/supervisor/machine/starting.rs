@@ -5,12 +5,16 @@
 //! predecessor has a postStart hook waits for that hook, as in a kubelet. Source: kubelet
 //! `kuberuntime_manager.go` (SyncPod) and `kuberuntime_container.go` (computeInitContainerActions, startContainer).
 
-use super::notes::{note, seconds, warn};
+use super::notes::{note, pulled, warn};
 use super::*;
-use crate::pod::Role;
+use crate::pod::{Resources, Role};
 
 /// How long a failed pull's own error stands before the back-off does.
 const SHOW_ERROR: Duration = Duration::from_secs(1);
+
+/// The delays between tries to mount a volume. Source: kubelet `util/goroutinemap/exponentialbackoff`.
+const MOUNT_BACKOFF: BackoffSettings =
+    BackoffSettings { initial: Duration::from_millis(500), max: Duration::from_secs(122) };
 
 impl PodMachine {
     /// Whether container `index` may begin now, as far as the others are concerned.
@@ -76,11 +80,14 @@ impl PodMachine {
                     if record.pull_backoff.over().is_some_and(|over| over > now.mono) {
                         self.wait_for_pull(index, actions);
                     } else {
+                        record.made_of = Some(self.pod.containers[index].image.clone());
                         record.state = State::Pulling;
                         actions.push(Action::FindImage(index));
                     }
                 }
                 State::Pulled if sandbox_ready => {
+                    let resources = self.pod.containers[index].resources;
+                    record.applied = Some(resources).filter(|some| *some != Resources::default());
                     record.state = State::Creating;
                     actions.push(Action::Create(index));
                 }
@@ -89,9 +96,42 @@ impl PodMachine {
         }
     }
 
+    pub(super) fn sandbox_ready(&mut self, facts: SandboxFacts) {
+        self.memory.sandbox = SandboxState::Ready(facts);
+        self.memory.mount_backoff = Backoff::default();
+        self.memory.unschedulable = None;
+    }
+
+    /// What lacks a volume is tried again sooner than what the host does not give, as in a kubelet.
+    pub(super) fn sandbox_failed(&mut self, now: Now, failure: Failure, actions: &mut Vec<Action>) {
+        let unschedulable = failure.reason == "FailedScheduling";
+        let until = if unschedulable || failure.reason == "FailedMount" {
+            self.memory.mount_backoff.note(now.mono, now.mono, MOUNT_BACKOFF);
+            self.memory.mount_backoff.over()
+        } else {
+            self.memory.mount_backoff = Backoff::default();
+            Some(now.mono.plus(self.backoff.initial))
+        };
+        self.memory.unschedulable = unschedulable.then(|| failure.message.clone());
+        self.memory.sandbox = SandboxState::Absent { until };
+        actions.push(warn(None, &failure.reason, failure.message));
+    }
+
+    /// Whoever waits for a volume looks again at once.
+    pub(super) fn objects_changed(&mut self) {
+        let waits_for_volumes = self.memory.mount_backoff.over().is_some();
+        if let SandboxState::Absent { until } = &mut self.memory.sandbox
+            && waits_for_volumes
+        {
+            *until = None;
+        }
+    }
+
     /// The failed pull's own error has been shown; what follows is the back-off.
     fn wait_for_pull(&mut self, index: Index, actions: &mut Vec<Action>) {
-        let message = format!("Back-off pulling image \"{}\"", self.pod.containers[index].image);
+        let unpulled = self.memory.containers[index].unpulled.as_ref();
+        let reference = unpulled.unwrap_or(&self.pod.containers[index].image);
+        let message = format!("Back-off pulling image \"{reference}\"");
         actions.push(note(Some(index), "BackOff", message.clone()));
         actions.push(warn(Some(index), "Failed", "Error: ImagePullBackOff".to_owned()));
         let record = &mut self.memory.containers[index];
@@ -112,20 +152,13 @@ impl PodMachine {
             return;
         }
         let reference = &self.pod.containers[index].image;
-        let message = match arrival {
-            Arrival::Present => format!("Container image \"{reference}\" already present on machine"),
-            Arrival::Pulled { took, size } => {
-                let took = seconds(*took);
-                format!(
-                    "Successfully pulled image \"{reference}\" in {took} ({took} including waiting). Image size: {size} bytes."
-                )
-            }
-        };
-        actions.push(note(Some(index), "Pulled", message));
+        actions.push(note(Some(index), "Pulled", pulled(reference, arrival)));
         let record = &mut self.memory.containers[index];
         record.image = Some(image);
         record.pull_backoff = Backoff::default();
-        let stays = |why: &Why| matches!(why.reason.as_str(), "CrashLoopBackOff" | "PostStartHookError");
+        let stays = |why: &Why| {
+            matches!(why.reason.as_str(), "CrashLoopBackOff" | "PostStartHookError" | CONFIG_ERROR)
+        };
         record.why.take_if(|why| !stays(why));
         record.state = State::Pulled;
     }
@@ -133,14 +166,14 @@ impl PodMachine {
     pub(super) fn image_failed(
         &mut self,
         now: Now,
-        index: Index,
+        (index, of_volume): (Index, Option<String>),
         failure: Failure,
         actions: &mut Vec<Action>,
     ) {
         if !matches!(self.memory.containers[index].state, State::Pulling) {
             return;
         }
-        let reference = &self.pod.containers[index].image;
+        let reference = of_volume.as_ref().unwrap_or(&self.pod.containers[index].image);
         let was_pulled = failure.reason == "ErrImagePull";
         let (reason, message) = match failure.reason.as_str() {
             "ErrImageNeverPull" => ("ErrImageNeverPull", failure.message.clone()),
@@ -154,6 +187,7 @@ impl PodMachine {
         actions.push(warn(Some(index), "Failed", format!("Error: {}", failure.reason)));
         let settings = self.backoff;
         let record = &mut self.memory.containers[index];
+        record.unpulled = of_volume;
         record.pull_backoff.note(now.mono, now.mono, settings);
         let over = record.pull_backoff.over().unwrap_or(now.mono);
         record.why = Some(Why { reason: failure.reason, message: failure.message });
@@ -195,11 +229,26 @@ impl PodMachine {
         actions.push(warn(Some(index), "Failed", format!("Error: {}", failure.message)));
         let settings = self.backoff;
         let record = &mut self.memory.containers[index];
+        if failure.reason == CONFIG_ERROR {
+            // What has never been made does not back off: it is looked at again with every sync. Its files are not
+            // forgotten, since that takes a moment, and the next try, of the same number, may begin in this very one.
+            record.why = Some(Why { reason: failure.reason, message: failure.message });
+            record.state = State::Waiting { until: Some(now.mono.plus(settings.initial)) };
+            return;
+        }
         actions.push(Action::Forget(index, record.attempt));
         record.backoff.note(now.mono, now.mono, settings);
         let pending = record.backoff.pending(now.mono, now.mono, settings);
         record.why = Some(Why { reason: failure.reason, message: failure.message });
         record.state = State::Waiting { until: pending.map(|(_, until)| until) };
+    }
+
+    /// What it lacked may be there: it is tried at once.
+    pub(super) fn mended(&mut self, now: Now, index: Index) {
+        let record = &mut self.memory.containers[index];
+        if record.lacks_something() && matches!(record.state, State::Waiting { until: Some(_) }) {
+            record.state = State::Waiting { until: Some(now.mono) };
+        }
     }
 
     pub(super) fn started(&mut self, now: Now, index: Index, actions: &mut Vec<Action>) {

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+mod changing;
 mod hooks;
 mod init;
 mod properties;
 mod restarts;
 mod shown;
 mod table;
+mod volumes;
 
 use super::*;
 use crate::clock::Now;
@@ -29,9 +31,12 @@ fn container(name: &str) -> Container {
         command: None,
         args: None,
         working_dir: None,
+        env_from: Vec::new(),
         env: Vec::new(),
         ports: Vec::new(),
         resources: Resources::default(),
+        devices: Default::default(),
+        resize: Default::default(),
         mounts: Vec::new(),
         termination_message_path: "/dev/termination-log".to_owned(),
         termination_message_policy: MessagePolicy::File,
@@ -56,6 +61,8 @@ fn pod(policy: RestartPolicy, names: &[&str]) -> Pod {
         manifest_hash: String::new(),
         hostname: "web".to_owned(),
         fqdn: None,
+        hostname_as_fqdn: false,
+        service_links: true,
         containers: names
             .iter()
             .map(|name| Container { restart_policy: policy, ..container(name) })
@@ -70,7 +77,9 @@ fn pod(policy: RestartPolicy, names: &[&str]) -> Pod {
         host_aliases: Vec::new(),
         dns: Dns::default(),
         security: PodSecurity::default(),
+        resources: None,
         qos: QosClass::BestEffort,
+        image_pull_secrets: Vec::new(),
         service_account: "default".to_owned(),
     }
 }

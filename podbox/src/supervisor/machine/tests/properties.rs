@@ -6,8 +6,26 @@ use super::init::staged;
 use super::*;
 use crate::supervisor::machine::ending::has_process;
 
-fn any_event(containers: usize) -> impl Strategy<Value = Event> {
-    let index = 0..containers;
+/// The pod with another image, other resources or another deadline.
+fn any_change(pod: Pod) -> impl Strategy<Value = Event> {
+    let index = 0..pod.containers.len();
+    (index, 0..3, 1..4_u64, any::<bool>()).prop_map(move |(index, image, mib, restarts)| {
+        let mut pod = pod.clone();
+        pod.containers[index].image = format!("image-{image}");
+        pod.containers[index].resources.memory_limit_bytes = Some(mib << 20);
+        pod.containers[index].resize.memory_restarts = restarts;
+        Event::Changed(Box::new(pod))
+    })
+}
+
+fn resized((index, mib, settled, failed): (Index, u64, bool, bool)) -> Event {
+    let resources = Resources { memory_limit_bytes: Some(mib << 20), ..Resources::default() };
+    let error = failed.then(|| "no".to_owned());
+    Event::Resized(Resized { applied: vec![(index, resources)], settled, error })
+}
+
+fn any_event(pod: &Pod) -> impl Strategy<Value = Event> + use<> {
+    let index = 0..pod.containers.len();
     let failure = || Failure { reason: "ErrImagePull".to_owned(), message: "m".to_owned() };
     let hook = |(index, attempt, pre, good): (Index, u32, bool, bool)| {
         let kind = if pre { HookKind::PreStop } else { HookKind::PostStart };
@@ -17,9 +35,13 @@ fn any_event(containers: usize) -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::Begin),
         Just(Event::Tick),
+        Just(Event::ObjectsChanged),
+        Just(Event::Evict("m".to_owned())),
         Just(Event::SandboxReady(SandboxFacts::default())),
         Just(Event::SandboxFailed(failure())),
         index.clone().prop_map(Event::Pulling),
+        index.clone().prop_map(Event::Mended),
+        index.clone().prop_map(move |i| Event::VolumeImageFailed(i, "v".to_owned(), failure())),
         index.clone().prop_map(|i| Event::ImageFound(i, image(), Arrival::Present)),
         index.clone().prop_map(move |i| Event::ImageFailed(i, failure())),
         (index.clone(), 1..99).prop_map(|(i, pid)| Event::Created(i, process(pid))),
@@ -37,6 +59,10 @@ fn any_event(containers: usize) -> impl Strategy<Value = Event> {
             }
         )),
         index.clone().prop_map(Event::GateClosed),
+        any_change(pod.clone()),
+        any_change(pod.clone()),
+        (index.clone(), 1..4_u64, any::<bool>(), any::<bool>()).prop_map(resized),
+        Just(Event::Evict("too much".to_owned())),
         prop::option::of(index).prop_map(|which| Event::Restart(which, None)),
         (0_u64..5).prop_map(|seconds| Event::Stop(Some(Duration::from_secs(seconds)))),
     ]
@@ -174,7 +200,7 @@ proptest! {
     #[test]
     fn whatever_happens_no_action_is_for_an_attempt_that_is_over_and_after_a_stop_it_ends(
         (pod, events) in any_pod().prop_flat_map(|pod| {
-            let event = (any_event(pod.containers.len()), 0_u64..20, prop::bool::weighted(0.1));
+            let event = (any_event(&pod), 0_u64..20, prop::bool::weighted(0.1));
             let events = prop::collection::vec(event, 1..100);
             (Just(pod), events)
         }),

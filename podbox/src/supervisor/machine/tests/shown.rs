@@ -132,3 +132,40 @@ fn a_container_whose_turn_never_came_goes_on_waiting() {
     assert_eq!(bench.phase(), Phase::Failed);
     assert_eq!(shown(&bench, 0).state.unwrap().waiting.unwrap().reason.unwrap(), "PodInitializing");
 }
+
+#[test]
+fn a_container_whose_configuration_lacks_something_is_tried_again_at_an_even_pace_or_when_that_is_there() {
+    let mut bench = Bench::new(pod(RestartPolicy::Always, &["a"]));
+    bench.step(0, Event::Begin);
+    bench.sandbox(0);
+    let failure =
+        || Failure { reason: CONFIG_ERROR.to_owned(), message: "configmap \"m\" not found".to_owned() };
+    for (seconds, event) in [(0, Event::Tick), (10, Event::Tick), (20, Event::Tick), (21, Event::Mended(0))] {
+        if seconds > 0 {
+            assert!(bench.step(seconds, event).has(&Action::FindImage(0)), "after {seconds} s");
+        }
+        bench.step(seconds, Event::ImageFound(0, image(), Arrival::Present));
+        assert_eq!(bench.machine.memory().containers[0].attempt, 0);
+        bench.step(seconds, Event::CreateFailed(0, failure()));
+        assert_eq!(bench.notes(), ["Failed"]);
+        let why = bench.machine.memory().containers[0].why.clone().unwrap();
+        assert_eq!((&*why.reason, &*why.message), (CONFIG_ERROR, "configmap \"m\" not found"));
+    }
+    bench.step(22, Event::Mended(0));
+    bench.run(22, 0);
+    assert_eq!(bench.machine.memory().containers[0].why, None);
+    assert!(!bench.step(23, Event::Mended(0)).has(&Action::FindImage(0)), "what runs is left alone");
+}
+
+#[test]
+fn a_volumes_image_that_is_not_to_be_had_is_told_by_its_own_name() {
+    let mut bench = Bench::new(pod(RestartPolicy::Always, &["a"]));
+    bench.step(0, Event::Begin);
+    let failure = Failure { reason: "ErrImagePull".to_owned(), message: "no".to_owned() };
+    bench.step(0, Event::VolumeImageFailed(0, "data:1".to_owned(), failure));
+    let failed = notes::warn(Some(0), "Failed", "Failed to pull image \"data:1\": no".to_owned());
+    assert!(bench.has(&failed));
+    bench.step(1, Event::Tick);
+    let why = bench.machine.memory().containers[0].why.clone().unwrap();
+    assert_eq!(why.message, "Back-off pulling image \"data:1\": ErrImagePull: no");
+}
