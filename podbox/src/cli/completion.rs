@@ -120,9 +120,7 @@ pub(super) fn container() -> ArgValueCompleter {
             _ => named,
         };
         let pods = uids.iter().filter_map(|uid| pods::read(&store, uid)).map(|found| found.pod);
-        pods.flat_map(|pod| pod.containers)
-            .map(|container| container.name)
-            .collect()
+        pods.flat_map(|pod| pod.containers).map(|container| container.name).collect()
     })
 }
 

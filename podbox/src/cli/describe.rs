@@ -62,12 +62,19 @@ pub(super) fn run(session: &Session, args: &DescribeArgs) -> Result<ExitCode, Fa
 fn fitting(session: &Session, kind: Kind, query: &Query) -> Vec<Subject> {
     match kind {
         Kind::Pod => query.find(session).into_iter().map(|pod| Subject::Pod(Box::new(pod))).collect(),
-        Kind::Object(kind) => stored::fitting(session, kind, query).into_iter().map(Subject::Object).collect(),
+        Kind::Object(kind) => {
+            stored::fitting(session, kind, query).into_iter().map(Subject::Object).collect()
+        }
     }
 }
 
 /// The object of that name or, as with kubectl, all whose names begin so.
-fn named_so(session: &Session, wanted: &Wanted, namespace: &str, name: &str) -> Result<Vec<Subject>, Failure> {
+fn named_so(
+    session: &Session,
+    wanted: &Wanted,
+    namespace: &str,
+    name: &str,
+) -> Result<Vec<Subject>, Failure> {
     let exact = match wanted.kind {
         Kind::Pod => pods::find(session, namespace, name).map(|pod| Subject::Pod(Box::new(pod))),
         Kind::Object(kind) => stored::find(session, kind, namespace, name).map(Subject::Object),

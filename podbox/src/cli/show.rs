@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::output::table::{Table, Widths};
 use crate::output::{self, Columns, Format, items, objects, pods};
 
-use super::{Failure, completion};
 use super::targets::Targets;
+use super::{Failure, completion};
 
 /// The arguments that say how.
 #[derive(Clone, Debug, Args)]

@@ -27,8 +27,7 @@ pub(super) fn find(
         return Ok(namespace_in_use(name));
     }
     let place = if kind.is_namespaced() { format!("{namespace}/") } else { String::new() };
-    let failure =
-        Failure::wrong(format!("{} {place}{name} not found", Kind::Object(kind).singular()));
+    let failure = Failure::wrong(format!("{} {place}{name} not found", Kind::Object(kind).singular()));
     let elsewhere = store.object_names(kind).into_iter().find(|(_, known)| known == name);
     Err(match elsewhere {
         Some((elsewhere, _)) => {
@@ -61,9 +60,7 @@ pub(super) fn fitting(session: &Session, kind: ObjectKind, query: &Query) -> Vec
 /// The (namespace, name) of every object of a kind, sorted.
 pub(super) fn names(store: &Store, kind: ObjectKind) -> Vec<(String, String)> {
     match kind {
-        ObjectKind::Namespace => {
-            namespaces(store).into_iter().map(|name| (String::new(), name)).collect()
-        }
+        ObjectKind::Namespace => namespaces(store).into_iter().map(|name| (String::new(), name)).collect(),
         _ => store.object_names(kind),
     }
 }
@@ -85,8 +82,9 @@ pub(super) fn namespaces(store: &Store) -> Vec<String> {
 pub(super) fn watch(session: &Session, watch: &Watch, kind: ObjectKind) {
     let store = &session.settings.store;
     watch.add_nearest(&store.objects_of_kind(kind));
-    for (namespace, _) in store.object_names(kind) {
-        watch.add_nearest(&store.objects_of(kind, &namespace));
+    // Also those in which nothing lies yet: a directory is there before its first file.
+    for dir in store.object_dirs(kind) {
+        watch.add_nearest(&dir);
     }
     match kind {
         ObjectKind::Namespace => watch.add_nearest(&store.names_dir()),

@@ -59,7 +59,9 @@ pub enum OutputError {
         given: String,
     },
     /// A format that kubectl has by Go's templates.
-    #[error("print as {given}: podbox has no Go templates; jsonpath={example} prints the same, and custom-columns=NAME:.metadata.name a table")]
+    #[error(
+        "print as {given}: podbox has no Go templates; jsonpath={example} prints the same, and custom-columns=NAME:.metadata.name a table"
+    )]
     GoTemplate {
         /// What was asked for.
         given: String,

@@ -24,11 +24,9 @@ pub fn columns(kind: &str) -> Columns {
         "Pod" => columns(&pods::HEADS, &pods::WIDE, pods::row),
         "ConfigMap" => columns(&["NAME", "DATA", "AGE"], &[], config_map),
         "Secret" => columns(&["NAME", "TYPE", "DATA", "AGE"], &[], secret),
-        "Service" => columns(
-            &["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"],
-            &["SELECTOR"],
-            service,
-        ),
+        "Service" => {
+            columns(&["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"], &["SELECTOR"], service)
+        }
         "Namespace" => columns(&["NAME", "STATUS", "AGE"], &[], namespace),
         "ServiceAccount" => columns(&["NAME", "SECRETS", "AGE"], &[], service_account),
         "PersistentVolume" => columns(
@@ -255,7 +253,8 @@ mod tests {
         let name = json!({"spec": {"type": "ExternalName", "externalName": "example.com"}});
         let row = ["a", "ExternalName", "<none>", "example.com", "<none>", "60s", "<none>"];
         assert_eq!(cells(&object("Service", name)), row);
-        let balanced = json!({"spec": {"type": "LoadBalancer", "clusterIPs": ["None"], "ports": [{"port": 1}]}});
+        let balanced =
+            json!({"spec": {"type": "LoadBalancer", "clusterIPs": ["None"], "ports": [{"port": 1}]}});
         assert_eq!(cells(&object("Service", balanced))[2..5], ["None", "<pending>", "1/TCP"]);
     }
 

@@ -204,8 +204,7 @@ impl<'a> Reader<'a> {
     }
 
     fn word(&mut self) -> &'a str {
-        let end =
-            self.rest.find(|c: char| c.is_whitespace() || SIGNS.contains(c)).unwrap_or(self.rest.len());
+        let end = self.rest.find(|c: char| c.is_whitespace() || SIGNS.contains(c)).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest.trim_start();
         word
@@ -447,8 +446,14 @@ mod tests {
         }
         for (selector, beginning) in [
             ("-x=1", "unable to parse requirement: <nil>: Invalid value: \"-x\": name part must consist of "),
-            ("x=a/b", "unable to parse requirement: values[0][x]: Invalid value: \"a/b\": a valid label must be "),
-            ("x>y", "unable to parse requirement: values[0]: Invalid value: \"y\": for 'Gt', 'Lt' operators, "),
+            (
+                "x=a/b",
+                "unable to parse requirement: values[0][x]: Invalid value: \"a/b\": a valid label must be ",
+            ),
+            (
+                "x>y",
+                "unable to parse requirement: values[0]: Invalid value: \"y\": for 'Gt', 'Lt' operators, ",
+            ),
         ] {
             assert!(error(selector).starts_with(beginning), "{}", error(selector));
         }

@@ -127,6 +127,13 @@ impl Store {
         self.data.join("service-account.key")
     }
 
+    /// The directories of the namespaces that objects of one kind have lain in: watched for objects that come.
+    #[must_use]
+    pub fn object_dirs(&self, kind: ObjectKind) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.objects_of_kind(kind)).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    }
+
     fn object_file(&self, kind: ObjectKind, namespace: &str, name: &str) -> PathBuf {
         self.objects_of(kind, namespace).join(format!("{name}.json"))
     }

@@ -39,16 +39,17 @@ fn claim(store: &Store, namespace: &str, name: &str, object: &mut Value) {
         return;
     }
     let names = store.object_names(ObjectKind::PersistentVolume).into_iter().map(|(_, volume)| volume);
-    let is_own = |volume: &String| {
-        owner(store, volume).is_some_and(|(of, claim)| of == namespace && claim == name)
-    };
+    let is_own =
+        |volume: &String| owner(store, volume).is_some_and(|(of, claim)| of == namespace && claim == name);
     let own = names.into_iter().find(is_own);
-    let volume = own.as_ref().and_then(|volume| store.object(ObjectKind::PersistentVolume, "", volume).ok()?);
+    let volume =
+        own.as_ref().and_then(|volume| store.object(ObjectKind::PersistentVolume, "", volume).ok()?);
     let (capacity, modes) = match &volume {
         Some(volume) => (&volume["spec"]["capacity"], &volume["spec"]["accessModes"]),
         None => (&object["spec"]["resources"]["requests"], &object["spec"]["accessModes"]),
     };
-    let status = json!({"phase": "Bound", "capacity": {"storage": capacity["storage"]}, "accessModes": modes});
+    let status =
+        json!({"phase": "Bound", "capacity": {"storage": capacity["storage"]}, "accessModes": modes});
     // As provisioners call what they make.
     let made = || format!("pvc-{}", object["metadata"]["uid"].as_str().unwrap_or(name));
     object["spec"]["volumeName"] = json!(own.unwrap_or_else(made));

@@ -48,7 +48,9 @@ impl Targets {
             return Ok(Wanted { kind, meaning: targets.meaning(session, Need::Nothing)? });
         }
         if !self.files.is_empty() {
-            return Err(Failure::wrong("when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well"));
+            return Err(Failure::wrong(
+                "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
+            ));
         }
         if words.is_empty() || self.chooses() {
             if let Some(word) = words.first() {
@@ -63,7 +65,8 @@ impl Targets {
         }
         let mut named: Vec<(String, String)> = Vec::new();
         for word in words {
-            let name = object(word).filter(|(named, _)| *named == kind).map_or(word.as_str(), |(_, name)| name);
+            let name =
+                object(word).filter(|(named, _)| *named == kind).map_or(word.as_str(), |(_, name)| name);
             let (namespace, name) = match name.split_once('/') {
                 Some(parts) if kind.is_namespaced() => parts,
                 _ => (self.namespace.as_str(), name),

@@ -23,7 +23,8 @@ pub(super) fn describe(out: &mut Lines, claim: &Value, pods: &[Value]) {
     if spec["volumeMode"].is_string() {
         out.field(0, "VolumeMode", &text(&spec["volumeMode"]));
     }
-    let mut users = pods.iter().filter(|pod| uses(pod, &meta["name"])).map(|pod| text(&pod["metadata"]["name"]));
+    let mut users =
+        pods.iter().filter(|pod| uses(pod, &meta["name"])).map(|pod| text(&pod["metadata"]["name"]));
     out.field(0, "Used By", &users.next().unwrap_or_else(|| "<none>".to_owned()));
     users.for_each(|pod| out.line(0, format_args!("\t{pod}")));
     out.field(0, "Events", "<none>");
@@ -86,7 +87,11 @@ fn affinity(out: &mut Lines, terms: &Value) {
         let shown = |rule: &Value| {
             let (key, operator) = (text(&rule["key"]), text(&rule["operator"]).to_lowercase());
             let values = items(&rule["values"]);
-            if values.is_empty() { format!("{key} {operator}") } else { format!("{key} {operator} {}", words(&rule["values"])) }
+            if values.is_empty() {
+                format!("{key} {operator}")
+            } else {
+                format!("{key} {operator} {}", words(&rule["values"]))
+            }
         };
         let mut rules = items(&term["matchExpressions"]).iter().map(shown);
         out.field(2, &format!("Term {index}"), &rules.next().unwrap_or_else(|| "<none>".to_owned()));
