@@ -26,10 +26,10 @@ use place::Place;
 #[derive(Debug, Args)]
 pub(super) struct CpArgs {
     /// A local path, [NAMESPACE/]POD:PATH, or - for a tar stream on standard input
-    #[arg(add = completion::pod_or_file())]
+    #[arg(add = completion::place())]
     source: String,
     /// A local path, [NAMESPACE/]POD:PATH, or - for a tar stream on standard output
-    #[arg(add = completion::pod_or_file())]
+    #[arg(add = completion::place())]
     target: String,
     /// The container; the first one if none
     #[arg(long, short, add = completion::container())]

@@ -1,4 +1,4 @@
-//! `podbox describe`: all about a pod, for people.
+//! `podbox describe`: all about pods and other objects, for people.
 
 use std::process::ExitCode;
 
@@ -8,32 +8,114 @@ use serde_json::Value;
 
 use crate::events;
 use crate::node;
-use crate::output::describe::describe;
+use crate::output::describe::{Surroundings, describe, describe_object};
+use crate::store::ObjectKind;
 
-use super::pods::Found;
-use super::targets::{Need, Targets};
-use super::{Failure, Session, out};
+use super::kinds::Kind;
+use super::pods::{self, Found};
+use super::targets::{Meaning, Query, Targets, Wanted};
+use super::{Failure, Session, out, stored};
 
 /// Arguments of `describe`.
 #[derive(Debug, Args)]
 pub(super) struct DescribeArgs {
     #[command(flatten)]
     targets: Targets,
+    /// Taken and ignored: podbox tells a pod's events always, and others have none
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    show_events: Option<bool>,
+}
+
+/// What is described.
+enum Subject {
+    Pod(Box<Found>),
+    Object(Value),
 }
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &DescribeArgs) -> Result<ExitCode, Failure> {
-    args.targets.refuse_other_kinds(session)?;
-    let pods = args.targets.find(session, Need::Nothing)?;
-    if pods.is_empty() {
-        anstream::eprintln!("No resources found{}.", args.targets.place());
+    let wanted = args.targets.wanted(session)?;
+    let (mut subjects, mut missing) = (Vec::new(), Vec::new());
+    for wanted in &wanted {
+        match &wanted.meaning {
+            Meaning::Fitting(query) => subjects.extend(fitting(session, wanted.kind, query)),
+            Meaning::Named(named) => {
+                for (namespace, name) in named {
+                    match named_so(session, wanted, namespace, name) {
+                        Ok(found) => subjects.extend(found),
+                        Err(failure) => missing.push(failure),
+                    }
+                }
+            }
+        }
     }
-    for (index, found) in pods.iter().enumerate() {
-        found.readopt_if_abandoned()?;
+    if subjects.is_empty() && missing.is_empty() {
+        anstream::eprintln!("No resources found{}", args.targets.looked_in(&wanted));
+    }
+    for (index, subject) in subjects.iter().enumerate() {
         let gap = if index > 0 { "\n\n" } else { "" };
-        out::print(format_args!("{gap}{}", describe(&found.object(), &events_of(found), Timestamp::now())))?;
+        out::print(format_args!("{gap}{}", subject.describe(session)?))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Failure::all(missing)
+}
+
+fn fitting(session: &Session, kind: Kind, query: &Query) -> Vec<Subject> {
+    match kind {
+        Kind::Pod => query.find(session).into_iter().map(|pod| Subject::Pod(Box::new(pod))).collect(),
+        Kind::Object(kind) => {
+            stored::fitting(session, kind, query).into_iter().map(Subject::Object).collect()
+        }
+    }
+}
+
+/// The object of that name or, as with kubectl, all whose names begin so.
+fn named_so(
+    session: &Session,
+    wanted: &Wanted,
+    namespace: &str,
+    name: &str,
+) -> Result<Vec<Subject>, Failure> {
+    let exact = match wanted.kind {
+        Kind::Pod => pods::find(session, namespace, name).map(|pod| Subject::Pod(Box::new(pod))),
+        Kind::Object(kind) => stored::find(session, kind, namespace, name).map(Subject::Object),
+    };
+    exact.map(|subject| vec![subject]).or_else(|not_found| {
+        let within = wanted.kind.is_namespaced().then_some(namespace);
+        let mut beginning = fitting(session, wanted.kind, &Query::within(within));
+        beginning.retain(|subject| subject.name().starts_with(name));
+        if beginning.is_empty() { Err(not_found) } else { Ok(beginning) }
+    })
+}
+
+impl Subject {
+    fn name(&self) -> &str {
+        match self {
+            Subject::Pod(found) => &found.pod.name,
+            Subject::Object(object) => object["metadata"]["name"].as_str().unwrap_or_default(),
+        }
+    }
+
+    fn describe(&self, session: &Session) -> Result<String, Failure> {
+        match self {
+            Subject::Pod(found) => {
+                found.readopt_if_abandoned()?;
+                Ok(describe(&found.object(), &events_of(found), Timestamp::now()))
+            }
+            Subject::Object(object) => Ok(describe_object(object, &around(session, object))),
+        }
+    }
+}
+
+/// What an object is described with.
+fn around(session: &Session, object: &Value) -> Surroundings {
+    let namespace = object["metadata"]["namespace"].as_str();
+    let pods = match object["kind"].as_str() {
+        Some("Service" | "PersistentVolumeClaim") => pods::all(session, namespace),
+        _ => Vec::new(),
+    };
+    let secrets = session.settings.store.object_names(ObjectKind::Secret).into_iter();
+    let secrets = secrets.filter(|(of, _)| Some(of.as_str()) == namespace).map(|(_, name)| name).collect();
+    Surroundings { pods: pods.iter().map(Found::object).collect(), secrets }
 }
 
 /// The pod's events as v1 Events, those that were seen last at the end.

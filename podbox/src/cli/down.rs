@@ -11,9 +11,10 @@ use clap::Args;
 use jiff::Timestamp;
 
 use crate::output::selector::Selector;
-use crate::store::{ObjectKind, Store, is_locked};
+use crate::store::{Store, is_locked};
 use crate::supervisor::machine::State;
 
+use super::kinds::Kind;
 use super::pods::{self, Found};
 use super::removal::Removal;
 use super::{Failure, Session, completion, names, out};
@@ -26,7 +27,7 @@ const SETTLES: Duration = Duration::from_secs(1);
 #[derive(Debug, Args)]
 pub(super) struct DownArgs {
     /// Manifests, or names: web, pod/web, NAMESPACE/web, configmap/web, cm web
-    #[arg(value_name = "FILE|POD|TYPE/NAME", add = completion::pod_or_file(), required_unless_present_any = ["all", "files", "selector"])]
+    #[arg(value_name = "FILE|POD|TYPE/NAME", add = completion::target(), required_unless_present_any = ["all", "files", "selector"])]
     targets: Vec<String>,
     /// Manifests whose pods and objects are meant
     #[arg(long = "filename", short = 'f', value_name = "FILE|DIR|-")]
@@ -138,7 +139,7 @@ fn collect(session: &Session, args: &DownArgs) -> Result<Chosen, Failure> {
     }
     let (kind, targets) = match args.targets.as_slice() {
         [kind, rest @ ..] if !rest.is_empty() && names::is_kind(kind) => (true, rest),
-        [kind, rest @ ..] if !rest.is_empty() && ObjectKind::named(kind).is_some() => {
+        [kind, rest @ ..] if !rest.is_empty() && Kind::object(kind).is_some() => {
             for name in rest {
                 chosen.name(kind, name, &args.namespace);
             }

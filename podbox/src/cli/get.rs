@@ -1,4 +1,4 @@
-//! `podbox get`: list pods, or print them, once or whenever they change.
+//! `podbox get`: list pods and other objects, or print them, once or whenever they change.
 
 use std::process::ExitCode;
 
@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use crate::output::sort::sort;
 use crate::output::{Format, items};
 
+use super::kinds::Kind;
 use super::pods::{self, Found};
 use super::show::{Happened, Look, Screen};
-use super::targets::{Meaning, Need, Targets};
+use super::targets::{Meaning, Targets, Wanted};
 use super::watch::{Watch, Woken};
-use super::{Failure, Session, out};
+use super::{Failure, Session, out, stored};
 
 /// Arguments of `get`.
 #[derive(Debug, Args)]
@@ -33,28 +34,38 @@ pub(super) struct GetArgs {
     /// Names that are not there are no error
     #[arg(long)]
     ignore_not_found: bool,
+    /// Taken and ignored, as with kubectl's scripts: there is nobody whom it would spare
+    #[arg(long, hide = true, value_name = "N")]
+    chunk_size: Option<u64>,
+    /// Taken and ignored: nothing has managed fields
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    show_managed_fields: Option<bool>,
 }
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &GetArgs) -> Result<ExitCode, Failure> {
-    args.targets.refuse_other_kinds(session)?;
-    let meaning = args.targets.meaning(session, Need::Nothing)?;
-    let mut screen = Screen::new(&args.look, &args.targets)?;
+    let wanted = args.targets.wanted(session)?;
+    let mut screen = Screen::new(&args.look, &args.targets, wanted.len() > 1)?;
     if args.watch || args.watch_only {
+        let [only] = wanted.as_slice() else {
+            return Err(Failure::wrong("you may only specify a single resource type with --watch"));
+        };
         if args.sort_by.is_some() {
             anstream::eprintln!("warning: --watch requested, --sort-by will be ignored");
         }
-        return follow(session, args, &meaning, &mut screen);
+        return follow(session, args, only, &mut screen);
     }
-    let (found, missing) = select(session, &meaning);
-    for pod in &found {
-        pod.readopt_if_abandoned()?;
-    }
-    let single = matches!(&meaning, Meaning::Named(named) if named.len() == 1);
-    let list = list(args, single, found.iter().map(Found::object).collect())?;
+    let (found, missing) = select_all(session, &wanted)?;
+    let single = match wanted.as_slice() {
+        [Wanted { meaning: Meaning::Named(named), .. }] => named.len() == 1,
+        _ => false,
+    };
+    let list = list(args, single, found)?;
     let nothing = items(&list).is_empty();
     if nothing && missing.is_empty() && matches!(screen.format, Format::Table | Format::Wide) {
-        anstream::eprintln!("No resources found{}.", args.targets.place());
+        if !args.ignore_not_found {
+            anstream::eprintln!("No resources found{}", args.targets.looked_in(&wanted));
+        }
     } else if !nothing || missing.is_empty() {
         out::print(screen.all(&list)?)?;
     }
@@ -74,28 +85,65 @@ fn list(args: &GetArgs, single: bool, mut objects: Vec<Value>) -> Result<Value, 
     })
 }
 
-/// The pods that are meant and there, and a failure for each that is named and not there.
-fn select(session: &Session, meaning: &Meaning) -> (Vec<Found>, Vec<Failure>) {
-    match meaning {
-        Meaning::Fitting(query) => (query.find(session), Vec::new()),
-        Meaning::Named(named) => {
-            let (mut found, mut missing) = (Vec::new(), Vec::new());
-            for (namespace, name) in named {
-                match pods::find(session, namespace, name) {
-                    Ok(pod) => found.push(pod),
-                    Err(failure) => missing.push(failure),
+/// The objects of all kinds that are meant and there, and a failure for each that is named and not there.
+fn select_all(session: &Session, wanted: &[Wanted]) -> Result<(Vec<Value>, Vec<Failure>), Failure> {
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for wanted in wanted {
+        let (here, not_here) = match wanted.kind {
+            Kind::Pod => {
+                let (pods, missing) = select_pods(session, &wanted.meaning);
+                for pod in &pods {
+                    pod.readopt_if_abandoned()?;
                 }
+                (pods.iter().map(Found::object).collect(), missing)
             }
-            (found, missing)
+            Kind::Object(_) => select(session, wanted),
+        };
+        found.extend(here);
+        missing.extend(not_here);
+    }
+    Ok((found, missing))
+}
+
+/// The objects that are meant and there, and a failure for each that is named and not there.
+fn select(session: &Session, wanted: &Wanted) -> (Vec<Value>, Vec<Failure>) {
+    match (wanted.kind, &wanted.meaning) {
+        (Kind::Pod, meaning) => {
+            let (pods, missing) = select_pods(session, meaning);
+            (pods.iter().map(Found::object).collect(), missing)
+        }
+        (Kind::Object(kind), Meaning::Fitting(query)) => (stored::fitting(session, kind, query), Vec::new()),
+        (Kind::Object(kind), Meaning::Named(named)) => {
+            sorted_out(named.iter().map(|(namespace, name)| stored::find(session, kind, namespace, name)))
         }
     }
 }
 
-/// Shows pods that come, change and go, until nobody looks any more.
+fn select_pods(session: &Session, meaning: &Meaning) -> (Vec<Found>, Vec<Failure>) {
+    match meaning {
+        Meaning::Fitting(query) => (query.find(session), Vec::new()),
+        Meaning::Named(named) => {
+            sorted_out(named.iter().map(|(namespace, name)| pods::find(session, namespace, name)))
+        }
+    }
+}
+
+fn sorted_out<T>(results: impl Iterator<Item = Result<T, Failure>>) -> (Vec<T>, Vec<Failure>) {
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(value) => good.push(value),
+            Err(failure) => bad.push(failure),
+        }
+    }
+    (good, bad)
+}
+
+/// Shows objects that come, change and go, until nobody looks any more.
 fn follow(
     session: &Session,
     args: &GetArgs,
-    meaning: &Meaning,
+    wanted: &Wanted,
     screen: &mut Screen<'_>,
 ) -> Result<ExitCode, Failure> {
     let mut watch = Watch::new()?;
@@ -103,12 +151,14 @@ fn follow(
     let mut known: Vec<Value> = Vec::new();
     let mut first = true;
     loop {
-        pods::watch_all(session, &watch);
-        let (found, missing) = select(session, meaning);
+        match wanted.kind {
+            Kind::Pod => pods::watch_all(session, &watch),
+            Kind::Object(kind) => stored::watch(session, &watch, kind),
+        }
+        let (now, missing) = select(session, wanted);
         if first && !args.ignore_not_found && !missing.is_empty() {
             return Failure::all(missing);
         }
-        let now: Vec<Value> = found.iter().map(Found::object).collect();
         let shown = !(first && args.watch_only);
         for (happened, object) in differences(&known, &now).into_iter().filter(|_| shown) {
             out::print(screen.one(happened, object)?)?;
@@ -123,7 +173,7 @@ fn follow(
 
 /// What has happened to objects between two looks; those that are gone come last.
 fn differences<'a>(before: &'a [Value], now: &'a [Value]) -> Vec<(Happened, &'a Value)> {
-    let uid = |object: &Value| object["metadata"]["uid"].clone();
+    let uid = |object: &Value| ["uid", "namespace", "name"].map(|key| object["metadata"][key].clone());
     let mut happened = Vec::new();
     for object in now {
         match before.iter().find(|known| uid(known) == uid(object)) {

@@ -18,7 +18,40 @@ fn instead(command: &str) -> Option<&'static str> {
         "patch" | "edit" | "set" => "podbox up FILE, podbox resize POD, podbox condition POD TYPE=STATUS",
         "stats" => "podbox top",
         "images" | "pull" | "rmi" | "load" | "tag" => "podbox image",
-        "info" | "check" => "podbox system",
+        "info" | "check" | "cluster-info" => "podbox system",
+        "api-versions" => "podbox api-resources",
+        _ => return None,
+    })
+}
+
+/// Options by which kubectl is told which cluster, and who asks. podbox has neither.
+const CLUSTER_OPTIONS: [&str; 9] = [
+    "--context",
+    "--kubeconfig",
+    "--cluster",
+    "--user",
+    "--server",
+    "--token",
+    "--as",
+    "--certificate-authority",
+    "--insecure-skip-tls-verify",
+];
+
+/// What to do instead with an option of kubectl's that podbox does not have.
+fn instead_of_option(option: &str) -> Option<String> {
+    let name = option.split(['=', ' ']).next().unwrap_or(option);
+    Some(match name {
+        "--kubeconfig" => "podbox asks no cluster and reads no kubeconfig: it shows the pods of this host. Its own settings \
+             come with --config FILE"
+            .to_owned(),
+        "--context" => "podbox has no contexts: it shows the pods of this host. Another podbox of this host is meant by \
+             --root DIR and --run DIR"
+            .to_owned(),
+        name if CLUSTER_OPTIONS.contains(&name) => {
+            format!("podbox asks no cluster, and takes no {name}: it shows the pods of this host")
+        }
+        "--template" => "podbox has no Go templates: -o jsonpath=TEMPLATE prints the same".to_owned(),
+        "--kustomize" => "podbox has no kustomize: kubectl kustomize DIR | podbox up -".to_owned(),
         _ => return None,
     })
 }
@@ -30,6 +63,17 @@ pub(super) fn explain(mut error: clap::Error, words: &[String]) -> clap::Error {
         let mut command = Cli::command();
         command.build();
         error.insert(ContextKind::Usage, ContextValue::StyledStr(usage(&mut command, words)));
+    }
+    if error.kind() == ErrorKind::UnknownArgument {
+        let tip = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(option)) => instead_of_option(option),
+            _ => None,
+        };
+        if let Some(tip) = tip {
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+            error.remove(ContextKind::SuggestedArg);
+        }
+        return error;
     }
     if error.kind() != ErrorKind::InvalidSubcommand {
         return error;
@@ -79,6 +123,19 @@ mod tests {
             let text = explained(words);
             assert!(text.lines().any(|line| line == usage), "{words:?}\n{text}");
         }
+    }
+
+    #[test]
+    fn options_that_choose_a_cluster_are_told_that_there_is_none() {
+        for (option, word) in [
+            ("--context=prod", "podbox has no contexts"),
+            ("--kubeconfig", "--config FILE"),
+            ("--token=x", "takes no --token"),
+        ] {
+            let text = explained(&["get", "pods", option]);
+            assert!(text.contains(word) && !text.contains("a similar"), "{text}");
+        }
+        assert!(!explained(&["get", "--nonsense"]).contains("cluster"));
     }
 
     #[test]

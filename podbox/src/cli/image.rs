@@ -17,7 +17,7 @@ use crate::output::table::Table;
 use crate::report;
 
 use super::out::line;
-use super::{Failure, Session, names, pods};
+use super::{Failure, Session, completion, names, pods};
 
 use self::progress::Display;
 
@@ -95,7 +95,7 @@ enum Format {
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
     /// Names, ids, or beginnings of ids
-    #[arg(required = true, value_name = "IMAGE")]
+    #[arg(required = true, value_name = "IMAGE", add = completion::image())]
     images: Vec<String>,
 }
 
@@ -129,6 +129,7 @@ pub(super) struct ImportArgs {
 #[derive(Debug, Args)]
 pub(super) struct TagArgs {
     /// A name, an id, or the beginning of an id
+    #[arg(add = completion::image())]
     image: String,
     /// The names to give
     #[arg(required = true, value_name = "NAME")]
@@ -139,7 +140,7 @@ pub(super) struct TagArgs {
 #[derive(Debug, Args)]
 pub(super) struct RmArgs {
     /// Names, ids, or beginnings of ids
-    #[arg(required = true, value_name = "IMAGE")]
+    #[arg(required = true, value_name = "IMAGE", add = completion::image())]
     images: Vec<String>,
     /// What is not there counts as removed
     #[arg(long, short)]

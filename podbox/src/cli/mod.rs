@@ -1,5 +1,6 @@
 //! The command line: one file a command, each a thin layer over the library.
 
+mod api_resources;
 mod attach;
 mod completion;
 mod condition;
@@ -16,7 +17,9 @@ mod follow;
 mod get;
 mod habit;
 mod image;
+mod kinds;
 mod logs;
+mod man;
 mod names;
 mod out;
 mod plan;
@@ -27,6 +30,7 @@ mod resize;
 mod restart;
 mod run;
 mod show;
+mod stored;
 mod strictness;
 mod system;
 mod targets;
@@ -87,9 +91,9 @@ enum Command {
     Diff(diff::DiffArgs),
     /// Read and check manifests; touches nothing
     Validate(validate::ValidateArgs),
-    /// List pods, or print them
+    /// List pods and other objects, or print them
     Get(get::GetArgs),
-    /// Tell all about a pod
+    /// Tell all about pods and other objects
     Describe(describe::DescribeArgs),
     /// List what happened
     Events(events::EventsArgs),
@@ -127,6 +131,11 @@ enum Command {
     System(system::SystemCommand),
     /// Print a completion script
     Completion(completion::CompletionArgs),
+    /// List the kinds of object that there are, with their short names
+    ApiResources(api_resources::ApiResourcesArgs),
+    /// Write the manual pages, for packages
+    #[command(hide = true)]
+    Man(man::ManArgs),
     /// Print the version
     Version,
 }
@@ -158,6 +167,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     // These work on any machine, whatever its configuration says.
     match &cli.command {
         Command::Completion(args) => return completion::run(args),
+        Command::ApiResources(args) => return api_resources::run(args),
+        Command::Man(args) => return man::run(args),
         Command::Version => {
             out::line(format_args!("podbox {}", env!("CARGO_PKG_VERSION")))?;
             return Ok(ExitCode::SUCCESS);
@@ -190,6 +201,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Trace(args) => trace::run(&session, &args),
         Command::Image(command) => image::run(&session, command),
         Command::System(command) => system::run(&session, &command),
-        Command::Completion(_) | Command::Version => Ok(ExitCode::SUCCESS),
+        Command::ApiResources(_) | Command::Completion(_) | Command::Man(_) | Command::Version => {
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }

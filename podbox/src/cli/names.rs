@@ -102,17 +102,15 @@ pub(super) fn is_kind(word: &str) -> bool {
 }
 
 /// Kinds of other objects that people who know kubectl may ask for.
-pub(super) const OTHER_KINDS: [&str; 30] = [
+pub(super) const OTHER_KINDS: [&str; 21] = [
     "deployment",
     "deployments",
     "deploy",
-    "service",
-    "services",
-    "svc",
     "job",
     "jobs",
     "cronjob",
     "cronjobs",
+    "cj",
     "statefulset",
     "statefulsets",
     "sts",
@@ -121,15 +119,8 @@ pub(super) const OTHER_KINDS: [&str; 30] = [
     "ds",
     "replicaset",
     "rs",
-    "configmap",
-    "configmaps",
-    "cm",
-    "secret",
-    "secrets",
     "node",
     "nodes",
-    "namespaces",
-    "ns",
     "event",
     "events",
     "ev",

@@ -21,6 +21,7 @@ use crate::supervisor::machine::Memory;
 use crate::supervisor::sandbox::take_down_pod;
 use crate::{events, volumes};
 
+use super::kinds::Kind;
 use super::watch::Watch;
 use super::{Failure, Session, names};
 
@@ -62,9 +63,9 @@ pub(super) fn find(session: &Session, namespace: &str, name: &str) -> Result<Fou
 /// What somebody may have meant by the name of a pod that is not there.
 fn hint(store: &Store, namespace: &str, name: &str) -> Option<String> {
     let names = store.names();
-    if names::OTHER_KINDS.contains(&namespace) {
+    if names::OTHER_KINDS.contains(&namespace) || Kind::parse(namespace).is_some() {
         return Some(format!(
-            "podbox knows pods only: {namespace}/{name} is pod {name} of namespace {namespace}"
+            "only pods are meant here: {namespace}/{name} is pod {name} of namespace {namespace}"
         ));
     }
     if let Some((elsewhere, ..)) = names.iter().find(|(_, known, _)| known == name) {

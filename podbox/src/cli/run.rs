@@ -25,7 +25,7 @@ pub(super) struct RunArgs {
     /// The pod's name, and its container's
     name: String,
     /// The image
-    #[arg(long)]
+    #[arg(long, add = completion::image())]
     image: String,
     /// Namespace
     #[arg(long, short, default_value = "default", add = completion::namespace())]

@@ -4,14 +4,19 @@ use clap::Args;
 
 use crate::output::selector::{FieldSelector, Selector};
 
+use super::kinds::Kind;
 use super::pods::{self, Found};
 use super::{Failure, Session, completion, names};
+
+mod wanted;
+
+pub(super) use wanted::Wanted;
 
 /// The arguments that choose pods, the same for every command that takes several.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Targets {
     /// Pods (web, pod/web, NAMESPACE/web), or manifests whose pods are meant
-    #[arg(value_name = "POD|FILE", add = completion::pod_or_file())]
+    #[arg(value_name = "POD|FILE", add = completion::target())]
     words: Vec<String>,
     /// Manifests whose pods are meant
     #[arg(long = "filename", short = 'f', value_name = "FILE|DIR|-")]
@@ -50,11 +55,22 @@ pub(super) struct Query {
 }
 
 impl Query {
+    /// All of one namespace, or of all.
+    pub(super) fn within(namespace: Option<&str>) -> Query {
+        let namespace = namespace.map(str::to_owned);
+        Query { namespace, labels: Selector::default(), fields: FieldSelector::default() }
+    }
+
     /// The pods that fit now.
     pub(super) fn find(&self, session: &Session) -> Vec<Found> {
         let mut pods = pods::all(session, self.namespace.as_deref());
         pods.retain(|pod| self.fits(&pod.object()));
         pods
+    }
+
+    /// Whether objects of that namespace may fit.
+    pub(super) fn covers(&self, namespace: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|own| own == namespace)
     }
 
     /// Whether an object fits by its labels and fields.
@@ -77,7 +93,7 @@ impl Targets {
             if let Some(word) = words.first() {
                 return Err(Failure::wrong(format!("{word}: give names or a choice of pods, not both")));
             }
-            return Ok(Meaning::Fitting(self.query()?));
+            return Ok(Meaning::Fitting(self.query(Kind::Pod)?));
         }
         if self.all_namespaces && !words.is_empty() {
             return Err(Failure::wrong("a pod cannot be named across all namespaces; write NAMESPACE/NAME"));
@@ -118,21 +134,6 @@ impl Targets {
         }
     }
 
-    /// `get nodes` is a mistake and not a question for a pod called nodes, unless there is one.
-    pub(super) fn refuse_other_kinds(&self, session: &Session) -> Result<(), Failure> {
-        let Some(kind) = self.words.first().map(|word| word.to_ascii_lowercase()) else { return Ok(()) };
-        let (plain, known) = (kind.split(['.', '/']).next().unwrap_or_default(), names::OTHER_KINDS);
-        if !known.contains(&plain) || pods::find(session, &self.namespace, &kind).is_ok() {
-            return Ok(());
-        }
-        let hint = if matches!(plain, "events" | "event" | "ev") {
-            "podbox events [POD] lists events"
-        } else {
-            "podbox get pods, podbox get pod NAME"
-        };
-        Err(Failure::wrong(format!("podbox has no resource type \"{kind}\"")).hint(hint))
-    }
-
     /// Whether the host itself is meant: `top node`.
     pub(super) fn ask_for_the_host(&self) -> bool {
         matches!(self.words.first().map(String::as_str), Some("node" | "nodes" | "no"))
@@ -147,12 +148,12 @@ impl Targets {
         self.all || self.selector.is_some() || self.field_selector.is_some()
     }
 
-    fn query(&self) -> Result<Query, Failure> {
+    fn query(&self, kind: Kind) -> Result<Query, Failure> {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         Ok(Query {
             namespace: (!self.all_namespaces).then(|| self.namespace.clone()),
             labels: Selector::parse(&text(&self.selector)).map_err(|error| Failure::request(&error))?,
-            fields: FieldSelector::parse(&text(&self.field_selector))
+            fields: FieldSelector::parse(&text(&self.field_selector), kind.fields())
                 .map_err(|error| Failure::request(&error))?,
         })
     }

@@ -192,7 +192,6 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("spec.containers[*].securityContext.windowsOptions", WINDOWS),
     ("spec.containers[*].stdin", Honoured),
     ("spec.containers[*].stdinOnce", Honoured),
-    ("spec.containers[*].targetContainerName", Honoured),
     ("spec.containers[*].terminationMessagePath", Honoured),
     ("spec.containers[*].terminationMessagePolicy", Honoured),
     ("spec.containers[*].tty", Honoured),
@@ -513,6 +512,8 @@ impl Walk<'_, '_> {
                         "postStart" | "preStop" => "(hook)",
                         "initContainers" => "containers",
                         "ephemeralContainers" if self.existing => "containers",
+                        // What no other container has is honoured as a name is.
+                        "targetContainerName" if self.existing => "name",
                         key => key,
                     });
                     if of_map {

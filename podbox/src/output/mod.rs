@@ -6,6 +6,7 @@ pub mod age;
 mod columns;
 pub mod describe;
 pub mod jsonpath;
+pub mod objects;
 pub mod pods;
 pub mod selector;
 pub mod sort;
@@ -57,6 +58,16 @@ pub enum OutputError {
         /// What was asked for.
         given: String,
     },
+    /// A format that kubectl has by Go's templates.
+    #[error(
+        "print as {given}: podbox has no Go templates; jsonpath={example} prints the same, and custom-columns=NAME:.metadata.name a table"
+    )]
+    GoTemplate {
+        /// What was asked for.
+        given: String,
+        /// A template that podbox has.
+        example: &'static str,
+    },
     /// The format needs something behind `=`.
     #[error("print as {format}: it needs a value, as in {format}={example}")]
     NoValue {
@@ -84,6 +95,19 @@ pub enum OutputError {
     #[error("print as json")]
     Json(#[from] serde_json::Error),
 }
+
+/// What `-o` takes, without the templates that some formats need behind them.
+pub const FORMATS: [&str; 9] = [
+    "custom-columns-file=",
+    "custom-columns=",
+    "json",
+    "jsonpath-as-json=",
+    "jsonpath-file=",
+    "jsonpath=",
+    "name",
+    "wide",
+    "yaml",
+];
 
 impl Format {
     /// Reads the argument of `-o`; an empty one is the table.
@@ -115,6 +139,12 @@ impl Format {
             }
             ("custom-columns-file", _) => {
                 Self::CustomColumns(columns::parse_file(&read(need("custom-columns-file", "FILE")?)?)?)
+            }
+            ("go-template" | "go-template-file" | "template" | "templatefile", _) => {
+                return Err(OutputError::GoTemplate {
+                    given: name.to_owned(),
+                    example: r#"'{range .items[*]}{.metadata.name}{"\n"}{end}'"#,
+                });
             }
             _ => return Err(OutputError::Unknown { given: text.to_owned() }),
         })
@@ -261,6 +291,8 @@ mod tests {
         let error = Format::parse("yml").unwrap_err().to_string();
         assert!(error.contains("\"yml\"") && error.contains("yaml"), "{error}");
         assert!(matches!(Format::parse("jsonpath"), Err(OutputError::NoValue { .. })));
+        let error = Format::parse("go-template={{.kind}}").unwrap_err().to_string();
+        assert!(error.contains("jsonpath="), "{error}");
         assert!(matches!(Format::parse("json=x"), Err(OutputError::Unknown { .. })));
     }
 }

@@ -6,39 +6,70 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::pod::names::{label_value, qualified};
+
 /// Why a selector makes no sense.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
     /// A requirement that is none.
-    #[error("selector {selector:?}: {reason} at {part:?}")]
-    Syntax {
-        /// The whole selector.
-        selector: String,
-        /// The rest of it from where it is wrong.
-        part: String,
-        /// What was expected.
-        reason: &'static str,
+    #[error("unable to parse requirement: found '{found}', expected: {expected}")]
+    Requirement {
+        /// The next word or sign.
+        found: String,
+        /// What could stand there.
+        expected: &'static str,
     },
-    /// A key or a value that no label can have.
-    #[error("selector {selector:?}: {word:?} cannot be a label's {role}")]
-    Label {
-        /// The whole selector.
-        selector: String,
+    /// Something between two requirements that does not belong there.
+    #[error("found '{found}', expected: {expected}")]
+    Between {
+        /// The next word or sign.
+        found: String,
+        /// What could stand there.
+        expected: &'static str,
+    },
+    /// A key that no label can have.
+    #[error("unable to parse requirement: <nil>: Invalid value: {word:?}: {}", qualified(word).join("; "))]
+    Key {
         /// The word.
         word: String,
-        /// `key` or `value`.
-        role: &'static str,
     },
-    /// A field that pods are not selected by.
-    #[error("field label not supported: {field}; the supported ones are {}", POD_FIELDS.join(", "))]
+    /// A value that no label can have.
+    #[error(
+        "unable to parse requirement: values[0][{key}]: Invalid value: {word:?}: {}", label_value(word).join("; ")
+    )]
+    Value {
+        /// The label.
+        key: String,
+        /// The word.
+        word: String,
+    },
+    /// What is compared with a number is none.
+    #[error(
+        "unable to parse requirement: values[0]: Invalid value: {word:?}: for 'Gt', 'Lt' operators, the value must \
+         be an integer"
+    )]
+    Number {
+        /// The word.
+        word: String,
+    },
+    /// A condition on a field that is none.
+    #[error("invalid selector: '{part}'; can't understand '{part}'")]
+    FieldSyntax {
+        /// The condition.
+        part: String,
+    },
+    /// A field that objects of the kind are not selected by.
+    #[error("field label not supported: {field}; the supported ones are {}", supported.join(", "))]
     Field {
         /// The field.
         field: String,
+        /// Those that they are selected by.
+        supported: &'static [&'static str],
     },
 }
 
 /// What an API server selects pods by (`pkg/registry/core/pod/strategy.go`, ToSelectableFields), sorted.
-const POD_FIELDS: [&str; 11] = [
+pub const POD_FIELDS: [&str; 11] = [
     "metadata.name",
     "metadata.namespace",
     "spec.hostNetwork",
@@ -94,10 +125,13 @@ impl Selector {
     /// # Errors
     /// Says where it stops making sense.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
-        let mut reader = Reader { whole: text, rest: text.trim() };
+        let mut reader = Reader { rest: text.trim() };
         let mut requirements = Vec::new();
         if reader.rest.is_empty() {
             return Ok(Self::default());
+        }
+        if reader.ends_a_requirement() || reader.rest.starts_with(['=', '<', '>', '(', ')']) {
+            return Err(reader.between("!, identifier, or 'end of string'"));
         }
         loop {
             requirements.push(reader.requirement()?);
@@ -105,7 +139,10 @@ impl Selector {
                 return Ok(Self(requirements));
             }
             if !reader.eat(",") {
-                return Err(reader.wrong("expected a comma"));
+                return Err(reader.between("',' or 'end of string'"));
+            }
+            if reader.rest.is_empty() || reader.rest.starts_with([',', '=', '<', '>', '(', ')']) {
+                return Err(reader.between("identifier after ','"));
             }
         }
     }
@@ -128,14 +165,32 @@ impl Selector {
     }
 }
 
+/// What no word of a selector holds.
+const SIGNS: &str = "=!<>(),";
+
 struct Reader<'a> {
-    whole: &'a str,
     rest: &'a str,
 }
 
 impl<'a> Reader<'a> {
-    fn wrong(&self, reason: &'static str) -> SelectorError {
-        SelectorError::Syntax { selector: self.whole.to_owned(), part: self.rest.to_owned(), reason }
+    fn wrong(&self, expected: &'static str) -> SelectorError {
+        SelectorError::Requirement { found: self.next(), expected }
+    }
+
+    fn between(&self, expected: &'static str) -> SelectorError {
+        SelectorError::Between { found: self.next(), expected }
+    }
+
+    /// The next word or sign; nothing at the end.
+    fn next(&self) -> String {
+        let signs = ["==", "!=", "=", "!", "<", ">", "(", ")", ","];
+        let sign = signs.into_iter().find(|sign| self.rest.starts_with(sign));
+        let word = || self.rest.split(|c: char| c.is_whitespace() || SIGNS.contains(c)).next();
+        sign.or_else(word).unwrap_or_default().to_owned()
+    }
+
+    fn ends_a_requirement(&self) -> bool {
+        self.rest.is_empty() || self.rest.starts_with(',')
     }
 
     fn eat(&mut self, sign: &str) -> bool {
@@ -149,30 +204,37 @@ impl<'a> Reader<'a> {
     }
 
     fn word(&mut self) -> &'a str {
-        let end =
-            self.rest.find(|c: char| c.is_whitespace() || "=!<>(),".contains(c)).unwrap_or(self.rest.len());
+        let end = self.rest.find(|c: char| c.is_whitespace() || SIGNS.contains(c)).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest.trim_start();
         word
     }
 
     fn key(&mut self) -> Result<String, SelectorError> {
+        let before = self.rest;
         match self.word() {
-            "" => Err(self.wrong("expected a label's key")),
+            "" => {
+                self.rest = before;
+                Err(self.wrong("identifier"))
+            }
             key if is_key(key) => Ok(key.to_owned()),
-            key => Err(self.no_label(key, "key")),
+            key => Err(SelectorError::Key { word: key.to_owned() }),
         }
     }
 
-    fn value(&mut self) -> Result<String, SelectorError> {
+    fn value(&mut self, key: &str) -> Result<String, SelectorError> {
         match self.word() {
             value if value.is_empty() || is_name(value) => Ok(value.to_owned()),
-            value => Err(self.no_label(value, "value")),
+            value => Err(SelectorError::Value { key: key.to_owned(), word: value.to_owned() }),
         }
     }
 
-    fn no_label(&self, word: &str, role: &'static str) -> SelectorError {
-        SelectorError::Label { selector: self.whole.to_owned(), word: word.to_owned(), role }
+    /// The one value behind a sign; it may be empty, but only at the end of its requirement.
+    fn only_value(&mut self, key: &str) -> Result<String, SelectorError> {
+        if self.rest.starts_with(|sign| SIGNS.contains(sign)) && !self.ends_a_requirement() {
+            return Err(self.wrong("identifier"));
+        }
+        self.value(key)
     }
 
     fn requirement(&mut self) -> Result<Requirement, SelectorError> {
@@ -181,23 +243,23 @@ impl<'a> Reader<'a> {
         }
         let key = self.key()?;
         let test = if self.eat("==") || self.eat("=") {
-            Test::In(vec![self.value()?])
+            Test::In(vec![self.only_value(&key)?])
         } else if self.eat("!=") {
-            Test::NotIn(vec![self.value()?])
+            Test::NotIn(vec![self.only_value(&key)?])
         } else if self.eat(">") {
             Test::Above(self.number()?)
         } else if self.eat("<") {
             Test::Below(self.number()?)
-        } else if self.rest.is_empty() || self.rest.starts_with(',') {
+        } else if self.ends_a_requirement() {
             Test::Exists
         } else {
             let before = self.rest;
             match self.word() {
-                "in" => Test::In(self.set()?),
-                "notin" => Test::NotIn(self.set()?),
+                "in" => Test::In(self.set(&key)?),
+                "notin" => Test::NotIn(self.set(&key)?),
                 _ => {
                     self.rest = before;
-                    return Err(self.wrong("expected =, !=, <, >, in, notin or a comma"));
+                    return Err(self.wrong("in, notin, =, ==, !=, gt, lt"));
                 }
             }
         };
@@ -205,22 +267,19 @@ impl<'a> Reader<'a> {
     }
 
     fn number(&mut self) -> Result<i64, SelectorError> {
-        let before = self.rest;
-        self.word().parse().map_err(|_| {
-            self.rest = before;
-            self.wrong("expected a whole number")
-        })
+        let word = self.word();
+        word.parse().map_err(|_| SelectorError::Number { word: word.to_owned() })
     }
 
-    fn set(&mut self) -> Result<Vec<String>, SelectorError> {
+    fn set(&mut self, key: &str) -> Result<Vec<String>, SelectorError> {
         if !self.eat("(") {
-            return Err(self.wrong("expected ("));
+            return Err(self.wrong("'('"));
         }
-        let mut values = vec![self.value()?];
+        let mut values = vec![self.value(key)?];
         while self.eat(",") {
-            values.push(self.value()?);
+            values.push(self.value(key)?);
         }
-        if self.eat(")") { Ok(values) } else { Err(self.wrong("expected )")) }
+        if self.eat(")") { Ok(values) } else { Err(self.wrong("',' or ')'")) }
     }
 }
 
@@ -262,16 +321,17 @@ enum Wanted {
 }
 
 impl FieldSelector {
-    /// Reads a selector; the empty one matches everything. A backslash keeps a comma or a sign in a value.
+    /// Reads a selector of objects that are selected by these fields; the empty one matches everything. A backslash keeps
+    /// a comma or a sign in a value.
     ///
     /// # Errors
-    /// Says which requirement has no `=`, `==` or `!=`.
-    pub fn parse(text: &str) -> Result<Self, SelectorError> {
+    /// Says which requirement has no `=`, `==` or `!=`, or a field that is none of these.
+    pub fn parse(text: &str, supported: &'static [&'static str]) -> Result<Self, SelectorError> {
         let parts = split_unescaped(text);
         parts
             .iter()
             .filter(|part| !part.trim().is_empty())
-            .map(|part| Condition::parse(text, part))
+            .map(|part| Condition::parse(part, supported))
             .collect::<Result<_, _>>()
             .map(Self)
     }
@@ -286,21 +346,17 @@ impl FieldSelector {
 }
 
 impl Condition {
-    fn parse(whole: &str, part: &str) -> Result<Self, SelectorError> {
+    fn parse(part: &str, supported: &'static [&'static str]) -> Result<Self, SelectorError> {
         let (field, value, wanted) = if let Some((field, value)) = part.split_once("!=") {
             (field, value, Wanted::Different)
         } else if let Some((field, value)) = part.split_once('=') {
             (field, value.strip_prefix('=').unwrap_or(value), Wanted::Equal)
         } else {
-            return Err(SelectorError::Syntax {
-                selector: whole.to_owned(),
-                part: part.to_owned(),
-                reason: "expected FIELD=VALUE or FIELD!=VALUE",
-            });
+            return Err(SelectorError::FieldSyntax { part: part.to_owned() });
         };
         let name = field.trim();
-        let field = POD_FIELDS.into_iter().find(|known| *known == name);
-        let field = field.ok_or_else(|| SelectorError::Field { field: name.to_owned() })?;
+        let field = supported.iter().find(|known| **known == name);
+        let field = field.ok_or_else(|| SelectorError::Field { field: name.to_owned(), supported })?;
         let value = value.trim().replace("\\,", ",").replace("\\=", "=").replace("\\\\", "\\");
         Ok(Self { field, value, wanted })
     }
@@ -374,29 +430,49 @@ mod tests {
     #[test]
     fn what_is_wrong_is_shown_from_where_it_is_wrong() {
         let error = |text| Selector::parse(text).unwrap_err().to_string();
-        assert_eq!(error("app=a b"), "selector \"app=a b\": expected a comma at \"b\"");
-        assert_eq!(error("app in a"), "selector \"app in a\": expected ( at \"a\"");
-        assert_eq!(
-            error("app is x"),
-            "selector \"app is x\": expected =, !=, <, >, in, notin or a comma at \"is x\""
-        );
-        assert_eq!(error("a=b,"), "selector \"a=b,\": expected a label's key at \"\"");
-        assert_eq!(error("-x=1"), "selector \"-x=1\": \"-x\" cannot be a label's key");
-        assert_eq!(error("x=a/b"), "selector \"x=a/b\": \"a/b\" cannot be a label's value");
+        for (selector, words) in [
+            ("app=a b", "found 'b', expected: ',' or 'end of string'"),
+            ("a=b,", "found '', expected: identifier after ','"),
+            ("a=b,,c", "found ',', expected: identifier after ','"),
+            ("=x", "found '=', expected: !, identifier, or 'end of string'"),
+            ("app in a", "unable to parse requirement: found 'a', expected: '('"),
+            ("app in (a", "unable to parse requirement: found '', expected: ',' or ')'"),
+            ("app in (a b)", "unable to parse requirement: found 'b', expected: ',' or ')'"),
+            ("app is x", "unable to parse requirement: found 'is', expected: in, notin, =, ==, !=, gt, lt"),
+            ("a==!b", "unable to parse requirement: found '!', expected: identifier"),
+            ("!", "unable to parse requirement: found '', expected: identifier"),
+        ] {
+            assert_eq!(error(selector), words, "{selector}");
+        }
+        for (selector, beginning) in [
+            ("-x=1", "unable to parse requirement: <nil>: Invalid value: \"-x\": name part must consist of "),
+            (
+                "x=a/b",
+                "unable to parse requirement: values[0][x]: Invalid value: \"a/b\": a valid label must be ",
+            ),
+            (
+                "x>y",
+                "unable to parse requirement: values[0]: Invalid value: \"y\": for 'Gt', 'Lt' operators, ",
+            ),
+        ] {
+            assert!(error(selector).starts_with(beginning), "{}", error(selector));
+        }
     }
 
     #[test]
     fn fields_are_found_by_their_path() {
         let pod = json!({"metadata": {"name": "web"}, "status": {"phase": "Running"}, "spec": {"hostNetwork": true}});
-        let matches = |text| FieldSelector::parse(text).unwrap().matches(&pod);
+        let matches = |text| FieldSelector::parse(text, &POD_FIELDS).unwrap().matches(&pod);
         assert!(
             matches("metadata.name=web,status.phase!=Failed")
                 && matches("spec.hostNetwork==true")
                 && matches("")
         );
         assert!(!matches("metadata.name!=web") && matches("spec.nodeName=") && !matches("spec.nodeName=x"));
-        assert!(FieldSelector::parse("metadata.name").unwrap_err().to_string().contains("FIELD=VALUE"));
-        let error = FieldSelector::parse("status.phas=Running").unwrap_err().to_string();
+        let error = |text| FieldSelector::parse(text, &POD_FIELDS).unwrap_err().to_string();
+        let words = "invalid selector: 'metadata.name'; can't understand 'metadata.name'";
+        assert_eq!(error("metadata.name"), words);
+        let error = error("status.phas=Running");
         assert!(error.starts_with("field label not supported: status.phas;"), "{error}");
     }
 }

@@ -31,6 +31,15 @@ impl Table {
         self.rows.push(row.into_iter().map(|cell| tidy(cell.into())).collect());
     }
 
+    /// Adds a row whose empty cells stay empty, as an API server's do.
+    pub fn push_as_is<S: Into<String>>(&mut self, row: impl IntoIterator<Item = S>) {
+        let cell = |cell: S| match cell.into() {
+            empty if empty.is_empty() => empty,
+            cell => tidy(cell),
+        };
+        self.rows.push(row.into_iter().map(cell).collect());
+    }
+
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
@@ -110,6 +119,13 @@ mod tests {
         let mut table = Table::new(["A", "B"]);
         table.push(["", "first\nsecond"]);
         assert_eq!(table.to_string(), "A        B\n<none>   first...\n");
+    }
+
+    #[test]
+    fn a_cell_may_stay_empty() {
+        let mut table = Table::new(["A", "B", "C"]);
+        table.push_as_is(["", "first\nsecond", ""]);
+        assert_eq!(table.to_string(), "A     B          C\n      first...   \n");
     }
 
     #[test]

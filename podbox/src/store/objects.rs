@@ -71,25 +71,6 @@ impl ObjectKind {
         }
     }
 
-    /// The kind that a word means as kubectl takes them: `configmaps`, `ConfigMap`, `cm`.
-    #[must_use]
-    pub fn named(word: &str) -> Option<ObjectKind> {
-        let word = word.to_ascii_lowercase();
-        let is = |kind: &ObjectKind| {
-            let short = match kind {
-                ObjectKind::Namespace => "ns",
-                ObjectKind::ServiceAccount => "sa",
-                ObjectKind::ConfigMap => "cm",
-                ObjectKind::Secret => "secret",
-                ObjectKind::PersistentVolume => "pv",
-                ObjectKind::PersistentVolumeClaim => "pvc",
-                ObjectKind::Service => "svc",
-            };
-            word == short || word == kind.resource() || word == kind.kind().to_ascii_lowercase()
-        };
-        ObjectKind::ALL.into_iter().find(is)
-    }
-
     /// Whether objects of the kind lie in a namespace.
     #[must_use]
     pub fn is_namespaced(self) -> bool {
@@ -107,6 +88,12 @@ impl Store {
     pub fn objects_of(&self, kind: ObjectKind, namespace: &str) -> PathBuf {
         let namespace = if kind.is_namespaced() { namespace } else { NOWHERE };
         self.data.join("objects").join(kind.resource()).join(namespace)
+    }
+
+    /// The directory of all objects of one kind, a directory a namespace: watched for namespaces that come.
+    #[must_use]
+    pub fn objects_of_kind(&self, kind: ObjectKind) -> PathBuf {
+        self.data.join("objects").join(kind.resource())
     }
 
     /// The directory of a claim's content: kept until the claim is removed. A link where a PersistentVolume is bound to
@@ -138,6 +125,13 @@ impl Store {
     #[must_use]
     pub fn token_key(&self) -> PathBuf {
         self.data.join("service-account.key")
+    }
+
+    /// The directories of the namespaces that objects of one kind have lain in: watched for objects that come.
+    #[must_use]
+    pub fn object_dirs(&self, kind: ObjectKind) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.objects_of_kind(kind)).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
     }
 
     fn object_file(&self, kind: ObjectKind, namespace: &str, name: &str) -> PathBuf {
@@ -187,9 +181,7 @@ impl Store {
     /// The (namespace, name) of every object of a kind, sorted; the namespace is empty where the kind knows none.
     #[must_use]
     pub fn object_names(&self, kind: ObjectKind) -> Vec<(String, String)> {
-        let Ok(namespaces) = fs::read_dir(self.data.join("objects").join(kind.resource())) else {
-            return Vec::new();
-        };
+        let Ok(namespaces) = fs::read_dir(self.objects_of_kind(kind)) else { return Vec::new() };
         let mut names = Vec::new();
         for namespace in namespaces.flatten() {
             let Ok(files) = fs::read_dir(namespace.path()) else { continue };

@@ -168,7 +168,7 @@ fn what_is_asked_wrongly_is_answered_with_what_would_be_right() {
     let wrong = |args: &[&str], words: &str| host.podbox(args).code(2).complains(words);
     wrong(&["get", "pod", "nope"], "the pods of namespace default are web");
     wrong(&["describe", "far"], "there is a pod far in namespace team: -n team");
-    wrong(&["logs", "deployment/web"], "podbox knows pods only");
+    wrong(&["logs", "deployment/web"], "only pods are meant here");
     wrong(&["get", "deployments"], "podbox has no resource type \"deployments\"");
     wrong(&["get", "events"], "podbox events");
     wrong(&["get", "pods", "--sort-by", ".metadata.nmae"], "couldn't find any field");
@@ -176,7 +176,7 @@ fn what_is_asked_wrongly_is_answered_with_what_would_be_right() {
         &["get", "pods", "--field-selector", "status.phas=Running"],
         "field label not supported: status.phas",
     );
-    wrong(&["get", "pods", "-l", "app is web"], "expected =");
+    wrong(&["get", "pods", "-l", "app is web"], "found 'is', expected: in, notin");
     wrong(&["get", "pods", "-o", "yml"], "the formats are");
     wrong(&["get", "pod", "web", "-l", "a=b"], "not both");
     wrong(&["get", "pod", "web", "-A"], "NAMESPACE/NAME");
@@ -220,7 +220,7 @@ fn the_shell_completes_commands_flags_and_live_pods() {
     assert!(complete("podbox res").contains(&"restart".to_owned()));
     assert_eq!(complete("podbox logs w"), ["web"]);
     assert_eq!(complete("podbox exec t"), ["team/far"]);
-    assert_eq!(complete("podbox logs web -c ''"), ["a", "b", "main"]);
+    assert_eq!(complete("podbox logs web -c ''"), ["a", "b"]);
     assert_eq!(complete("podbox get pods -n t"), ["team"]);
     assert!(complete("podbox wait --f").contains(&"--for".to_owned()));
     host.finish();

@@ -6,6 +6,7 @@ use crate::manifest::Strictness;
 use crate::pod::names as names_of_objects;
 use crate::store::ObjectKind;
 
+use super::super::kinds::Kind;
 use super::super::pods::{self, Found};
 use super::super::removal::{self, Removal};
 use super::super::{Failure, Session, names, out};
@@ -24,7 +25,7 @@ pub(super) struct Chosen {
 impl Chosen {
     /// Takes an object that is named after its kind: `cm web`.
     pub(super) fn name(&mut self, kind: &str, name: &str, namespace: &str) {
-        let Some(kind) = ObjectKind::named(kind) else { return };
+        let Some(kind) = Kind::object(kind) else { return };
         let namespace = if kind.is_namespaced() { namespace } else { "" };
         self.named.insert((kind, namespace.to_owned(), name.to_owned()));
     }
@@ -32,7 +33,7 @@ impl Chosen {
     /// Takes an object that is named in one word with its kind, `cm/web`; false if the word is of another form.
     pub(super) fn name_in_one(&mut self, word: &str, namespace: &str) -> bool {
         let Some((kind, name)) = word.split_once('/') else { return false };
-        if ObjectKind::named(kind).is_none() || name.contains('/') {
+        if Kind::object(kind).is_none() || name.contains('/') {
             return false;
         }
         self.name(kind, name, namespace);

@@ -2,7 +2,10 @@
 //!
 //! Where kubectl leaves out why a container waits, the message is printed too.
 
+mod claim;
 mod container;
+mod objects;
+mod service;
 mod volume;
 
 use std::fmt::Write as _;
@@ -13,6 +16,8 @@ use serde_json::Value;
 use tabwriter::TabWriter;
 
 use super::age::human_duration;
+
+pub use objects::{Surroundings, describe_object};
 
 /// Longer annotations get lines of their own.
 const LONG_ANNOTATION: usize = 140;
