@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::age::human_duration;
+use super::describe::items;
 
 /// The heads of the columns that are always shown.
 pub const HEADS: [&str; 5] = ["NAME", "READY", "STATUS", "RESTARTS", "AGE"];
@@ -157,10 +158,6 @@ fn gates(pod: &Value) -> String {
 
 fn condition(pod: &Value, kind: &str) -> bool {
     items(&pod["status"]["conditions"]).iter().any(|known| known["type"] == kind && known["status"] == "True")
-}
-
-fn items(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 fn time(value: &Value) -> Option<Timestamp> {

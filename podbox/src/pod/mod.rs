@@ -11,6 +11,7 @@ pub(crate) mod ephemeral;
 pub mod field;
 mod files;
 mod model;
+mod mount;
 pub mod quantity;
 pub(crate) mod sysctl;
 mod validate;
@@ -18,6 +19,7 @@ mod validate;
 pub(crate) use convert::{convert, host_path_type};
 pub use files::*;
 pub use model::*;
+pub use mount::*;
 pub use quantity::Quantity;
 pub(crate) use validate::{APPARMOR, names, pod as validate, volume_source as claims};
 
