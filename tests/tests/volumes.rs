@@ -1,7 +1,7 @@
 //! Volumes that are more than a directory: files of objects, of the pod itself and of its account; claims; limits.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -338,5 +338,38 @@ fn a_volume_in_memory_is_no_larger_than_its_pods_memory() {
     let mounts = says(&host, "web", "/proc/self/mounts");
     let size = mounts.lines().find(|line| line.contains(" /v tmpfs ")).unwrap_or("none");
     assert!(size.contains("size=20480k"), "{size}");
+    host.finish();
+}
+
+#[test]
+fn what_podbox_writes_and_what_a_claim_holds_belong_to_the_pods_group_and_a_hosts_directory_does_not() {
+    let host = Host::new();
+    config_map(&host, &json!({"a": "one"}));
+    claim(&host, "disk", &json!({}));
+    let ours = host.dir().join("ours");
+    fs::create_dir_all(&ours).unwrap();
+    let text = format!(
+        r"
+  securityContext: {{fsGroup: 2345, runAsUser: 1000, runAsGroup: 1000}}
+  containers:
+  - {{{SLEEPER}, volumeMounts: [{{name: v, mountPath: /v}}, {{name: d, mountPath: /d}}, {{name: h, mountPath: /h}}]}}
+  volumes:
+  - {{name: v, configMap: {{name: settings, defaultMode: 0600}}}}
+  - {{name: d, persistentVolumeClaim: {{claimName: disk}}}}
+  - {{name: h, hostPath: {{path: {}}}}}
+",
+        ours.display()
+    );
+    host.up(&pod("web", &text));
+    let shown = |file: &str| host.exec("web", &["stat", "-L", "-c", "%a %u %g", file]);
+    // As a kubelet does: what is read only is readable for the group.
+    assert_eq!(shown("/v/a"), "640 0 2345");
+    assert_eq!(says(&host, "web", "/v/a"), "one");
+    config_map(&host, &json!({"a": "new"}));
+    wait_until("the new file", PATIENCE, || says(&host, "web", "/v/a") == "new");
+    assert_eq!(shown("/v/a"), "640 0 2345");
+    assert_eq!(host.exec("web", &["touch", "/d/file"]), "");
+    assert_eq!(host.exec("web", &["stat", "-c", "%u %g", "/d/file"]), "1000 2345");
+    assert_eq!(fs::metadata(&ours).unwrap().gid(), 0);
     host.finish();
 }
