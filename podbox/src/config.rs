@@ -33,6 +33,7 @@ pub struct Settings {
     /// containers' registries.conf, if not the usual one.
     pub registries_conf: Option<PathBuf>,
     /// What this host lets pods do.
+    #[serde(default)]
     pub pods: PodSettings,
     /// Where files of CDI lie; what comes later counts more.
     #[serde(default = "usual_cdi")]

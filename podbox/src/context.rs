@@ -49,3 +49,22 @@ pub fn kept_environment() -> impl Iterator<Item = (String, String)> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(move |(name, _)| wanted(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pod::Pod;
+    use crate::supervisor::machine::Memory;
+
+    fn read<T: serde::de::DeserializeOwned>(text: &str) -> T {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_pod_that_an_older_podbox_has_started_can_be_taken_over() {
+        let context: Context = read(include_str!("testdata/older/context.json"));
+        let pod: Pod = read(include_str!("testdata/older/pod.json"));
+        let memory: Memory = read(include_str!("testdata/older/machine.json"));
+        assert_eq!((context.uid, pod.containers.len()), (pod.uid, memory.containers.len()));
+    }
+}

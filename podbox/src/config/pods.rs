@@ -12,6 +12,7 @@ const IDS: u32 = 65536;
 const FIRST_ID: u32 = 65536;
 /// For how many pods there are ids, as with a kubelet: its default is 110 pods.
 const PODS: u32 = 110;
+const ALL_IDS: IdRange = IdRange { start: FIRST_ID, count: PODS * IDS };
 
 /// The section, resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,17 @@ pub struct PodSettings {
     pub allowed_unsafe_sysctls: Vec<String>,
     /// The ids of the host for pods with `hostUsers: false`.
     pub user_namespace_ids: IdRange,
+}
+
+/// What a pod goes on with that an older podbox has started.
+impl Default for PodSettings {
+    fn default() -> Self {
+        PodSettings {
+            seccomp_profiles: Path::new(super::ROOT).join("seccomp"),
+            allowed_unsafe_sysctls: Vec::new(),
+            user_namespace_ids: ALL_IDS,
+        }
+    }
 }
 
 /// Ids of the host.
@@ -59,7 +71,7 @@ impl File {
         Ok(PodSettings {
             seccomp_profiles: super::absolute(self.seccomp_profiles.unwrap_or_else(|| data.join("seccomp"))),
             allowed_unsafe_sysctls: self.allowed_unsafe_sysctls,
-            user_namespace_ids: ids.unwrap_or(IdRange { start: FIRST_ID, count: PODS * IDS }),
+            user_namespace_ids: ids.unwrap_or(ALL_IDS),
         })
     }
 }
