@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use netplugin::{PortMapping, Request};
+use nix::sys::statvfs::{FsFlags, statvfs};
 use runtime::launch::StageKind;
 use runtime::plan::{CgroupPlan, Identity, NamespaceSet, SandboxPlan, Shm};
 
@@ -69,12 +70,18 @@ pub fn plan(pod: &Pod, dir: &PodDir) -> SandboxPlan {
 /// as a user without rights may serve on port 80, unless the manifest says otherwise: as containerd and docker have it.
 fn sysctls(pod: &Pod) -> BTreeMap<String, String> {
     let mut all = pod.security.sysctls.clone();
-    if !pod.host.network {
+    if !pod.host.network && may_be_set() {
         let groups = if pod.security.user_namespace { u32::from(u16::MAX) } else { i32::MAX.unsigned_abs() };
         all.entry(UNPRIVILEGED_PORTS.to_owned()).or_insert_with(|| "0".to_owned());
         all.entry(PING_GROUPS.to_owned()).or_insert_with(|| format!("0 {groups}"));
     }
     all
+}
+
+/// Whether this host lets anybody set kernel parameters: a container of few privileges has them read-only, and pods there do
+/// without those that they have not asked for.
+fn may_be_set() -> bool {
+    statvfs("/proc/sys").is_ok_and(|mount| !mount.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// Where `ip netns` finds the pod: `NAMESPACE_NAME`, with a piece of the uid where another podbox of this host
