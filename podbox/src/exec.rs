@@ -37,5 +37,15 @@ pub fn plan(
     let mut process = plan.spec.process().clone().ok_or(io::ErrorKind::InvalidData)?;
     process.set_args(Some(command.to_vec()));
     process.set_terminal(Some(terminal == Terminal::Wanted));
+    if terminal == Terminal::Wanted {
+        name_terminal(process.env_mut().get_or_insert_default());
+    }
     Ok(ExecPlan { target, process, user: plan.user, cgroup, root_id, seccomp, stay: Stay::Once })
+}
+
+/// Says what the terminal understands, as for a container that has one itself: else `clear` and editors refuse.
+fn name_terminal(env: &mut Vec<String>) {
+    if !env.iter().any(|line| line.starts_with("TERM=")) {
+        env.push("TERM=xterm".to_owned());
+    }
 }

@@ -9,6 +9,7 @@ pub mod cgroup;
 pub mod guard;
 pub mod identity;
 pub mod launch;
+pub mod layers;
 pub mod plan;
 pub mod process;
 pub mod recipe;

@@ -80,6 +80,13 @@ impl Failure {
         self
     }
 
+    /// The same without advice, for when following it has become impossible.
+    #[must_use]
+    pub fn unhinted(mut self) -> Failure {
+        self.hint = None;
+        self
+    }
+
     /// The text without decoration.
     #[must_use]
     pub fn message(&self) -> &str {

@@ -141,7 +141,8 @@ fn attached(session: &Session, args: &RunArgs, loaded: LoadedPod) -> Result<Exit
         if removed.is_ok() && !session.quiet {
             anstream::eprintln!("pod \"{}\" deleted from {} namespace", found.pod.name, found.pod.namespace);
         }
-        return ended.and_then(|code| removed.map(|()| code));
+        // Of a pod that is gone nothing "runs on".
+        return ended.map_err(Failure::unhinted).and_then(|code| removed.map(|()| code));
     }
     ended
 }

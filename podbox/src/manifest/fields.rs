@@ -553,7 +553,10 @@ impl Walk<'_, '_> {
             Some(Refused(why)) => self.refuse(key, path, why),
             // Nobody knows it, and that has been said.
             None if path.parent().is_some_and(|object| self.notes.was_dropped(object, entry)) => {}
-            None => self.refuse(key, path, UNSUPPORTED),
+            None => match resource::refusal(&self.pattern, &entry.key) {
+                Some(text) => self.report(Severity::Error, key, path, text),
+                None => self.refuse(key, path, UNSUPPORTED),
+            },
         }
     }
 
@@ -590,6 +593,7 @@ impl Walk<'_, '_> {
     }
 }
 
+mod resource;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]

@@ -252,8 +252,8 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
         ),
         (
             "",
-            "    resources: {limits: {gpus: 1}}",
-            "spec.containers[0].resources.limits[gpus]: Forbidden: not supported by podbox yet",
+            "    resources: {limits: {storage: 1}}",
+            "spec.containers[0].resources.limits[storage]: Invalid value: \"storage\": must be a standard resource for containers",
         ),
     ] {
         assert_eq!(errors(&pod_with(spec, container)), [want], "{spec} {container}");

@@ -6,7 +6,7 @@ use oci_spec::OciSpecError;
 use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder, Mount, MountBuilder};
 use runtime::plan::IdRange;
 
-use crate::pod::{Container, Pod, Propagation, VolumeMount};
+use crate::pod::{Container, Pod, Propagation, VolumeMount, VolumeSource};
 use crate::store::AttemptDir;
 use crate::subpath::MountSource;
 
@@ -20,24 +20,19 @@ pub(super) fn of(
     around: &Surroundings,
 ) -> Vec<Mount> {
     let mut mounts = kernel_file_systems(pod, container, around);
-    let mut binds = volumes(container, around);
+    let map = around.users.and_then(|ids| mapping(ids).ok());
+    let mut binds = volumes(pod, container, around, map);
     let taken =
         |path: &str| container.mounts.iter().any(|mount| mount.mount_path.trim_end_matches('/') == path);
     for file in ["hosts", "hostname", "resolv.conf"] {
         let target = format!("/etc/{file}");
         if !taken(&target) {
-            binds.push(bind(&around.etc.join(file), &target));
+            binds.push(mapped(bind(&around.etc.join(file), &target), map));
         }
     }
     if !taken(&container.termination_message_path) {
         let target = &container.termination_message_path;
-        binds.push(bind(&attempt.termination_message(), target));
-    }
-    if let Some(map) = around.users.and_then(|ids| mapping(ids).ok()) {
-        for bind in &mut binds {
-            bind.set_uid_mappings(Some(vec![map]));
-            bind.set_gid_mappings(Some(vec![map]));
-        }
+        binds.push(mapped(bind(&attempt.termination_message(), target), map));
     }
     binds.sort_by_key(|mount| mount.destination().components().count());
     mounts.extend(binds);
@@ -82,9 +77,26 @@ fn kernel_file_systems(pod: &Pod, container: &Container, around: &Surroundings) 
     mounts
 }
 
-fn volumes(container: &Container, around: &Surroundings) -> Vec<Mount> {
+fn volumes(
+    pod: &Pod,
+    container: &Container,
+    around: &Surroundings,
+    map: Option<LinuxIdMapping>,
+) -> Vec<Mount> {
     let pairs = container.mounts.iter().zip(&around.volumes);
-    pairs.map(|(mount, source)| volume(mount, source)).collect()
+    // An image's layers are mapped one by one when it is mounted: the kernel does not map an overlay.
+    let is_image = |mount: &VolumeMount| {
+        let image = |source: &VolumeSource| matches!(source, VolumeSource::Image { .. });
+        pod.volumes.iter().any(|volume| volume.name == mount.volume && image(&volume.source))
+    };
+    pairs.map(|(mount, source)| mapped(volume(mount, source), map.filter(|_| !is_image(mount)))).collect()
+}
+
+/// The mount, with ids that are the pod's if it has ids of its own.
+fn mapped(mut mount: Mount, map: Option<LinuxIdMapping>) -> Mount {
+    mount.set_uid_mappings(map.map(|map| vec![map]));
+    mount.set_gid_mappings(map.map(|map| vec![map]));
+    mount
 }
 
 /// The options say it in mount(8)'s words, down to the part of the volume that is mounted.

@@ -1,11 +1,13 @@
 //! Making the pod's sandbox, and taking it down: volumes, namespaces, network, /etc files.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use netplugin::{PortMapping, Request};
+use nix::sys::statvfs::{FsFlags, statvfs};
 use runtime::launch::StageKind;
 use runtime::plan::{CgroupPlan, Identity, NamespaceSet, SandboxPlan, Shm};
 
@@ -30,6 +32,12 @@ const SHM_BYTES: u64 = 64 << 20;
 /// What the kernel has room for in a hostname.
 const KERNEL_HOSTNAME: usize = 64;
 
+/// The first port that needs no right to be listened on.
+const UNPRIVILEGED_PORTS: &str = "net.ipv4.ip_unprivileged_port_start";
+
+/// The groups that may send echo requests without any right.
+const PING_GROUPS: &str = "net.ipv4.ping_group_range";
+
 /// How many container stages are started ahead: more would only stand in each other's way.
 const WARM_STAGES: usize = 4;
 
@@ -48,7 +56,7 @@ pub fn plan(pod: &Pod, dir: &PodDir) -> SandboxPlan {
         users: None,
         hostname: (!pod.host.network).then(|| pod.kernel_hostname().to_owned()),
         domainname: None,
-        sysctls: pod.security.sysctls.clone(),
+        sysctls: sysctls(pod),
         shm: (!pod.host.ipc).then(|| Shm { path: dir.shm(), size_bytes: SHM_BYTES }),
         cgroup: Some(CgroupPlan {
             path: pod_path(pod),
@@ -56,6 +64,24 @@ pub fn plan(pod: &Pod, dir: &PodDir) -> SandboxPlan {
             above: class_limits(pod.qos),
         }),
     }
+}
+
+/// The pod's kernel parameters. In a network of its own no port and no ping is anybody else's business, so images that run
+/// as a user without rights may serve on port 80, unless the manifest says otherwise: as containerd and docker have it.
+fn sysctls(pod: &Pod) -> BTreeMap<String, String> {
+    let mut all = pod.security.sysctls.clone();
+    if !pod.host.network && may_be_set() {
+        let groups = if pod.security.user_namespace { u32::from(u16::MAX) } else { i32::MAX.unsigned_abs() };
+        all.entry(UNPRIVILEGED_PORTS.to_owned()).or_insert_with(|| "0".to_owned());
+        all.entry(PING_GROUPS.to_owned()).or_insert_with(|| format!("0 {groups}"));
+    }
+    all
+}
+
+/// Whether this host lets anybody set kernel parameters: a container of few privileges has them read-only, and pods there do
+/// without those that they have not asked for.
+fn may_be_set() -> bool {
+    statvfs("/proc/sys").is_ok_and(|mount| !mount.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// Where `ip netns` finds the pod: `NAMESPACE_NAME`, with a piece of the uid where another podbox of this host

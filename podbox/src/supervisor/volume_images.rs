@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount as mount_at};
+use runtime::layers;
 
 use crate::image::Image;
 use crate::pod::{Container, VolumeSource};
@@ -37,7 +38,8 @@ pub(super) async fn mount(world: &World, container: &Container) -> Result<(), (S
         if let Arrival::Pulled { .. } = arrival {
             tell(world, "Pulled", pulled(reference, &arrival));
         }
-        mount_one(&image, &world.dir.volume(&volume.name)).map_err(|error| {
+        let users = pod.security.user_namespace.then(|| world.dir.namespaces());
+        mount_one(&image, &world.dir.volume(&volume.name), users.as_deref()).map_err(|error| {
             let message = format!("mount image \"{reference}\": {}", report::chain(&error));
             (reference.clone(), Failure { reason: "ErrImagePull".to_owned(), message })
         })?;
@@ -50,10 +52,15 @@ fn tell(world: &World, reason: &str, message: String) {
     world.event(Event::Told(note));
 }
 
-fn mount_one(image: &Image, at: &Path) -> io::Result<()> {
+/// Mounts an image; as the user namespace sees it that is pinned in `users`, if there is one.
+fn mount_one(image: &Image, at: &Path, users: Option<&Path>) -> io::Result<()> {
     fs::create_dir_all(at)?;
     if volumes::is_mounted(at) {
         return Ok(());
+    }
+    if let Some(pin_dir) = users {
+        let layers: Vec<&Path> = image.layers.iter().map(|path| path.as_path()).collect();
+        return layers::mount_for_users(&layers, at, pin_dir);
     }
     // By descriptors: the options have room for less than a page, and know colons and commas. The empty directory that
     // is mounted over goes below all, since there have to be two.

@@ -103,8 +103,24 @@ fn sysctls_of_the_sandbox_are_set() {
     host.up(&sleeper(
         "tuned",
         "podbox.local/toolbox",
-        "  securityContext: {sysctls: [{name: net.ipv4.ip_unprivileged_port_start, value: '0'}]}",
+        "  securityContext: {sysctls: [{name: net.ipv4.ip_unprivileged_port_start, value: '80'}]}",
     ));
-    assert_eq!(host.exec("tuned", &["cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start"]), "0");
+    assert_eq!(host.exec("tuned", &["cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start"]), "80");
+    host.finish();
+}
+
+#[test]
+fn a_user_without_rights_may_serve_on_port_80_of_the_pods_own_network() {
+    let host = Host::new();
+    let server = "  securityContext: {runAsUser: 1000}
+  containers:
+  - name: c
+    image: podbox.local/toolbox
+    command: [http, --port, '80']
+    securityContext: {capabilities: {drop: [ALL]}}
+    readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}";
+    host.up_ready(&pod("low", server));
+    let groups = host.exec("low", &["cat", "/proc/sys/net/ipv4/ping_group_range"]);
+    assert_eq!(groups.split_whitespace().collect::<Vec<_>>(), ["0", "2147483647"]);
     host.finish();
 }

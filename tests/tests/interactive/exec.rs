@@ -36,3 +36,17 @@ fn a_command_on_a_terminal_follows_its_size_and_dies_with_the_client() {
     host.down(&["execs"]).ok();
     host.finish();
 }
+
+#[test]
+fn a_command_on_a_terminal_is_told_which_kind_it_is() {
+    let host = Host::new();
+    host.up(&scripted("kinds", "stdin: true", "sleep 1000"));
+    let script = "exec -it kinds -- sh -c 'echo kind=$TERM; read _'";
+    let session = on_a_terminal(&host, script, "");
+    session.wait_to_say("kind=xterm");
+    drop(session);
+    let piped = host.podbox(["exec", "kinds", "--", "sh", "-c", "echo kind=$TERM."]).ok();
+    assert_eq!(piped.text().trim(), "kind=.");
+    host.down(&["kinds"]).ok();
+    host.finish();
+}

@@ -84,6 +84,32 @@ fn files_of_root_in_the_pod_are_roots_on_the_disk_and_the_image_belongs_to_it() 
 }
 
 #[test]
+fn volumes_that_are_images_belong_to_the_pods_root_and_leave_nothing() {
+    let host = Host::new();
+    host.up(&apart(
+        "images",
+        r"
+  containers:
+  - name: c
+    image: podbox.local/host
+    command: [sleep, infinity]
+    volumeMounts: [{name: i, mountPath: /v}, {name: i, mountPath: /part, subPath: bin}]
+  volumes: [{name: i, image: {reference: podbox.local/toolbox}}]
+",
+    ));
+    assert_eq!(host.exec("images", &["stat", "-c", "%u:%g", "/v/bin/toolbox"]).trim(), "0:0");
+    assert_eq!(host.exec("images", &["stat", "-c", "%u:%g", "/part/toolbox"]).trim(), "0:0");
+    host.podbox(["exec", "images", "--", "touch", "/v/new"]).complains("Read-only file system");
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let volume = host.pod_dir("images");
+    let uid = volume.file_name().unwrap().to_str().unwrap();
+    let volumes = mounts.lines().filter(|line| line.contains(&format!("{uid}/volumes/"))).count();
+    assert_eq!(volumes, 1, "the mounts of the layers should be gone: {mounts}");
+    host.down(&["images"]);
+    host.finish();
+}
+
+#[test]
 fn root_of_a_pod_rules_the_pods_own_namespaces() {
     let host = Host::new();
     host.up(&apart(
