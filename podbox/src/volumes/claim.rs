@@ -83,6 +83,7 @@ fn holds_alone(pod: &Pod, store: &Store, claim: &str) -> bool {
 pub(super) fn remove(pod: &Pod, store: &Store, claim: &str) {
     if holds_alone(pod, store, claim) {
         // What cannot be removed now is in nobody's way: the next pod of this name finds it.
+        let _ = store.unbind(&pod.namespace, claim);
         let _ = crate::store::remove(&store.claim_dir(&pod.namespace, claim));
         let_go(pod, store, claim);
     }
