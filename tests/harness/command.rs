@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
@@ -52,6 +53,13 @@ impl Cmd {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Cmd {
         self.command.env(name, value.into());
+        self
+    }
+
+    /// Runs it in another working directory.
+    #[must_use]
+    pub fn directory(mut self, path: &Path) -> Cmd {
+        self.command.current_dir(path);
         self
     }
 

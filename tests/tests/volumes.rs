@@ -243,6 +243,27 @@ fn a_claim_is_bound_to_a_volume_that_fits_and_stays_so() {
 }
 
 #[test]
+fn a_volume_is_free_again_after_an_up_that_failed() {
+    let host = Host::new();
+    let spec = json!({
+        "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"],
+        "hostPath": {"path": host.dir().join("pv"), "type": "DirectoryOrCreate"},
+    });
+    store(&host, "persistentvolumes", "disk-1", &json!({"spec": spec}));
+    let with_claim = |name: &str| {
+        let claim = format!(
+            "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: {name}}}\nspec: {{accessModes: \
+             [ReadWriteOnce], volumeName: disk-1, resources: {{requests: {{storage: 1Gi}}}}}}\n---\n"
+        );
+        claim + &sleeper(name, &format!("persistentVolumeClaim: {{claimName: {name}}}"))
+    };
+    let bad = with_claim("one").replace("[sleep", "[no-such-program");
+    host.try_up(&bad, &[]).code(127).complains("persistentvolumeclaim/one removed again");
+    host.up(&with_claim("two"));
+    host.finish();
+}
+
+#[test]
 fn a_claim_for_one_pod_is_for_one_pod() {
     let host = Host::new();
     claim(&host, "mine", &json!({"accessModes": ["ReadWriteOncePod"]}));

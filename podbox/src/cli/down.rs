@@ -3,6 +3,7 @@
 mod objects;
 
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -156,6 +157,12 @@ fn collect(session: &Session, args: &DownArgs) -> Result<Chosen, Failure> {
             let (namespace, name) = names::pod_name(target, &args.namespace);
             match pods::find(session, namespace, name) {
                 Ok(pod) => chosen.pods.push(pod),
+                // `up` takes the bare name of a directory, as it takes nothing but files.
+                Err(failure) if Path::new(target).is_dir() => {
+                    let what = target.trim_end_matches('/');
+                    let hint = format!("`podbox down {what}/` is about the manifests in that directory");
+                    chosen.missing.push(failure.hint(hint));
+                }
                 Err(failure) => chosen.missing.push(failure),
             }
         }

@@ -71,9 +71,10 @@ impl Removal<'_> {
     /// A claim without its object is bound to nothing. The directory that it was given stays with what is in it, and a
     /// claim of the same name finds it again.
     fn let_claim_go(&self, namespace: &str, claim: &str) -> Result<(), Failure> {
-        let dir = self.session.settings.store.claim_dir(namespace, claim);
-        if self.volumes || dir.is_symlink() {
-            crate::store::remove(&dir).map_err(host)?;
+        let store = &self.session.settings.store;
+        store.unbind(namespace, claim).map_err(host)?;
+        if self.volumes {
+            crate::store::remove(&store.claim_dir(namespace, claim)).map_err(host)?;
         }
         Ok(())
     }

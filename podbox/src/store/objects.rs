@@ -115,6 +115,31 @@ impl Store {
         self.claim_dir(NOWHERE, volume)
     }
 
+    /// The PersistentVolume that is marked as a claim's, whether it is still there or not.
+    #[must_use]
+    pub fn volume_of(&self, namespace: &str, claim: &str) -> Option<String> {
+        let owner = PathBuf::from(format!("{namespace}/{claim}"));
+        let marks = fs::read_dir(self.claims_of(NOWHERE)).into_iter().flatten().flatten();
+        let mut of_claim = marks.filter(|mark| fs::read_link(mark.path()).is_ok_and(|of| of == owner));
+        of_claim.find_map(|mark| mark.file_name().into_string().ok())
+    }
+
+    /// Binds a claim to nothing: its PersistentVolume is free for the next one. A directory of its own stays.
+    ///
+    /// # Errors
+    /// If the marks cannot be removed.
+    pub fn unbind(&self, namespace: &str, claim: &str) -> Result<(), StoreError> {
+        let dir = self.claim_dir(namespace, claim);
+        if !dir.is_symlink() {
+            return Ok(());
+        }
+        // As long as the link is there the mark is nobody else's, so it goes first.
+        if let Some(volume) = self.volume_of(namespace, claim) {
+            remove(&self.bound_mark(&volume))?;
+        }
+        remove(&dir)
+    }
+
     /// Says which pod has a claim for itself: a link to its uid. No claim has such a name. Writer: supervisors.
     #[must_use]
     pub fn holder_mark(&self, namespace: &str, claim: &str) -> PathBuf {
@@ -199,9 +224,34 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::super::Layers;
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_claim_that_is_unbound_frees_its_volume_and_keeps_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name| dir.path().join(name);
+        let store = Store { run: path("run"), data: path("data"), logs: path("logs"), layers: Layers::Disk };
+        for (volume, claim) in [("pv", "one"), ("other", "two")] {
+            for link in [store.bound_mark(volume), store.claim_dir("team", claim)] {
+                make_dir(link.parent().unwrap()).unwrap();
+            }
+            symlink(format!("team/{claim}"), store.bound_mark(volume)).unwrap();
+            symlink(dir.path(), store.claim_dir("team", claim)).unwrap();
+        }
+        make_dir(&store.claim_dir("team", "own")).unwrap();
+        assert_eq!(store.volume_of("team", "one").as_deref(), Some("pv"));
+        for claim in ["one", "own", "none"] {
+            store.unbind("team", claim).unwrap();
+            assert_eq!(store.volume_of("team", claim), None);
+        }
+        assert!(!store.bound_mark("pv").is_symlink() && !store.claim_dir("team", "one").is_symlink());
+        assert!(store.claim_dir("team", "own").is_dir(), "data is never removed in passing");
+        assert_eq!(store.volume_of("team", "two").as_deref(), Some("other"));
+    }
 
     #[test]
     fn an_object_is_found_by_kind_namespace_and_name_until_it_is_dropped() {

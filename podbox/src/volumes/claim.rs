@@ -83,6 +83,7 @@ fn holds_alone(pod: &Pod, store: &Store, claim: &str) -> bool {
 pub(super) fn remove(pod: &Pod, store: &Store, claim: &str) {
     if holds_alone(pod, store, claim) {
         // What cannot be removed now is in nobody's way: the next pod of this name finds it.
+        let _ = store.unbind(&pod.namespace, claim);
         let _ = crate::store::remove(&store.claim_dir(&pod.namespace, claim));
         let_go(pod, store, claim);
     }
@@ -155,8 +156,9 @@ fn choose<'v>(spec: &Value, who: &str, volumes: &'v [Value], taken: &[String]) -
     });
     match (fitting.first(), spec["storageClassName"].as_str()) {
         (Some(volume), _) => Choice::Volume(volume),
-        // The empty class asks for a volume that somebody has made.
+        // The empty class asks for a volume that somebody has made, and so does a selector: no provisioner takes one.
         (None, Some("")) => Choice::Nothing,
+        (None, _) if asks_for_labels(&spec["selector"]) => Choice::Nothing,
         (None, _) => Choice::Directory,
     }
 }
@@ -172,6 +174,11 @@ fn satisfies(spec: &Value, volume: &Value) -> bool {
         && size(&has["capacity"]).amount_cmp(wanted).is_ge()
         && strings(&spec["accessModes"]).all(|mode| strings(&has["accessModes"]).any(|has| has == mode))
         && path_of(volume).is_some()
+}
+
+fn asks_for_labels(selector: &Value) -> bool {
+    let labels = selector["matchLabels"].as_object().is_some_and(|labels| !labels.is_empty());
+    labels || selector["matchExpressions"].as_array().is_some_and(|list| !list.is_empty())
 }
 
 fn selects(selector: &Value, volume: &Value) -> bool {

@@ -47,7 +47,9 @@ fn the_smallest_volume_that_fits_is_bound_and_else_a_directory() {
         (json!({"volumeName": "large"}), &["large"], "nothing"),
         (json!({"selector": {"matchLabels": {"disk": "large"}}}), &[], "large"),
         (json!({"selector": {"matchExpressions": [not("right")]}}), &[], "large"),
-        (json!({"selector": {"matchExpressions": [not("right"), not("large")]}}), &[], "directory"),
+        (json!({"selector": {"matchExpressions": [not("right"), not("large")]}}), &[], "nothing"),
+        (json!({"selector": {"matchLabels": {"disk": "other"}}}), &[], "nothing"),
+        (json!({"selector": {}}), &["right", "large"], "directory"),
     ] {
         assert_eq!(chosen(&claim, &volumes, taken), want, "{claim} {taken:?}");
     }

@@ -50,9 +50,6 @@ pub enum VolumeError {
         #[source]
         source: io::Error,
     },
-    /// It cannot be told which huge pages are meant.
-    #[error("medium HugePages: the containers ask for {0}")]
-    HugePages(&'static str),
     /// What the volume refers to is not there, or is not what it should be; in a kubelet's words.
     #[error("{0}")]
     Content(String),

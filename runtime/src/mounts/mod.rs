@@ -156,7 +156,19 @@ fn bind(at: Place<'_>, destination: &Path, source: OwnedFd, options: &Options) -
     }
     change(&source, all, libc::AT_RECURSIVE as u32)?;
     change(&source, own, 0)?;
-    move_onto(&source, &target)
+    move_onto(&source, &target).map_err(|fault| mismatch(kind, &target).unwrap_or(fault))
+}
+
+/// What the kernel calls an invalid argument: a directory on a file, or the other way round. Asked only after it has
+/// refused.
+fn mismatch(kind: Kind, target: &OwnedFd) -> Option<Fault> {
+    let is_on_directory = in_root::kind_of(target.as_fd()).ok()? == SFlag::S_IFDIR;
+    let why = match (kind, is_on_directory) {
+        (Kind::Directory, false) => "a directory cannot be mounted on a file",
+        (Kind::File, true) => "a file cannot be mounted on a directory",
+        (Kind::Directory, true) | (Kind::File, false) => return None,
+    };
+    Some(Fault { errno: Some(Errno::ENOTDIR as i32), ..Fault::new(why) })
 }
 
 fn change(mount: &OwnedFd, attributes: MountAttributes, flags: u32) -> Result<(), Fault> {

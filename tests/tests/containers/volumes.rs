@@ -86,6 +86,11 @@ fn host_paths_are_mounted_checked_and_made_as_their_type_says() {
     assert!(dir.join("file").exists(), "what is the host's stays");
     let wrong = manifest.replace("type: Directory}", "type: File}");
     host.try_up(&wrong, &[]).code(3).complains("is not a file");
+    // Most often a volume that was meant for one file, without its subPath.
+    let on_file = manifest.replace("mountPath: /made", "mountPath: /etc/passwd");
+    host.try_up(&on_file, &[]).complains("mount /etc/passwd: a directory cannot be mounted on a file");
+    let on_directory = manifest.replace("/etc/file", "/etc");
+    host.try_up(&on_directory, &[]).complains("a file cannot be mounted on a directory");
     host.expect_nothing_left();
     host.finish();
 }

@@ -15,6 +15,14 @@ fn down_of_a_file_removes_what_it_holds_and_nothing_else() {
     assert_eq!(host.down(&[&path]).text(), "pod default/web down\nconfigmap/m removed");
     assert_eq!(stored(&host, "configmaps", "m"), None);
     assert!(stored(&host, "configmaps", "other").is_some());
+    // `up` takes the bare name of a directory; here it would be a pod's.
+    let dir = host.dir().join("shop");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("m.yaml"), map("m", "two")).unwrap();
+    let down = |what: &str| host.cmd(["down", what]).directory(host.dir()).run();
+    host.cmd(["up", "-d", "shop"]).directory(host.dir()).run().ok();
+    down("shop").code(2).complains("`podbox down shop/` is about the manifests in that directory");
+    assert_eq!(down("shop/").text(), "configmap/m removed");
     // As with pods: what a manifest names may be gone already.
     assert_eq!(host.down(&[&path]).text(), "");
     host.finish();

@@ -32,18 +32,21 @@ fn volume(store: &Store, name: &str, object: &mut Value) {
 }
 
 /// A claim is bound once its content has a place: a PersistentVolume's, or a directory of its own, which counts as a
-/// volume that was made for it.
+/// volume that was made for it. It is lost once its volume is no object any more.
 fn claim(store: &Store, namespace: &str, name: &str, object: &mut Value) {
-    if fs::symlink_metadata(store.claim_dir(namespace, name)).is_err() {
+    let place = store.claim_dir(namespace, name);
+    if fs::symlink_metadata(&place).is_err() {
         object["status"] = json!({"phase": "Pending"});
         return;
     }
-    let names = store.object_names(ObjectKind::PersistentVolume).into_iter().map(|(_, volume)| volume);
-    let is_own =
-        |volume: &String| owner(store, volume).is_some_and(|(of, claim)| of == namespace && claim == name);
-    let own = names.into_iter().find(is_own);
+    let own = store.volume_of(namespace, name).filter(|_| place.is_symlink());
     let volume =
         own.as_ref().and_then(|volume| store.object(ObjectKind::PersistentVolume, "", volume).ok()?);
+    if let (Some(gone), None) = (&own, &volume) {
+        object["spec"]["volumeName"] = json!(gone);
+        object["status"] = json!({"phase": "Lost"});
+        return;
+    }
     let (capacity, modes) = match &volume {
         Some(volume) => (&volume["spec"]["capacity"], &volume["spec"]["accessModes"]),
         None => (&object["spec"]["resources"]["requests"], &object["spec"]["accessModes"]),
@@ -103,5 +106,9 @@ mod tests {
         assert_eq!(volume()["spec"]["claimRef"]["name"], "data");
         assert_eq!(claim("own")["spec"]["volumeName"], "pvc-u");
         assert_eq!(claim("own")["status"]["capacity"]["storage"], "1Gi");
+
+        store.drop_object(ObjectKind::PersistentVolume, "", "pv").unwrap();
+        assert_eq!(claim("data")["spec"]["volumeName"], "pv");
+        assert_eq!(claim("data")["status"], json!({"phase": "Lost"}));
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::manifest::{LoadedObject, LoadedPod};
 use crate::objects::{self, Change};
 use crate::pod::field::FieldError;
-use crate::store::ObjectKind;
+use crate::store::{ObjectKind, Store, StoreError};
 use crate::uuid;
 
 use super::super::{Failure, Session, out, removal};
@@ -100,6 +100,15 @@ pub(in crate::cli) fn refused(kind: ObjectKind, name: &str, wrong: &[FieldError]
         .hint(format!("`podbox down {word}/{name}` removes it; then it can be made anew"))
 }
 
+/// Removes what was not there before. A claim that a pod has used meanwhile must not keep its volume from others.
+fn remove_again(store: &Store, one: &One) -> Result<(), StoreError> {
+    store.drop_object(one.kind, &one.namespace, &one.name)?;
+    if one.kind == ObjectKind::PersistentVolumeClaim {
+        store.unbind(&one.namespace, &one.name)?;
+    }
+    Ok(())
+}
+
 impl Applied {
     /// Puts all back as it was before this command.
     pub(super) fn put_back(&self, session: &Session) {
@@ -108,7 +117,7 @@ impl Applied {
             let what = removal::shown(one.kind, &one.namespace, &one.name);
             let done = match &one.before {
                 Some(before) => store.keep_object(one.kind, (&one.namespace, &one.name), before),
-                None => store.drop_object(one.kind, &one.namespace, &one.name),
+                None => remove_again(store, one),
             };
             if let Err(error) = done {
                 let why = Failure::host(&error);
