@@ -6,6 +6,7 @@
 
 use super::diagnostic::{Finding, NOTED, Severity};
 use super::notes::Notes;
+use super::resource_name;
 use super::scalar::Value;
 use super::tree::{Entry, Kind, NodeId, Span, Tree};
 use crate::pod::field::Path;
@@ -28,7 +29,6 @@ use Verdict::{Honoured, Look, Refused, Warn};
 const SCHEDULER: Verdict = Warn("only a scheduler needs it, and a single host has none: ignored");
 const SERVER: Verdict = Warn("written by the API server of a cluster: ignored");
 const WINDOWS: Verdict = Warn("only Windows knows them: ignored");
-const UNSUPPORTED: &str = "not supported by podbox yet";
 
 /// Sorted by path, `[*]` for the elements of a list, `(probe)` for each of the three probes, `(hook)` for both
 /// hooks, `(device)` for resources named `VENDOR/CLASS`. `spec.initContainers` and `spec.ephemeralContainers` have the
@@ -553,7 +553,16 @@ impl Walk<'_, '_> {
             Some(Refused(why)) => self.refuse(key, path, why),
             // Nobody knows it, and that has been said.
             None if path.parent().is_some_and(|object| self.notes.was_dropped(object, entry)) => {}
-            None => self.refuse(key, path, UNSUPPORTED),
+            None => self.unknown(entry, path),
+        }
+    }
+
+    fn unknown(&mut self, entry: &Entry<'_>, path: &Path<'_>) {
+        let (message, hint) = resource_name::refusal(&self.pattern, &entry.key);
+        let before = self.findings.len();
+        self.report(Severity::Error, entry.key_span, path, message);
+        if let Some(said) = self.findings.get_mut(before) {
+            said.hint = hint;
         }
     }
 
