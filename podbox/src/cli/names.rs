@@ -126,9 +126,9 @@ pub(super) const OTHER_KINDS: [&str; 21] = [
     "ev",
 ];
 
-/// A pod's name as commands take it: `web`, `pod/web`, `team/web`.
+/// A pod's name as commands take it: `web`, `pod/web`, `Pod/web`, `team/web`.
 pub(super) fn pod_name<'a>(text: &'a str, namespace: &'a str) -> (&'a str, &'a str) {
-    let text = ["pod/", "pods/", "po/"].iter().find_map(|kind| text.strip_prefix(kind)).unwrap_or(text);
+    let text = text.split_once('/').filter(|(kind, _)| is_kind(kind)).map_or(text, |(_, name)| name);
     text.split_once('/').unwrap_or((namespace, text))
 }
 

@@ -216,7 +216,9 @@ mod tests {
     #[test]
     fn pods_are_named_in_all_the_ways_that_people_know() {
         let web = vec![pair("default", "web")];
-        for words in [&["web"][..], &["pod/web"], &["pods/web"], &["pod", "web"], &["default/web"]] {
+        for words in
+            [&["web"][..], &["pod/web"], &["pods/web"], &["Pod/web"], &["pod", "web"], &["default/web"]]
+        {
             assert_eq!(named(words, Need::Some).unwrap(), web, "{words:?}");
         }
         assert_eq!(named(&["-n", "team", "po/web"], Need::Some).unwrap(), [pair("team", "web")]);

@@ -227,8 +227,11 @@ fn start_all(
 /// What a kubelet would let fail at once.
 fn refuse(loaded: &LoadedPod, allowed_sysctls: &[String]) -> Result<(), Failure> {
     let pod = &loaded.pod;
-    let sysctls = pod.security.sysctls.keys().find_map(|name| sysctl::refusal(name, allowed_sysctls));
-    match sysctls.or_else(|| confinement::refusal(pod)) {
+    // In the manifest's order: the kubelet names the first that it forbids.
+    let sysctls = loaded.object["spec"]["securityContext"]["sysctls"].as_array().into_iter().flatten();
+    let mut names = sysctls.filter_map(|one| one["name"].as_str());
+    let forbidden = names.find_map(|name| sysctl::refusal(&sysctl::dotted(name), allowed_sysctls));
+    match forbidden.or_else(|| confinement::refusal(pod)) {
         None => Ok(()),
         Some(why) => Err(Failure::pod(format!("pod {}/{}: {why}", pod.namespace, pod.name))),
     }

@@ -36,7 +36,7 @@ fn advice(info: &str, above: &str, line: &str) -> Option<&'static str> {
         "put the value in quotes if it contains `: `"
     } else if said("mapping values") {
         "a blank is missing behind a colon above, or the indentation is wrong"
-    } else if said("did not find expected key") {
+    } else if said("did not find expected key") || said("expected '-' indicator") {
         "the indentation fits no line above"
     } else if said("escape") || said("hexadecimal") {
         "in double quotes a backslash must be doubled; in single quotes it stands for itself"
@@ -44,6 +44,8 @@ fn advice(info: &str, above: &str, line: &str) -> Option<&'static str> {
         "put it in quotes"
     } else if said("end of stream") {
         "the quote is not closed"
+    } else if said("indentation in quoted") {
+        "the quote is not closed, or a line within it is indented too little"
     } else if said("expected ',' or") || said("illegal placement") {
         "a bracket is not closed, or a comma is missing"
     } else {

@@ -58,6 +58,11 @@ impl SourceText {
         self.line(self.offset(character))
     }
 
+    /// Whether the text from the character on begins so.
+    pub(crate) fn begins(&self, character: u32, with: &str) -> bool {
+        self.text.get(self.offset(character)..).is_some_and(|rest| rest.starts_with(with))
+    }
+
     fn line(&self, offset: usize) -> usize {
         self.lines.partition_point(|start| *start <= offset)
     }
@@ -235,8 +240,9 @@ pub struct Diagnostics(pub Vec<Diagnostic>);
 /// So many mistakes are noted at most in one object; a file can hold more than anyone would read.
 pub(crate) const NOTED: usize = 200;
 
-/// Above this many, the rest is only counted.
-const SHOWN: usize = 50;
+/// Above this many, the rest is only counted: whoever mends a file wants all of it at once, nobody wants a screen
+/// that never ends.
+const SHOWN: usize = 1000;
 
 impl Diagnostics {
     /// Shows every one, with an empty line between them.

@@ -6,6 +6,7 @@
 
 use super::diagnostic::{Finding, NOTED, Severity};
 use super::notes::Notes;
+use super::resource_name;
 use super::scalar::Value;
 use super::tree::{Entry, Kind, NodeId, Span, Tree};
 use crate::pod::field::Path;
@@ -25,10 +26,9 @@ enum Verdict {
 
 use Verdict::{Honoured, Look, Refused, Warn};
 
-const SCHEDULER: Verdict = Warn("only a scheduler needs it, and a single host has none: ignored");
-const SERVER: Verdict = Warn("written by the API server of a cluster: ignored");
-const WINDOWS: Verdict = Warn("only Windows knows them: ignored");
-const UNSUPPORTED: &str = "not supported by podbox yet";
+mod reasons;
+
+use reasons::*;
 
 /// Sorted by path, `[*]` for the elements of a list, `(probe)` for each of the three probes, `(hook)` for both
 /// hooks, `(device)` for resources named `VENDOR/CLASS`. `spec.initContainers` and `spec.ephemeralContainers` have the
@@ -424,34 +424,6 @@ const FIELDS: &[(&str, Verdict)] = &[
     ("status", Honoured),
 ];
 
-/// The account's name is what the downward API shows, and what a token speaks of that a projected volume asks for.
-const TOKEN: Verdict = Warn(
-    "no token of a service account is mounted by itself: there is no API server to take it; a projected volume \
-     with serviceAccountToken holds one",
-);
-const NAMELESS: Verdict =
-    Warn("the claim lives with the pod and is no object that anybody could look at: ignored");
-const TEMPLATE: Verdict = Refused("only labels and annotations are allowed in the template of a claim");
-const SNAPSHOT: Verdict =
-    Refused("podbox keeps no snapshots and copies no claims: fill it by an init container");
-// Why sources of volumes are refused that a cluster has.
-const CLOUD: Verdict = Refused("a cloud's disk, which a cloud's controller attaches: podbox has none");
-const SHARE: Verdict =
-    Refused("podbox mounts no network file systems: mount it on the host and give its path as a hostPath");
-const BLOCK: Verdict = Refused(
-    "podbox attaches no block devices: attach and mount it on the host and give its path as a hostPath",
-);
-const DRIVER: Verdict = Refused("it needs a storage driver beside the kubelet, and podbox runs none");
-const CLONE: Verdict =
-    Refused("kubelets no longer run it by default: clone into an emptyDir with an init container instead");
-const BUNDLE: Verdict = Refused("there is no API server that keeps ClusterTrustBundles: use a configMap");
-const CERTIFICATE: Verdict = Refused("there is no API server that signs certificates of pods: use a secret");
-const DEVICES: Verdict = Refused(
-    "podbox hands out no block devices: volumes are directories; a privileged container has all devices",
-);
-/// Dynamic resource allocation.
-const CLAIMS: &str = "claims are allocated by drivers and a scheduler of a cluster; podbox takes devices by resources.limits and CDI";
-
 /// Values that the API server writes by itself where nothing was given, or that ask for nothing: not worth a
 /// warning.
 const SILENT: [(&str, &str); 8] = [
@@ -553,10 +525,16 @@ impl Walk<'_, '_> {
             Some(Refused(why)) => self.refuse(key, path, why),
             // Nobody knows it, and that has been said.
             None if path.parent().is_some_and(|object| self.notes.was_dropped(object, entry)) => {}
-            None => match resource::refusal(&self.pattern, &entry.key) {
-                Some(text) => self.report(Severity::Error, key, path, text),
-                None => self.refuse(key, path, UNSUPPORTED),
-            },
+            None => self.unknown(entry, path),
+        }
+    }
+
+    fn unknown(&mut self, entry: &Entry<'_>, path: &Path<'_>) {
+        let (message, hint) = resource_name::refusal(&self.pattern, &entry.key);
+        let before = self.findings.len();
+        self.report(Severity::Error, entry.key_span, path, message);
+        if let Some(said) = self.findings.get_mut(before) {
+            said.hint = hint;
         }
     }
 
@@ -593,7 +571,6 @@ impl Walk<'_, '_> {
     }
 }
 
-mod resource;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]

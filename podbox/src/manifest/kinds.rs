@@ -41,7 +41,7 @@ pub(super) fn refuse(version: &str, kind: &str) -> Refusal {
         let message = format!("no kind {kind:?} is registered for version {version:?}");
         return Refusal { key: "apiVersion", message, hint: Some("write apiVersion: v1".to_owned()) };
     }
-    let message = format!("kind {kind} is not supported: podbox runs Pods");
+    let message = format!("{kind} is not supported: podbox runs Pods");
     let hint = instead(kind).map(str::to_owned).or_else(|| {
         let singular = kind.strip_suffix('s').unwrap_or(kind);
         let near = suggest::nearest(kind, KNOWN).or_else(|| suggest::nearest(singular, KNOWN));

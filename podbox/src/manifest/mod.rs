@@ -22,6 +22,7 @@ mod objects;
 mod paths;
 mod plain;
 mod refusals;
+mod resource_name;
 mod scalar;
 mod stream;
 mod suggest;
@@ -427,7 +428,9 @@ impl Reader<'_, '_> {
     fn placed(&self, node: NodeId, path: &Path<'_>, wrong: FieldError) -> Finding {
         let culprit = wrong.culprit.as_ref().unwrap_or(&wrong.path);
         let span = object::locate_below(self.tree, node, path, culprit);
-        Finding { hint: wrong.hint, ..error(span, wrong.path, wrong.message) }
+        // Whoever has written a zero knows how octal numbers begin.
+        let told = |hint: &String| hint.starts_with("octal") && self.source.begins(span.start, "0");
+        Finding { hint: wrong.hint.filter(|hint| !told(hint)), ..error(span, wrong.path, wrong.message) }
     }
 
     /// Two objects of one kind and name would be one object.

@@ -153,6 +153,18 @@ fn steps(field: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Whether a field was compared with the one at `root`, which has no value since it could not be read.
+fn compares(finding: &Finding, root: &str) -> bool {
+    if let Some(resources) = finding.path.strip_suffix(".requests") {
+        let limit = root.strip_prefix(resources).and_then(|rest| rest.strip_prefix(".limits["));
+        let name = limit.and_then(|rest| rest.strip_suffix(']'));
+        return name.is_some_and(|name| finding.message.contains(&format!("{name} limit of ")));
+    }
+    let seconds = "terminationGracePeriodSeconds";
+    root.strip_suffix(seconds).is_some_and(|spec| spec.ends_with("spec."))
+        && finding.message.contains(&format!("less than {seconds}"))
+}
+
 /// Drops what only follows from a mistake already noted: a value of the wrong type is also an empty one, and
 /// an unknown field is also one that is not honoured. Only the first `causes` findings make others drop.
 pub(crate) fn without_consequences(findings: &mut Vec<Finding>, causes: usize) {
@@ -163,7 +175,7 @@ pub(crate) fn without_consequences(findings: &mut Vec<Finding>, causes: usize) {
             let rest = finding.path.strip_prefix(root.as_str());
             rest.is_some_and(|rest| root.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        let follows = roots.iter().any(below);
+        let follows = roots.iter().any(|root| below(root) || compares(finding, root));
         if !follows && at < causes && finding.severity == Severity::Error {
             roots.push(finding.path.clone());
         }

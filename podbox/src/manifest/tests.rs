@@ -212,6 +212,18 @@ fn quantities_may_be_numbers_and_are_stored_in_canonical_text() {
 }
 
 #[test]
+fn what_a_value_that_cannot_be_read_is_compared_with_is_no_second_mistake() {
+    let grace =
+        pod_with("  terminationGracePeriodSeconds: 30s", "    lifecycle: {preStop: {sleep: {seconds: 5}}}");
+    let want = "spec.terminationGracePeriodSeconds: Invalid value: \"30s\": cannot convert string to int64";
+    assert_eq!(errors(&grace), [want]);
+    let limit = pod_with("", "    resources: {limits: {cpu: [1]}, requests: {cpu: 100m}}");
+    let want =
+        "spec.containers[0].resources.limits[cpu]: Invalid value: […]: cannot convert list to quantity";
+    assert_eq!(errors(&limit), [want]);
+}
+
+#[test]
 fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
     for (spec, container, want) in [
         (
@@ -252,8 +264,8 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
         ),
         (
             "",
-            "    resources: {limits: {storage: 1}}",
-            "spec.containers[0].resources.limits[storage]: Invalid value: \"storage\": must be a standard resource for containers",
+            "    resources: {limits: {gpus: 1}}",
+            "spec.containers[0].resources.limits[gpus]: Invalid value: \"gpus\": must be a standard resource type or fully qualified",
         ),
     ] {
         assert_eq!(errors(&pod_with(spec, container)), [want], "{spec} {container}");
@@ -353,7 +365,7 @@ fn empty_unsupported_lists_and_values_that_change_nothing_are_accepted() {
 #[test]
 fn what_is_no_pod_is_refused_by_name() {
     let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: s}\n";
-    assert_eq!(errors(job), ["kind: kind Job is not supported: podbox runs Pods"]);
+    assert_eq!(errors(job), ["kind: Job is not supported: podbox runs Pods"]);
     assert_eq!(errors("kind: Pod"), ["apiVersion: Required value: every object needs it"]);
     assert_eq!(errors("apiVersion: v1"), ["kind: Required value: every object needs it"]);
     assert_eq!(

@@ -20,7 +20,7 @@ fn all_mistakes_of_all_files_come_at_once_and_change_nothing() {
     let refused = refused
         .complains("unknown field \"dta\"")
         .complains("did you mean `data`?")
-        .complains("kind Deployment is not supported: podbox runs Pods")
+        .complains("error: kind: Deployment is not supported: podbox runs Pods")
         .complains("put spec.template into a Pod")
         .complains("data[k]: Invalid value: illegal base64 data at input byte 0")
         .complains("did you mean `ConfigMap`?")

@@ -127,6 +127,14 @@ fn what_the_parser_refuses_comes_with_advice() {
         (pod_with("", "    workingDir: \"C:\\Users\""), "backslash must be doubled"),
         (pod_with("", "    args: echo: a: b"), "put the value in quotes"),
         (pod_with("", "    args: ['a, b]"), "the quote is not closed"),
+        (
+            "kind: Pod\nmetadata:\n  name: \"x\nspec: {}\n".to_owned(),
+            "the quote is not closed, or a line within it is indented too little",
+        ),
+        (
+            "spec:\n   containers:\n    - name: a\n     image: b\n".to_owned(),
+            "the indentation fits no line above",
+        ),
         (pod_with("", "    args: [a #b]"), "a bracket is not closed"),
         (pod_with("   dnsPolicy: Default\n  hostname: h", ""), "the indentation fits no line above"),
         (pod_with("", "").replace("{name: p}", "{name: {{ .Values.name }}}"), "looks like a template"),
@@ -155,6 +163,7 @@ fn a_mode_is_octal_with_a_zero_before_it_and_decimal_without() {
     }
     assert_eq!(hint(&with("644")), "octal numbers begin with a zero: 0644");
     assert_eq!(hint(&with("999")), "");
+    assert_eq!(hint(&with("01000")), "");
 }
 
 #[test]
