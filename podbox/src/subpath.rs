@@ -10,8 +10,9 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, ResolveFlag};
 use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
+use runtime::resolve;
 
 use crate::environment::Variables;
 use crate::oci::expand;
@@ -145,28 +146,10 @@ fn prepare(
     Err(error)
 }
 
-/// Opens `path` beneath `root`; links that lead out of it, and all absolute ones, are refused.
-fn open_beneath(root: &OwnedFd, path: &Path) -> nix::Result<OwnedFd> {
-    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    open_resolved(root, path, OFlag::O_PATH, resolve)
-}
-
-fn open_resolved(root: &OwnedFd, path: &Path, flags: OFlag, resolve: ResolveFlag) -> nix::Result<OwnedFd> {
-    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
-    for _ in 0..16 {
-        match openat2(root, path, how) {
-            // A rename somewhere in the tree disturbed the look-up.
-            Err(Errno::EAGAIN) => {}
-            other => return other,
-        }
-    }
-    Err(Errno::EAGAIN)
-}
-
 /// A handle on `path` beneath `root`, whose missing directories are made with the root's own mode.
 fn make_beneath(root: &Path, path: &Path) -> nix::Result<OwnedFd> {
     let base: OwnedFd = nix::fcntl::open(root, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
-    match open_beneath(&base, path) {
+    match resolve::beneath(&base, path) {
         Err(Errno::ENOENT) => {}
         other => return other,
     }
@@ -175,17 +158,17 @@ fn make_beneath(root: &Path, path: &Path) -> nix::Result<OwnedFd> {
     let mut parent = base.try_clone().map_err(|_| Errno::EMFILE)?;
     for part in path.components() {
         prefix.push(part);
-        parent = match open_beneath(&base, &prefix) {
+        parent = match resolve::beneath(&base, &prefix) {
             Err(Errno::ENOENT) => {
                 match mkdirat(&parent, part.as_os_str(), mode) {
                     Ok(()) | Err(Errno::EEXIST) => {}
                     Err(errno) => return Err(errno),
                 }
-                let made = open_beneath(&base, &prefix)?;
+                let made = resolve::beneath(&base, &prefix)?;
                 // The umask has cut the mode, and a new directory takes its parent's group but not all of its bits.
-                let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+                let rules = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
                 let itself =
-                    open_resolved(&made, Path::new("."), OFlag::O_RDONLY | OFlag::O_DIRECTORY, resolve)?;
+                    resolve::open(&made, Path::new("."), OFlag::O_RDONLY | OFlag::O_DIRECTORY, rules)?;
                 fchmod(&itself, mode)?;
                 made
             }
@@ -198,9 +181,9 @@ fn make_beneath(root: &Path, path: &Path) -> nix::Result<OwnedFd> {
 /// Reads a small regular file of a volume as text. Links are followed as if the volume's root were the root.
 pub(crate) fn read_inside(root: &Path, path: &str) -> io::Result<String> {
     let base: OwnedFd = nix::fcntl::open(root, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
-    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let rules = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
     // A FIFO in its place must not hold anybody up.
-    let file = open_resolved(&base, Path::new(path), OFlag::O_RDONLY | OFlag::O_NONBLOCK, resolve)?;
+    let file = resolve::open(&base, Path::new(path), OFlag::O_RDONLY | OFlag::O_NONBLOCK, rules)?;
     let file = File::from(file);
     let facts = file.metadata()?;
     if !facts.is_file() || facts.len() > LARGEST_FILE {

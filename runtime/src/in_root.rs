@@ -7,11 +7,13 @@
 //! meanwhile changes nothing (CVE-2021-30465, CVE-2025-31133, CVE-2025-52565, CVE-2025-52881).
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::fcntl::{OFlag, ResolveFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
+
+use crate::resolve;
 
 /// How many symlinks may be followed while something is made, as many as the kernel allows in one look-up.
 const MAX_LINKS: usize = 40;
@@ -27,16 +29,8 @@ pub(crate) enum Kind {
 
 /// Opens `path` inside `root`.
 pub(crate) fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
-    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
-    for _ in 0..16 {
-        match openat2(root, path, how) {
-            // A rename somewhere in the tree disturbed the look-up.
-            Err(Errno::EAGAIN) => {}
-            other => return other,
-        }
-    }
-    Err(Errno::EAGAIN)
+    let rules = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    resolve::open(root, path, flags, rules)
 }
 
 /// A handle on `path` inside `root`, which is made, parents and all, where it is missing.

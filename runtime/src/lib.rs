@@ -13,6 +13,7 @@ pub mod layers;
 pub mod plan;
 pub mod process;
 pub mod recipe;
+pub mod resolve;
 pub mod sandbox;
 pub mod stage;
 pub mod terminal;

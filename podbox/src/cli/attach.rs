@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::pod::Pod;
+use crate::pod::Container;
 use crate::supervisor::attach::Since;
 use crate::supervisor::machine::{Record, State};
 
@@ -51,11 +51,14 @@ pub(super) fn run(session: &Session, args: &AttachArgs) -> Result<ExitCode, Fail
     let containers = Containers::of(&found.object());
     let name = containers.choose(args.container.as_deref())?;
     let record = memory.containers.iter().find(|record| record.name == name && runs(record));
-    let record = record
-        .ok_or_else(|| Failure::pod(format!("container {name} of pod {} is not running", found.name())))?;
     let pod = memory.complete(found.pod.clone());
-    let mut wish = wish(&pod, record, args);
-    wish.greets = !session.quiet;
+    let container = pod.containers.iter().find(|container| container.name == name);
+    let (record, container) = record
+        .zip(container)
+        .ok_or_else(|| Failure::pod(format!("container {name} of pod {} is not running", found.name())))?;
+    tell_missing(container, args);
+    let wanted = (args.stdin, args.tty);
+    let wish = Wish::of(container, record.attempt, wanted, &args.detach_keys, !session.quiet);
     let connection = Connection::open(&found, &wish, Since::Now)?;
     connection.follow(&found, &wish)
 }
@@ -65,23 +68,12 @@ fn runs(record: &Record) -> bool {
 }
 
 /// What is asked for, less what the container does not have; with kubectl's words about it.
-fn wish(pod: &Pod, record: &Record, args: &AttachArgs) -> Wish {
-    let container = pod.containers.iter().find(|container| container.name == record.name);
-    let (has_stdin, has_tty, once) =
-        container.map_or((false, false, false), |one| (one.stdin, one.tty, one.stdin_once));
-    if args.tty && !has_tty {
-        anstream::eprintln!("Unable to use a TTY - container {} did not allocate one", record.name);
+/// Says which of the streams that are wanted the container does not have.
+fn tell_missing(container: &Container, args: &AttachArgs) {
+    if args.tty && !container.tty {
+        anstream::eprintln!("Unable to use a TTY - container {} did not allocate one", container.name);
     }
-    if args.stdin && !has_stdin {
-        anstream::eprintln!("warning: container {} takes no input (stdin: true is not set)", record.name);
-    }
-    Wish {
-        container: record.name.clone(),
-        attempt: record.attempt,
-        stdin: args.stdin && has_stdin,
-        tty: args.tty && has_tty && session::usable_terminal(args.stdin),
-        ends_typing: has_tty && once,
-        detach_keys: args.detach_keys.clone(),
-        greets: false,
+    if args.stdin && !container.stdin {
+        anstream::eprintln!("warning: container {} takes no input (stdin: true is not set)", container.name);
     }
 }

@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use crate::supervisor::control::Request;
 
 use super::attach::keys::DetachKeys;
+use super::attach::session::Streams;
 use super::pods::{self, Found};
 use super::{Failure, Session, completion, names, out};
 
@@ -68,20 +69,6 @@ struct Made {
     arguments_only: bool,
 }
 
-/// How this command and the container are connected.
-#[derive(Clone, Copy, Debug, Args)]
-struct Streams {
-    /// Keep the container's input open and attach to it
-    #[arg(short = 'i', long)]
-    stdin: bool,
-    /// Give the container a terminal
-    #[arg(short = 't', long)]
-    tty: bool,
-    /// Attach to the container; on with -i
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    attach: Option<bool>,
-}
-
 /// kubectl's profiles (`pkg/cmd/debug/profiles.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Profile {
@@ -100,10 +87,6 @@ enum Profile {
 }
 
 impl DebugArgs {
-    fn attaches(&self) -> bool {
-        self.streams.attach.unwrap_or(self.streams.stdin)
-    }
-
     /// What flags do not go with each other, in kubectl's words where it has them.
     fn check(&self) -> Result<(), Failure> {
         let copying = &self.copying;
@@ -161,7 +144,7 @@ fn beside(session: &Session, found: &Found, args: &DebugArgs) -> Result<ExitCode
     }
     let json = serde_json::to_value(&added).map_err(|error| Failure::request(&error))?;
     found.request(Request::Add { added: Box::new(json) }, "debug")?;
-    if !args.attaches() {
+    if !args.streams.attaches() {
         return Ok(ExitCode::SUCCESS);
     }
     let (connection, wish) = look::ask(session, found, &added.container, args)?;

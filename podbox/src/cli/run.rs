@@ -14,7 +14,7 @@ use crate::output::yaml::to_yaml;
 use crate::supervisor::attach::Since;
 
 use super::attach::keys::DetachKeys;
-use super::attach::session::{self, Connection, Wish};
+use super::attach::session::{Connection, Streams, Wish};
 use super::pods::Found;
 use super::up::single;
 use super::{Failure, Session, completion, names, out};
@@ -50,6 +50,8 @@ pub(super) struct RunArgs {
     image_pull_policy: Option<String>,
     #[command(flatten)]
     streams: Streams,
+    #[command(flatten)]
+    afterwards: Afterwards,
     /// What to type on a terminal to leave the container running
     #[arg(long, default_value = "ctrl-p,ctrl-q", value_name = "KEYS")]
     detach_keys: DetachKeys,
@@ -76,18 +78,9 @@ pub(super) struct RunArgs {
     args: Vec<String>,
 }
 
-/// How the command and the container are connected.
+/// What becomes of the pod when the session ends.
 #[derive(Clone, Copy, Debug, Args)]
-struct Streams {
-    /// Keep the container's input open and attach to it
-    #[arg(short = 'i', long)]
-    stdin: bool,
-    /// Give the container a terminal
-    #[arg(short = 't', long)]
-    tty: bool,
-    /// Attach to the container; on with -i
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    attach: Option<bool>,
+struct Afterwards {
     /// Leave the container's input open when the first session ends
     #[arg(long)]
     leave_stdin_open: bool,
@@ -104,8 +97,8 @@ enum DryRun {
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure> {
-    let attaches = args.streams.attach.unwrap_or(args.streams.stdin);
-    if args.streams.rm && !attaches {
+    let attaches = args.streams.attaches();
+    if args.afterwards.rm && !attaches {
         return Err(Failure::wrong("--rm should only be used for attached containers"));
     }
     if args.command && args.args.is_empty() {
@@ -131,12 +124,11 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<ExitCode, Failure
 
 /// Starts the pod, listens from its first word, and ends as its container does.
 fn attached(session: &Session, args: &RunArgs, loaded: LoadedPod) -> Result<ExitCode, Failure> {
-    let mut wish = wish(args, &loaded)?;
-    wish.greets = !session.quiet;
+    let wish = wish(session, args, &loaded)?;
     let listen = |found: &Found| Connection::ask(found, &wish, Since::Start);
     let (found, connection) = single::start_new(session, loaded, Some(args.pod_running_timeout), listen)?;
     let ended = connection.follow(&found, &wish);
-    if args.streams.rm {
+    if args.afterwards.rm {
         let removed = found.stop(session, None);
         if removed.is_ok() && !session.quiet {
             anstream::eprintln!("pod \"{}\" deleted from {} namespace", found.pod.name, found.pod.namespace);
@@ -148,18 +140,11 @@ fn attached(session: &Session, args: &RunArgs, loaded: LoadedPod) -> Result<Exit
 }
 
 /// The session with the main container; overrides may have changed what it has.
-fn wish(args: &RunArgs, loaded: &LoadedPod) -> Result<Wish, Failure> {
+fn wish(session: &Session, args: &RunArgs, loaded: &LoadedPod) -> Result<Wish, Failure> {
     let named = loaded.pod.containers.iter().find(|container| container.name == args.name);
     let container = named.ok_or_else(|| Failure::wrong(format!("the pod has no container {}", args.name)))?;
-    Ok(Wish {
-        container: container.name.clone(),
-        attempt: 0,
-        stdin: args.streams.stdin && container.stdin,
-        tty: args.streams.tty && container.tty && session::usable_terminal(args.streams.stdin),
-        ends_typing: container.tty && container.stdin_once,
-        detach_keys: args.detach_keys.clone(),
-        greets: false,
-    })
+    let wanted = (args.streams.stdin, args.streams.tty);
+    Ok(Wish::of(container, 0, wanted, &args.detach_keys, !session.quiet))
 }
 
 fn load(session: &Session, args: &RunArgs, object: &Value) -> Result<LoadedPod, Failure> {

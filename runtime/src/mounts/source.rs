@@ -2,9 +2,9 @@
 
 use super::options::{self, Depth};
 use crate::recipe::{During, Fault};
+use crate::resolve;
 use crate::sys::mount::open_tree;
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::Mount;
 use std::ffi::CString;
@@ -29,9 +29,11 @@ pub(crate) fn clone_source(mount: &Mount) -> Result<OwnedFd, Fault> {
     }
     let handle = open(source, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).during(source.display())?;
     let handle = match &options.subdirectory {
-        Some(part) => {
-            beneath(&handle, part).during(format_args!("{} in {}", part.display(), source.display()))?
-        }
+        Some(part) => resolve::beneath(&handle, part).during(format_args!(
+            "{} in {}",
+            part.display(),
+            source.display()
+        ))?,
         None => handle,
     };
     if let Some(kind) = wanted {
@@ -43,19 +45,6 @@ pub(crate) fn clone_source(mount: &Mount) -> Result<OwnedFd, Fault> {
 pub(super) fn clone_of(path: &Path, flags: u32) -> Result<OwnedFd, Fault> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Fault::new("zero byte in a path"))?;
     Ok(open_tree(AT_FDCWD, &path, libc::OPEN_TREE_CLONE | flags)?)
-}
-
-fn beneath(root: &OwnedFd, part: &Path) -> nix::Result<OwnedFd> {
-    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(resolve);
-    for _ in 0..16 {
-        match openat2(root, part, how) {
-            // A rename somewhere in the tree disturbed the look-up.
-            Err(Errno::EAGAIN) => {}
-            other => return other,
-        }
-    }
-    Err(Errno::EAGAIN)
 }
 
 /// A mount that nobody shares has nothing to propagate: refused, in containerd's words, instead of being silently

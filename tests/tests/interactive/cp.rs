@@ -9,7 +9,7 @@ fn sleeper(host: &Host, name: &str) {
     host.up(&pod(
         name,
         "  terminationGracePeriodSeconds: 0\n  containers:\n  - name: c\n    image: podbox.local/toolbox\n    \
-         workingDir: /work\n    command: [sleep, infinity]\n    volumeMounts: [{name: v, mountPath: /vol}]\n  \
+         workingDir: /home\n    command: [sleep, infinity]\n    volumeMounts: [{name: v, mountPath: /vol}]\n  \
          volumes: [{name: v, emptyDir: {}}]",
     ));
 }
@@ -31,7 +31,7 @@ fn files_and_directories_go_in_and_out_whole_with_their_permissions() {
     cp(here.to_str().unwrap(), "box:/vol").ok().quiet();
     assert_eq!(host.exec("box", &["sh", "-c", "cat /vol/here/link"]), "#!");
     cp(&local("tool"), "default/box:relative").ok();
-    assert_eq!(host.exec("box", &["cat", "/work/relative"]), "#!");
+    assert_eq!(host.exec("box", &["cat", "/home/relative"]), "#!");
     let back = host.dir().join("back");
     cp("box:/vol/here", back.to_str().unwrap())
         .ok()

@@ -11,9 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Instant;
 
+use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use crate::pod::Container;
 use crate::report;
 use crate::store::AttemptDir;
 use crate::supervisor::attach::{FrameKind, Since};
@@ -41,8 +43,49 @@ pub(in crate::cli) struct Wish {
     pub(in crate::cli) greets: bool,
 }
 
+impl Wish {
+    /// A session with an attempt of a container, as far as that has an input and a terminal.
+    pub(in crate::cli) fn of(
+        container: &Container,
+        attempt: u32,
+        (stdin, tty): (bool, bool),
+        detach_keys: &DetachKeys,
+        greets: bool,
+    ) -> Wish {
+        Wish {
+            container: container.name.clone(),
+            attempt,
+            stdin: stdin && container.stdin,
+            tty: tty && container.tty && usable_terminal(stdin),
+            ends_typing: container.tty && container.stdin_once,
+            detach_keys: detach_keys.clone(),
+            greets,
+        }
+    }
+}
+
+/// How a command that makes a container and that container are connected.
+#[derive(Clone, Copy, Debug, Args)]
+pub(in crate::cli) struct Streams {
+    /// Keep the container's input open and attach to it
+    #[arg(short = 'i', long)]
+    pub(in crate::cli) stdin: bool,
+    /// Give the container a terminal
+    #[arg(short = 't', long)]
+    pub(in crate::cli) tty: bool,
+    /// Attach to the container; on with -i
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    attach: Option<bool>,
+}
+
+impl Streams {
+    pub(in crate::cli) fn attaches(self) -> bool {
+        self.attach.unwrap_or(self.stdin)
+    }
+}
+
 /// Whether a terminal can be had (kubectl: `SetupTTY`).
-pub(in crate::cli) fn usable_terminal(stdin: bool) -> bool {
+fn usable_terminal(stdin: bool) -> bool {
     if stdin && !io::stdin().is_terminal() {
         anstream::eprintln!("Unable to use a TTY - input is not a terminal or the right kind of file");
         return false;

@@ -80,7 +80,7 @@ pub(super) fn run(
     if args.made.container.is_none() && !session.quiet {
         out::line(format_args!("Defaulting debug container name to {debugged}."))?;
     }
-    let attaches = args.attaches();
+    let attaches = args.streams.attaches();
     let listen = |copy: &Found| attaches.then(|| look::ask(session, copy, &made, args)).transpose();
     let (copy, asked) = single::start_new(session, loaded, None, listen)?;
     if args.copying.replace {

@@ -8,7 +8,7 @@ use crate::pod::Container;
 use crate::supervisor::attach::Since;
 use crate::supervisor::machine::{Record, State, Terminated};
 
-use super::super::attach::session::{self, Connection, Wish};
+use super::super::attach::session::{Connection, Wish};
 use super::super::pods::{Care, Found};
 use super::super::watch::{Watch, Woken};
 use super::super::{Failure, Session};
@@ -21,15 +21,8 @@ pub(super) fn ask(
     container: &Container,
     args: &DebugArgs,
 ) -> Result<(Connection, Wish), Failure> {
-    let wish = Wish {
-        container: container.name.clone(),
-        attempt: 0,
-        stdin: args.streams.stdin && container.stdin,
-        tty: args.streams.tty && container.tty && session::usable_terminal(args.streams.stdin),
-        ends_typing: container.tty && container.stdin_once,
-        detach_keys: args.detach_keys.clone(),
-        greets: !session.quiet,
-    };
+    let wanted = (args.streams.stdin, args.streams.tty);
+    let wish = Wish::of(container, 0, wanted, &args.detach_keys, !session.quiet);
     Ok((Connection::ask(found, &wish, Since::Start)?, wish))
 }
 

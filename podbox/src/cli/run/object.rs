@@ -55,7 +55,7 @@ fn container(args: &RunArgs) -> Result<Value, Failure> {
     if args.streams.stdin {
         container["stdin"] = json!(true);
         // kubectl: without --leave-stdin-open the first session's end is the input's.
-        if !args.streams.leave_stdin_open {
+        if !args.afterwards.leave_stdin_open {
             container["stdinOnce"] = json!(true);
         }
     }
