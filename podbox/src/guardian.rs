@@ -7,11 +7,16 @@
 //! again until it can. It parses nothing, opens no socket and has one thread: it is the one part that cannot be
 //! replaced under a running pod, so it has to stay too simple to need it.
 //!
+//! Before it first starts a supervisor, it forks the stages that this one will need first, for the same reason that it
+//! forks the supervisor: they are copies of a program that is running already.
+//!
 //! It leaves when its supervisor exits with 0: the pod is over, or another guardian has taken it.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
+use std::collections::VecDeque;
+use std::os::unix::net::UnixStream;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,7 +26,9 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{dup2_stdin, getpid, setsid};
 use runtime::guard::{self, Death, Forked};
+use runtime::launch::StageKind;
 
+use crate::store::PodDir;
 use crate::supervisor;
 
 /// How long a supervisor must live for its next death to count as a first one.
@@ -37,9 +44,13 @@ pub fn main(pod_dir: &Path) -> ExitCode {
     let guardian = getpid();
     match guard(pod_dir) {
         Ok(Next::Leave) => ExitCode::SUCCESS,
-        Ok(Next::Supervise) => {
+        Ok(Next::Supervise(stages)) => {
             guard::show_command_line(&["podbox".as_ref(), "supervise".as_ref(), pod_dir.as_os_str()]);
-            supervisor::main(pod_dir, guardian)
+            supervisor::main(pod_dir, guardian, stages)
+        }
+        Ok(Next::Stage(kind, socket)) => {
+            guard::show_command_line(&["podbox".as_ref(), "stage".as_ref(), kind.as_str().as_ref()]);
+            runtime::stage::take_over(kind, socket.into())
         }
         Err(error) => {
             crate::report::log(format_args!("guardian: {}: {error}", pod_dir.display()));
@@ -52,8 +63,11 @@ pub fn main(pod_dir: &Path) -> ExitCode {
 enum Next {
     /// The pod needs no guardian any more.
     Leave,
-    /// It is the guardian's child. Everything that it has of the guardian, the lock before all, has been closed.
-    Supervise,
+    /// It is the guardian's child. Everything that it has of the guardian, the lock before all, has been closed, save
+    /// for the conversations with stages that wait.
+    Supervise(FirstStages),
+    /// It is such a stage, and has closed everything but its end of the conversation.
+    Stage(StageKind, UnixStream),
 }
 
 fn guard(pod_dir: &Path) -> io::Result<Next> {
@@ -75,20 +89,34 @@ fn guard(pod_dir: &Path) -> io::Result<Next> {
     let Some(_place) = place(pod_dir)? else { return Ok(Next::Leave) };
     let exits = pod_dir.join("exits");
     let mut supervisor = Supervisor::new();
+    let mut stages = Stages::default();
+    if !PodDir::context(pod_dir).exists() {
+        // Nothing has run yet. The one that is needed first comes first.
+        stages = Stages::plan(&FIRST)?;
+        if let Some((kind, socket)) = stages.fork(1)? {
+            return Ok(Next::Stage(kind, socket));
+        }
+    }
     // Whether there is a dead child that could not be written down.
     let mut unwritten = false;
     loop {
         let wait = match supervisor.start_if_due() {
             Turn::Runs => None,
             Turn::Waits(time) => Some(time),
-            Turn::Child => return Ok(Next::Supervise),
+            Turn::Child => return Ok(Next::Supervise(stages.conversations())),
         };
+        // The supervisor has its ends of their conversations.
+        if let Some((kind, socket)) = stages.fork(FIRST.len())? {
+            return Ok(Next::Stage(kind, socket));
+        }
+        stages.forget_conversations();
         let told = std::mem::take(&mut unwritten);
         loop {
             // The kernel shows no other death before that one is reaped, save to those who ask for it.
             let death = if unwritten { supervisor.death()? } else { guard::next_death()? };
             let Some(death) = death else { break };
             if !supervisor.is(death.pid)
+                && !stages.is_one(death.pid)
                 && let Err(error) = record(&exits, &death)
             {
                 if !told {
@@ -101,6 +129,8 @@ fn guard(pod_dir: &Path) -> io::Result<Next> {
             guard::reap(death.pid)?;
             if supervisor.is(death.pid) {
                 if death.word == "exited" && death.number == 0 {
+                    // They have been hung up on.
+                    stages.reap_all();
                     return Ok(Next::Leave);
                 }
                 if !pod_dir.exists() {
@@ -141,6 +171,69 @@ fn take(lock: &File) -> bool {
         }
         lock.try_lock().is_ok()
     })
+}
+
+/// The stages that a pod needs first, and how many containers' worth of them: one more and one less would both be
+/// started anew.
+const FIRST: [StageKind; 3] = [StageKind::Sandbox, StageKind::Container, StageKind::Container];
+
+/// The supervisor's ends of the conversations with stages that wait for their plans.
+pub type FirstStages = Vec<(StageKind, UnixStream)>;
+
+/// Stages that are forked from this process. They die unrecorded: they are no containers.
+#[derive(Default)]
+struct Stages {
+    /// Not forked yet.
+    to_come: VecDeque<(StageKind, UnixStream)>,
+    conversations: FirstStages,
+    forked: Vec<i32>,
+}
+
+impl Stages {
+    fn plan(kinds: &[StageKind]) -> io::Result<Stages> {
+        let mut stages = Stages::default();
+        for kind in kinds {
+            let (ours, theirs) = UnixStream::pair()?;
+            stages.conversations.push((*kind, ours));
+            stages.to_come.push_back((*kind, theirs));
+        }
+        Ok(stages)
+    }
+
+    /// Forks until there are `count` or none is to come. In such a stage itself: what it is.
+    fn fork(&mut self, count: usize) -> io::Result<Option<(StageKind, UnixStream)>> {
+        while self.forked.len() < count
+            && let Some(stage) = self.to_come.pop_front()
+        {
+            match guard::fork()? {
+                Forked::Child => return Ok(Some(stage)),
+                Forked::Parent(pid) => self.forked.push(pid),
+            }
+        }
+        Ok(None)
+    }
+
+    /// For the supervisor.
+    fn conversations(&mut self) -> FirstStages {
+        std::mem::take(&mut self.conversations)
+    }
+
+    /// From now on only the supervisor can hang up on them.
+    fn forget_conversations(&mut self) {
+        self.conversations.clear();
+    }
+
+    fn is_one(&self, pid: i32) -> bool {
+        self.forked.contains(&pid)
+    }
+
+    /// Waits for those that have not ended.
+    fn reap_all(&self) {
+        for pid in &self.forked {
+            // Most have been reaped already.
+            let _ = guard::reap(*pid);
+        }
+    }
 }
 
 /// The supervisor, and when to start the next one.

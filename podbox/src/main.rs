@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         ("stage", 3) if word(2) == "pull" => image::stage_main(),
         ("stage", _) => runtime::stage::main(args.into_iter().skip(2)),
         ("guardian", 3 | 4) => guardian::main(Path::new(&args[2])),
-        ("supervise", 3) => supervisor::main(Path::new(&args[2]), nix::unistd::getppid()),
+        ("supervise", 3) => supervisor::main(Path::new(&args[2]), nix::unistd::getppid(), Vec::new()),
         ("toolbox", 3..) => toolbox::main(word(2), &args[3..]),
         _ => cli::main(),
     }

@@ -25,6 +25,7 @@ mod out;
 mod plan;
 mod pods;
 mod port_forward;
+mod quick;
 mod removal;
 mod resize;
 mod restart;
@@ -153,9 +154,13 @@ pub fn main() -> ExitCode {
     if let Some(code) = completion::answer() {
         return code;
     }
-    let words =
-        || std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
-    let cli = Cli::try_parse().unwrap_or_else(|error| habit::explain(error, &words()).exit());
+    let words: Vec<_> = std::env::args_os().collect();
+    let cli = quick::parse(&words).unwrap_or_else(|| {
+        Cli::try_parse_from(&words).unwrap_or_else(|error| {
+            let words: Vec<_> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            habit::explain(error, &words).exit()
+        })
+    });
     match run(cli) {
         Ok(code) => code,
         Err(failure) => failure.report(),

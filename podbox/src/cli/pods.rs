@@ -5,10 +5,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::PodStatus;
+use runtime::launch::SelfExe;
 use serde_json::{Value, json};
 
 use crate::context::kept_environment;
@@ -367,19 +368,22 @@ pub(super) fn start_guardian(
         let error = StoreError { action: "open", path: dir.supervisor_log(), source };
         Failure::host(&error)
     })?;
-    use std::os::unix::process::CommandExt;
-    let child = Command::new("/proc/self/exe")
-        .arg0("podbox")
+    let cannot = |source: std::io::Error| {
+        Failure::cannot(format!("start the guardian: {}", report::chain(&source)))
+    };
+    // It forks stages, which containers may see: from a program that nobody can open for writing through them.
+    let exe = SelfExe::open().map_err(cannot)?;
+    let child = exe
+        .command()
         .arg("guardian")
         .arg(dir.run())
         // Room for its supervisor's command line, which is a letter longer.
         .arg("")
-        .env_clear()
         .envs(kept_environment())
         .stdin(place)
         .stdout(bell)
         .stderr(log)
         .spawn()
         .and_then(|child| runtime::process::Process::of_pid(child.id().cast_signed()));
-    child.map_err(|source| Failure::cannot(format!("start the guardian: {}", report::chain(&source))))
+    child.map_err(cannot)
 }

@@ -1,14 +1,15 @@
 //! Deaths: from the guardian's records, and where no guardian writes them, from the kernel.
 //!
 //! The guardian renames a file into `exits/` for every death, *before* it reaps. The supervisor watches the
-//! directory and, when it begins, reads it: the same code for both. The pidfd of a container is the alarm: if it
+//! directory and, when it begins, reads it: the same code for both. It deletes a record when the machine's memory without
+//! that process has been written: a supervisor that is killed in between has a successor that reads it again. The pidfd of a container is the alarm: if it
 //! says that the process is gone and no record comes, the guardian that should have written it is gone too, and
 //! the kernel is asked (it remembers from Linux 6.15 on).
 
 use std::fs;
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,7 +18,9 @@ use nix::unistd::getppid;
 use runtime::plan::{Exit as RuntimeExit, Identity};
 use runtime::process::{Process, start_time_of};
 
-use super::machine::Exit;
+use crate::status;
+
+use super::machine::{Exit, Memory};
 use super::readable::readable;
 use super::world::{Message, World};
 
@@ -55,17 +58,35 @@ pub(super) fn watch(world: &Arc<World>) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends and deletes all records.
+/// Records that have been sent, and may not be deleted yet.
+#[derive(Default)]
+pub(super) struct Told(Mutex<Vec<(Identity, PathBuf)>>);
+
+/// Sends all records that have not been sent.
 fn collect(world: &World) {
     let Ok(entries) = fs::read_dir(world.dir.exits()) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        if let Some(death) = name.to_str().and_then(|name| read(&entry.path(), name)) {
+    let mut told = world.told.0.lock().unwrap_or_else(PoisonError::into_inner);
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().and_then(|name| name.to_str());
+        if let Some(death) = name.and_then(|name| read(&path, name))
+            && told.iter().all(|(process, _)| *process != death.process)
+        {
             world.send(Message::Death(death));
-            // A record that cannot be deleted is told again, and then ignored as already known.
-            let _ = fs::remove_file(entry.path());
+            told.push((death.process, path));
         }
     }
+}
+
+/// Deletes the records of processes that have no part in what has been written down.
+pub(super) fn forget(world: &World, memory: &Memory) {
+    let has_part = |process: &Identity| {
+        memory.containers.iter().any(|record| status::process(record).as_ref() == Some(process))
+    };
+    let mut told = world.told.0.lock().unwrap_or_else(PoisonError::into_inner);
+    told.retain(|(process, path)| {
+        // One that cannot be deleted is told to the next supervisor, who ignores it.
+        has_part(process) || fs::remove_file(path).is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
+    });
 }
 
 /// How a process ended whose record has not been collected yet.

@@ -40,11 +40,12 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::Pid;
-use runtime::launch::{SelfExe, StageKind};
+use runtime::launch::SelfExe;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::clock::Now;
 use crate::context::Context;
+use crate::guardian::FirstStages;
 use crate::pod::Pod;
 use crate::store::{PodDir, try_lock};
 
@@ -83,12 +84,12 @@ fn during(action: &'static str) -> impl FnOnce(io::Error) -> SupervisorError {
     move |source| SupervisorError::Io { action, source }
 }
 
-/// `podbox supervise POD_DIR`, below the guardian of that pid. Exit code 0 tells the guardian that the pod is over.
+/// `podbox supervise POD_DIR`, below the guardian of that pid, with stages that this has started for it. Exit code 0 tells the guardian that the pod is over.
 #[must_use]
-pub fn main(run_dir: &Path, guardian: Pid) -> ExitCode {
+pub fn main(run_dir: &Path, guardian: Pid, stages: FirstStages) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let done = runtime.map_err(during("start the event loop")).and_then(|runtime| {
-        let done = runtime.block_on(supervise(run_dir, guardian));
+        let done = runtime.block_on(supervise(run_dir, guardian, stages));
         runtime.shutdown_background();
         done
     });
@@ -114,12 +115,10 @@ enum End {
     HandedOver,
 }
 
-async fn supervise(run_dir: &Path, guardian: Pid) -> Result<End, SupervisorError> {
+async fn supervise(run_dir: &Path, guardian: Pid, stages: FirstStages) -> Result<End, SupervisorError> {
     let exe = SelfExe::open().map_err(during("open this program"))?;
-    let warm = Warm::default();
+    let warm = Warm::of(stages);
     if !PodDir::context(run_dir).exists() {
-        // The stage that will be needed first starts meanwhile.
-        warm.add(&exe, StageKind::Sandbox);
         if !gate_opens() {
             warm.dismiss().await;
             if !PodDir::context(run_dir).exists() {
@@ -297,6 +296,9 @@ async fn run(
         }
         held.extend(actions);
         let written = effects.persist(machine.memory()).map_err(during("write the pod's state"))?;
+        if written {
+            exits::forget(&effects.world, machine.memory());
+        }
         // A full disk must not keep a pod from ending: that is what makes room again. How it ended is what is left of it.
         let ends = |action: &Action| machine.is_ending() && *action != Action::Finish(Leave::Remains);
         let may = |action: &Action| written || ends(action) || !must_be_written_first(action);

@@ -40,6 +40,8 @@ const PING_GROUPS: &str = "net.ipv4.ping_group_range";
 
 /// How many container stages are started ahead: more would only stand in each other's way.
 const WARM_STAGES: usize = 4;
+/// How many of them before the sandbox is there: the guardian has forked as many.
+const EARLY_STAGES: usize = 2;
 
 /// The plan of a pod's sandbox.
 #[must_use]
@@ -188,7 +190,8 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     let given = stage.give_with(&plan, &world.lock).await;
     given.map_err(|error| failed(format!("give the sandbox stage its plan: {error}")))?;
     // The stage works on the other processor meanwhile, where more than one other would be in its way.
-    world.warm.add(&world.exe, StageKind::Container);
+    let waiting = attempts.len().clamp(1, WARM_STAGES);
+    world.warm.be(&world.exe, (StageKind::Container, waiting.min(EARLY_STAGES)));
     let volumes = if early { Ok(()) } else { prepare_volumes(world) };
     let etc = prepare_etc(world);
     attempts.iter().for_each(|(index, attempt)| world.ready.add(world, *index, *attempt));
@@ -201,8 +204,7 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     for note in ready.notes {
         tell(world, "SandboxDegraded", note);
     }
-    let others = attempts.len().clamp(1, WARM_STAGES) - 1;
-    (0..others).for_each(|_| world.warm.add(&world.exe, StageKind::Container));
+    world.warm.be(&world.exe, (StageKind::Container, waiting));
     let ips = if pod.host.network { world.host_ips.clone() } else { attach(world).map_err(failed)? };
     etc.and_then(|()| write_hosts(world, &ips)).map_err(|error| failed(report::chain(&error)))?;
     Ok(SandboxFacts { ips, reaper: ready.process })

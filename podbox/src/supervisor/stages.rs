@@ -13,6 +13,8 @@ use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
+use crate::guardian::FirstStages;
+
 use super::readable::readable;
 
 /// A stage under way.
@@ -45,6 +47,12 @@ impl Conversation {
         socket.set_nonblocking(true)?;
         let stage = Some(Reaping { fd: readable(&pidfd)? });
         Ok(Conversation { socket: UnixStream::from_std(socket)?, inbox: Inbox::default(), stage })
+    }
+
+    /// With a stage that is the guardian's child, and is reaped by it.
+    fn of_the_guardian(socket: std::os::unix::net::UnixStream) -> io::Result<Conversation> {
+        socket.set_nonblocking(true)?;
+        Ok(Conversation { socket: UnixStream::from_std(socket)?, inbox: Inbox::default(), stage: None })
     }
 
     /// Gives the stage its plan, and lets it hold the lock for as long as it lives: whoever waits for the lock to clean
@@ -122,8 +130,24 @@ impl Reaping {
 pub(super) struct Warm(Mutex<Vec<(StageKind, Conversation)>>);
 
 impl Warm {
+    /// Those that the guardian has started.
+    pub(super) fn of(stages: FirstStages) -> Warm {
+        let talk = |(kind, socket)| Some((kind, Conversation::of_the_guardian(socket).ok()?));
+        Warm(Mutex::new(stages.into_iter().filter_map(talk).collect()))
+    }
+
+    /// Starts as many of a kind as are missing of `count`, and lets go of what is more.
+    pub(super) fn be(&self, exe: &SelfExe, (kind, count): (StageKind, usize)) {
+        let mut there = 0;
+        self.stages().retain(|(known, _)| {
+            there += usize::from(*known == kind);
+            *known != kind || there <= count
+        });
+        (there..count).for_each(|_| self.add(exe, kind));
+    }
+
     /// Starts a stage. One that cannot be started is started, and missed, when it is needed.
-    pub(super) fn add(&self, exe: &SelfExe, kind: StageKind) {
+    fn add(&self, exe: &SelfExe, kind: StageKind) {
         self.stages().extend(Conversation::start(exe, kind).ok().map(|stage| (kind, stage)));
     }
 

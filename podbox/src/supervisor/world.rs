@@ -17,7 +17,7 @@ use crate::volumes::{Place, Tokens};
 use super::attach;
 use super::container::Prepared;
 use super::control::Ask;
-use super::exits::Death;
+use super::exits::{self, Death};
 use super::machine::{Event, Index};
 use super::stages::Warm;
 use super::trace::TraceLine;
@@ -55,6 +55,8 @@ pub(super) struct World {
     pub(super) warm: Warm,
     /// Attempts whose files were made before their turn.
     pub(super) ready: Prepared,
+    /// Deaths that are not written down yet.
+    pub(super) told: exits::Told,
     /// What tokens of service accounts the pod has.
     pub(super) tokens: Tokens,
     /// Held as long as this supervisor lives, and any stage that makes something for it.
@@ -82,6 +84,7 @@ impl World {
             memory_bytes: node::memory_bytes(),
             warm,
             ready: Prepared::default(),
+            told: exits::Told::default(),
             tokens: Tokens::default(),
             pod: Mutex::new(Arc::new(pod)),
             dir,

@@ -32,10 +32,11 @@ pub(crate) mod sandbox;
 mod user;
 pub(crate) mod userns;
 
-use crate::launch::{Inbox, send};
+use crate::launch::{Inbox, StageKind, send};
 use crate::plan::{Failure, FromStage};
 use crate::recipe::{During, Fault};
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::unistd::{dup2_stdin, dup2_stdout};
 use serde::de::DeserializeOwned;
 use std::ffi::OsString;
 use std::io;
@@ -47,23 +48,45 @@ use std::process::ExitCode;
 ///
 /// Exit codes: 0 done, 1 a step failed (said on the socket), 2 no such stage.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let kind = args.into_iter().next().unwrap_or_default();
-    let stage: fn(&mut Channel) -> Result<(), Failure> = match kind.to_str() {
-        Some("sandbox") => sandbox::run,
-        Some("container") => container::run,
-        Some("exec") => exec::run,
-        _ => {
+    let word = args.into_iter().next().unwrap_or_default();
+    let kinds = [StageKind::Sandbox, StageKind::Container, StageKind::Exec];
+    match kinds.into_iter().find(|kind| word == kind.as_str()) {
+        Some(kind) => run(kind),
+        None => {
             eprintln!(
                 "podbox stage: there is no stage {}; there are sandbox, container and exec",
-                kind.display()
+                word.display()
             );
-            return ExitCode::from(2);
+            ExitCode::from(2)
         }
+    }
+}
+
+/// What a process does that was forked to be a stage ([`crate::guard::fork`]), with its end of the conversation. It has
+/// one thread, and holds nothing of what its parent held.
+///
+/// Exit codes: as [`main`].
+pub fn take_over(kind: StageKind, socket: OwnedFd) -> ExitCode {
+    crate::sys::task::reset_signals();
+    let placed = dup2_stdin(&socket).and_then(|()| dup2_stdout(&socket));
+    drop(socket);
+    match placed {
+        Ok(()) => run(kind),
+        // Whoever would have talked to it finds the socket closed.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn run(kind: StageKind) -> ExitCode {
+    let stage: fn(&mut Channel) -> Result<(), Failure> = match kind {
+        StageKind::Sandbox => sandbox::run,
+        StageKind::Container => container::run,
+        StageKind::Exec => exec::run,
     };
-    if kind != "exec" {
-        // What a stage makes must not appear after somebody has cleaned up behind its dead supervisor. The container's
-        // init does not inherit this; it waits at its gate, and sees it closed. (The exec stage must live on for a
-        // moment, to end what it has started.)
+    if kind != StageKind::Exec {
+        // What a stage makes must not appear after somebody has cleaned up behind its dead parent. (One that is the
+        // guardian's child holds its supervisor's lock instead.) The container's init does not inherit this; it waits
+        // at its gate, and sees it closed. (The exec stage must live on for a moment, to end what it has started.)
         let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
     }
     let Ok(mut channel) = Channel::open() else { return ExitCode::FAILURE };
