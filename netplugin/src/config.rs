@@ -58,7 +58,7 @@ impl Subnet {
 
     /// The address whose host part is `number`.
     #[must_use]
-    pub(crate) fn host(&self, number: u32) -> IpAddr {
+    pub fn host(&self, number: u32) -> IpAddr {
         match self.network {
             IpAddr::V4(v4) => Ipv4Addr::from(u32::from(v4) | number).into(),
             IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) | u128::from(number)).into(),
@@ -81,7 +81,8 @@ impl Subnet {
 
     /// The highest host part that a pod may have. IPv4 keeps its last address for broadcasts. Very wide
     /// subnets are used up to a million pods only, which bounds every search.
-    pub(crate) fn last_host(&self) -> u32 {
+    #[must_use]
+    pub fn last_host(&self) -> u32 {
         let host_bits = u32::from(bits(self.network) - self.prefix).min(20);
         let highest = (1u32 << host_bits) - 1;
         if self.network.is_ipv4() { highest.saturating_sub(1) } else { highest }

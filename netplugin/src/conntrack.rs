@@ -1,5 +1,7 @@
 //! Forgetting connections that the kernel tracks, so that their next packet is looked at anew.
 
+use std::net::{IpAddr, SocketAddr};
+
 use netlink_packet_core::{DefaultNla, NLA_F_NESTED};
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily, NetfilterSubsystem,
@@ -26,6 +28,41 @@ pub(crate) fn forget(netlink: &mut Netlink, protocol: Protocol, port: u16) {
         netlink.push(delete(family, protocol, port), 0);
         let _ = netlink.commit();
     }
+}
+
+/// Forgets all tracked connections that were led to a backend.
+pub(crate) fn forget_backend(netlink: &mut Netlink, protocol: Protocol, backend: SocketAddr) {
+    const CTA_TUPLE_REPLY: u16 = 2;
+    const CTA_TUPLE_IP: u16 = 1;
+    const CTA_IP_V4_SRC: u16 = 1;
+    const CTA_IP_V6_SRC: u16 = 3;
+    const CTA_PROTO_SRC_PORT: u16 = 2;
+    /// Address, protocol and port of the source.
+    const SOURCE: u32 = 1 << 0 | 1 << 3 | 1 << 4;
+    let (family, address) = match backend.ip() {
+        IpAddr::V4(v4) => {
+            (NetfilterProtoFamily::IPv4, DefaultNla::new(CTA_IP_V4_SRC, v4.octets().to_vec()))
+        }
+        IpAddr::V6(v6) => {
+            (NetfilterProtoFamily::IPv6, DefaultNla::new(CTA_IP_V6_SRC, v6.octets().to_vec()))
+        }
+    };
+    let port = [
+        DefaultNla::new(CTA_PROTO_NUM, vec![protocol.number()]),
+        DefaultNla::new(CTA_PROTO_SRC_PORT, backend.port().to_be_bytes().to_vec()),
+    ];
+    let tuple = [nested(CTA_TUPLE_IP, &[address]), nested(CTA_TUPLE_PROTO, &port)];
+    let filter = [
+        DefaultNla::new(CTA_FILTER_ORIG_FLAGS, 0u32.to_ne_bytes().to_vec()),
+        DefaultNla::new(CTA_FILTER_REPLY_FLAGS, SOURCE.to_ne_bytes().to_vec()),
+    ];
+    let inner = NetfilterMessageInner::Other {
+        subsys: NetfilterSubsystem::Conntrack,
+        message_type: IPCTNL_MSG_CT_DELETE,
+        attributes: vec![nested(CTA_TUPLE_REPLY, &tuple), nested(CTA_FILTER, &filter)],
+    };
+    netlink.push(NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), inner), 0);
+    let _ = netlink.commit();
 }
 
 fn delete(family: NetfilterProtoFamily, protocol: Protocol, port: u16) -> NetfilterMessage {

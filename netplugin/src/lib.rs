@@ -9,6 +9,7 @@
 //! The state directory holds all that is needed to take everything back, at any moment of any crash:
 //! [`detach`] and [`release_idle`] look at nothing else.
 
+mod balance;
 mod bridge;
 mod config;
 mod conntrack;
@@ -35,6 +36,7 @@ mod support;
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 
+pub use balance::{Balance, Balancer, Front, NodePort, remove_here};
 pub use config::{
     Attached, Attachment, Described, InterfaceAddress, Mac, Masquerade, NetworkConfig, PortMapping, Protocol,
     Request, Subnet, SubnetError, Timed,
@@ -135,6 +137,29 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
     state::remove_file(&config.state_dir.join("lock"))?;
     let _ = state::remove_directory(&config.state_dir);
     Ok(true)
+}
+
+/// Sends what is for these ranges of virtual addresses to the bridge, if there is one: packets that nobody translates end
+/// there, and those that the host itself sends have the bridge's address as their source. The routes go with the bridge.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn lead_to_bridge(config: &NetworkConfig, ranges: &[Subnet]) -> Result<(), NetError> {
+    let failed = |source| NetError::Kernel { step: "lead virtual addresses to the bridge".to_owned(), source };
+    let mut netlink = Netlink::open(NETLINK_ROUTE).map_err(|error| failed(error.into()))?;
+    let Some(bridge) = host::find_link(&mut netlink, links::Link::Name(&config.bridge)).map_err(failed)? else {
+        return Ok(());
+    };
+    for range in ranges {
+        let (message, flags) = links::add_route(bridge.index, *range);
+        netlink.push(message, flags);
+        match netlink.commit() {
+            // This host has no such family.
+            Err(error) if range.network().is_ipv6() => drop(error),
+            result => result.map_err(failed)?,
+        }
+    }
+    Ok(())
 }
 
 /// The steps of [`attach`] as commands that a reader could type. Touches nothing. Addresses are those that

@@ -220,3 +220,17 @@ pub(crate) fn add_default_route(index: u32, gateway: IpAddr) -> Message {
     message.attributes.push(RouteAttribute::Oif(index));
     (RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
 }
+
+/// `ip route replace SUBNET dev …`: its addresses are asked for there.
+pub(crate) fn add_route(index: u32, to: Subnet) -> Message {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(to.network());
+    message.header.destination_prefix_length = to.prefix();
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Boot;
+    message.header.scope = RouteScope::Link;
+    message.header.kind = RouteType::Unicast;
+    message.attributes.push(RouteAttribute::Destination(RouteAddress::from(to.network())));
+    message.attributes.push(RouteAttribute::Oif(index));
+    (RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+}

@@ -14,8 +14,8 @@
 //!
 //! Only this one table is ever touched, never another's.
 
-mod expression;
-mod rules;
+pub(crate) mod expression;
+pub(crate) mod rules;
 
 use std::net::IpAddr;
 
@@ -49,23 +49,23 @@ pub(crate) enum Made {
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
 
 /// Changes that the kernel makes all at once or not at all.
-struct Transaction<'a> {
+pub(crate) struct Transaction<'a> {
     netlink: &'a mut Netlink,
 }
 
 impl Transaction<'_> {
-    fn begin(netlink: &mut Netlink) -> Transaction<'_> {
+    pub(crate) fn begin(netlink: &mut Netlink) -> Transaction<'_> {
         // Kernels before 6.10 never acknowledge the brackets.
         netlink.push_unacknowledged(bracket(ControlMessage::BatchBegin), 0);
         Transaction { netlink }
     }
 
-    fn push(&mut self, message: NfTablesMessage, flags: u16) {
+    pub(crate) fn push(&mut self, message: NfTablesMessage, flags: u16) {
         let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
         self.netlink.push(NetfilterMessage::new(header, message), flags);
     }
 
-    fn commit(self) -> Result<(), KernelError> {
+    pub(crate) fn commit(self) -> Result<(), KernelError> {
         self.netlink.push_unacknowledged(bracket(ControlMessage::BatchEnd), 0);
         self.netlink.commit()
     }
@@ -147,7 +147,7 @@ fn send_table(
     transaction.commit()
 }
 
-fn new_chain(table: &str, chain: &Chain) -> NfTablesMessage {
+pub(crate) fn new_chain(table: &str, chain: &Chain) -> NfTablesMessage {
     let mut attributes =
         vec![ChainAttribute::Table(table.to_owned()), ChainAttribute::Name(chain.name.to_owned())];
     if let Some(hook) = &chain.hook {
@@ -252,14 +252,14 @@ fn element(mapping: &PortMapping, address: IpAddr) -> Element {
     Element { map, key, value, text }
 }
 
-fn push_address(bytes: &mut Vec<u8>, address: IpAddr) {
+pub(crate) fn push_address(bytes: &mut Vec<u8>, address: IpAddr) {
     match address {
         IpAddr::V4(v4) => bytes.extend(v4.octets()),
         IpAddr::V6(v6) => bytes.extend(v6.octets()),
     }
 }
 
-fn push_port(bytes: &mut Vec<u8>, port: u16) {
+pub(crate) fn push_port(bytes: &mut Vec<u8>, port: u16) {
     bytes.extend(port.to_be_bytes());
     bytes.extend([0, 0]);
 }

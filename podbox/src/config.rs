@@ -9,12 +9,15 @@ use netplugin::{Masquerade, NetworkConfig, Subnet};
 use serde::{Deserialize, Serialize};
 
 mod pods;
+mod services;
 
 use crate::image::RegistryOptions;
 use crate::restart::BackoffSettings;
+use crate::services::Allotment;
 use crate::store::{Layers, Store};
 
 pub use pods::{IdRange, PodSettings};
+pub use services::ServiceSettings;
 
 const FILE: &str = "/etc/podbox/podbox.toml";
 const RUN: &str = "/run/podbox";
@@ -35,6 +38,9 @@ pub struct Settings {
     /// What this host lets pods do.
     #[serde(default)]
     pub pods: PodSettings,
+    /// Where Services get their addresses and ports.
+    #[serde(default)]
+    pub services: ServiceSettings,
     /// Where files of CDI lie; what comes later counts more.
     #[serde(default = "usual_cdi")]
     pub cdi_directories: Vec<PathBuf>,
@@ -45,6 +51,21 @@ impl Settings {
     #[must_use]
     pub fn registry_options(&self) -> RegistryOptions {
         RegistryOptions { registries_conf: self.registries_conf.clone(), ..RegistryOptions::default() }
+    }
+
+    /// What Services are given.
+    #[must_use]
+    pub fn allotment(&self) -> Allotment {
+        let (first, last) = self.services.node_ports;
+        Allotment { ranges: self.service_ranges(), node_ports: first..=last }
+    }
+
+    /// The ranges of cluster IPs, of the families that pods have.
+    #[must_use]
+    pub fn service_ranges(&self) -> Vec<Subnet> {
+        let four = self.services.ipv4.filter(|_| self.network.ipv4.is_some());
+        let six = self.services.ipv6.filter(|_| self.network.ipv6.is_some());
+        four.into_iter().chain(six).collect()
     }
 }
 
@@ -109,6 +130,9 @@ struct Network {
     ipv6: Option<String>,
     mtu: Option<u32>,
     masquerade: Option<bool>,
+    services_ipv4: Option<String>,
+    services_ipv6: Option<String>,
+    node_ports: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -160,6 +184,7 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         layers: file.containers.writable_layers.unwrap_or_else(|| usual_layers(&data)),
         data,
     };
+    let services = ServiceSettings::resolve(&file.network).map_err(&wrong)?;
     let name = file.network.name.unwrap_or_else(|| "podbox".to_owned());
     let network = NetworkConfig {
         bridge: file.network.bridge.unwrap_or_else(|| "podbox0".to_owned()),
@@ -184,7 +209,8 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
     let pods = file.pods.resolve(&store.data).map_err(&wrong)?;
     let cdi_directories = file.containers.cdi_spec_dirs.unwrap_or_else(usual_cdi);
     let cdi_directories = cdi_directories.into_iter().map(absolute).collect();
-    Ok(Settings { store, network, backoff, registries_conf, pods, cdi_directories })
+    services.check(&network).map_err(&wrong)?;
+    Ok(Settings { store, network, backoff, registries_conf, pods, services, cdi_directories })
 }
 
 fn read(path: &Path, required: bool) -> Result<File, ConfigError> {

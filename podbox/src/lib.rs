@@ -26,6 +26,7 @@ pub mod ownership;
 pub mod pod;
 pub mod report;
 pub mod restart;
+pub mod services;
 pub mod status;
 pub mod store;
 pub mod subpath;

@@ -1,26 +1,31 @@
 //! The expressions that rules are made of: small instructions of the kernel's packet-matching machine
 //! (`linux/netfilter/nf_tables.h`). Each loads something into a register, compares one or acts.
 
-use netlink_packet_core::DefaultNla;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use netlink_packet_core::{DefaultNla, NLA_F_NESTED};
 use netlink_packet_netfilter::nftables::{
     Bitwise, Cmp, DataAttribute, Expressions, Immediate, Lookup, Meta, MetaKey, Operator, Payload, Register,
-    Verdict, VerdictAttribute,
+    SetAttribute, Verdict, VerdictAttribute,
 };
+
+use crate::config::Subnet;
 
 /// Where a header begins.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Base {
+pub(crate) enum Base {
     Network = 1,
     Transport = 2,
 }
 
 /// Load a fact about the packet.
-pub(super) fn meta(key: MetaKey, to: Register) -> Expressions {
+pub(crate) fn meta(key: MetaKey, to: Register) -> Expressions {
     Expressions::Meta(vec![Meta::Key(key), Meta::DestinationRegister(to)])
 }
 
 /// Load `length` bytes of a header.
-pub(super) fn payload(base: Base, offset: u32, length: u32, to: Register) -> Expressions {
+pub(crate) fn payload(base: Base, offset: u32, length: u32, to: Register) -> Expressions {
     Expressions::Payload(vec![
         Payload::DestinationRegister(to),
         Payload::Base(base as u32),
@@ -30,12 +35,12 @@ pub(super) fn payload(base: Base, offset: u32, length: u32, to: Register) -> Exp
 }
 
 /// Go on only if the first register equals `value`.
-pub(super) fn equals(value: Vec<u8>) -> Expressions {
+pub(crate) fn equals(value: Vec<u8>) -> Expressions {
     compare(Operator::Equal, value)
 }
 
 /// Go on only if the first register differs from `value`.
-pub(super) fn differs(value: Vec<u8>) -> Expressions {
+pub(crate) fn differs(value: Vec<u8>) -> Expressions {
     compare(Operator::NotEqual, value)
 }
 
@@ -48,7 +53,7 @@ fn compare(operator: Operator, value: Vec<u8>) -> Expressions {
 }
 
 /// Keep only the bits of `mask` in the first register.
-pub(super) fn keep(mask: Vec<u8>) -> Expressions {
+pub(crate) fn keep(mask: Vec<u8>) -> Expressions {
     let length = mask.len();
     Expressions::Bitwise(vec![
         Bitwise::SourceRegister(Register::Reg1),
@@ -60,7 +65,7 @@ pub(super) fn keep(mask: Vec<u8>) -> Expressions {
 }
 
 /// Look the registers up in a map and load what it says; go on only if it says something.
-pub(super) fn look_up(map: &str) -> Expressions {
+pub(crate) fn look_up(map: &str) -> Expressions {
     Expressions::Lookup(vec![
         Lookup::Set(map.to_owned()),
         Lookup::SourceRegister(Register::Reg1),
@@ -68,8 +73,111 @@ pub(super) fn look_up(map: &str) -> Expressions {
     ])
 }
 
+/// Look registers up in a map and load what it says, or go where it says; go on only if it says something.
+pub(crate) fn look_up_in(map: &str, (from, to): (Register, Register)) -> Expressions {
+    Expressions::Lookup(vec![
+        Lookup::Set(map.to_owned()),
+        Lookup::SourceRegister(from),
+        Lookup::DestinationRegister(to),
+    ])
+}
+
+/// Go on only if a set has what the registers hold.
+pub(crate) fn is_in(set: &str, from: Register) -> Expressions {
+    Expressions::Lookup(vec![Lookup::Set(set.to_owned()), Lookup::SourceRegister(from)])
+}
+
+/// Load a value.
+pub(crate) fn constant(value: Vec<u8>, to: Register) -> Expressions {
+    Expressions::Immediate(vec![
+        Immediate::DestinationRegister(to),
+        Immediate::Data(DataAttribute::Value(value)),
+    ])
+}
+
+/// Roll a die: load a number below `sides`, in the host's byte order.
+pub(crate) fn random(sides: u32, to: Register) -> Expressions {
+    const NFTA_NG_DREG: u16 = 1;
+    const NFTA_NG_MODULUS: u16 = 2;
+    const NFTA_NG_TYPE: u16 = 3;
+    const NFT_NG_RANDOM: u32 = 1;
+    other("numgen", &[(NFTA_NG_DREG, to.into()), (NFTA_NG_MODULUS, sides), (NFTA_NG_TYPE, NFT_NG_RANDOM)])
+}
+
+/// Write into a map, for a time, that the key registers mean what the value registers hold.
+pub(crate) fn remember(map: &str, (key, value): (Register, Register), time: Duration) -> Expressions {
+    const NFTA_DYNSET_SET_NAME: u16 = 1;
+    const NFTA_DYNSET_OP: u16 = 3;
+    const NFTA_DYNSET_SREG_KEY: u16 = 4;
+    const NFTA_DYNSET_SREG_DATA: u16 = 5;
+    const NFTA_DYNSET_TIMEOUT: u16 = 6;
+    const NFT_DYNSET_OP_UPDATE: u32 = 1;
+    let number = |kind, value: u32| DefaultNla::new(kind, value.to_be_bytes().to_vec());
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Expressions::Other {
+        expression_type: "dynset".to_owned(),
+        attributes: vec![
+            DefaultNla::new(NFTA_DYNSET_SET_NAME, [map.as_bytes(), &[0]].concat()),
+            number(NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE),
+            number(NFTA_DYNSET_SREG_KEY, key.into()),
+            number(NFTA_DYNSET_SREG_DATA, value.into()),
+            DefaultNla::new(NFTA_DYNSET_TIMEOUT, millis.to_be_bytes().to_vec()),
+        ],
+    }
+}
+
+/// Answer that nobody listens there: a connection is refused at once.
+pub(crate) fn refuse() -> Expressions {
+    const NFTA_REJECT_TYPE: u16 = 1;
+    const NFTA_REJECT_ICMP_CODE: u16 = 2;
+    const NFT_REJECT_ICMPX_UNREACH: u32 = 2;
+    const NFT_REJECT_ICMPX_PORT_UNREACH: u8 = 1;
+    Expressions::Other {
+        expression_type: "reject".to_owned(),
+        attributes: vec![
+            DefaultNla::new(NFTA_REJECT_TYPE, NFT_REJECT_ICMPX_UNREACH.to_be_bytes().to_vec()),
+            DefaultNla::new(NFTA_REJECT_ICMP_CODE, vec![NFT_REJECT_ICMPX_PORT_UNREACH]),
+        ],
+    }
+}
+
+/// How many elements a set may have.
+pub(crate) fn set_size(most: u32) -> SetAttribute {
+    const NFTA_SET_DESC: u16 = 9;
+    const NFTA_SET_DESC_SIZE: u16 = 1;
+    let mut bytes = Vec::with_capacity(8);
+    bytes.extend(8_u16.to_ne_bytes());
+    bytes.extend(NFTA_SET_DESC_SIZE.to_ne_bytes());
+    bytes.extend(most.to_be_bytes());
+    SetAttribute::Other(DefaultNla::new(NFTA_SET_DESC | NLA_F_NESTED, bytes))
+}
+
+/// `RTN_LOCAL`: the address is one of this host's.
+pub(crate) const LOCAL: u32 = 2;
+
+/// All 16 bytes, so that the name is matched to its end.
+pub(crate) fn interface_name(name: &str) -> Vec<u8> {
+    let mut bytes = name.as_bytes().to_vec();
+    bytes.resize(16, 0);
+    bytes
+}
+
+/// Go on only if the destination address lies in a subnet.
+pub(crate) fn destination_within(subnet: Subnet) -> Vec<Expressions> {
+    let (offset, length) = if subnet.network().is_ipv4() { (16, 4) } else { (24, 16) };
+    let mut mask = vec![0u8; length as usize];
+    for bit in 0..usize::from(subnet.prefix()) {
+        mask[bit / 8] |= 0x80 >> (bit % 8);
+    }
+    let network = match subnet.network() {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    };
+    vec![payload(Base::Network, offset, length, Register::Reg1), keep(mask), equals(network)]
+}
+
 /// Whose is the destination address? Loads an `RTN_` route type, in the host's byte order.
-pub(super) fn destination_type() -> Expressions {
+pub(crate) fn destination_type() -> Expressions {
     const NFTA_FIB_DREG: u16 = 1;
     const NFTA_FIB_RESULT: u16 = 2;
     const NFTA_FIB_FLAGS: u16 = 3;
@@ -86,7 +194,7 @@ pub(super) fn destination_type() -> Expressions {
 }
 
 /// What is known about the packet's connection: `IPS_` bits, in the host's byte order.
-pub(super) fn connection_status() -> Expressions {
+pub(crate) fn connection_status() -> Expressions {
     const NFTA_CT_DREG: u16 = 1;
     const NFTA_CT_KEY: u16 = 2;
     const NFT_CT_STATUS: u32 = 2;
@@ -94,7 +202,12 @@ pub(super) fn connection_status() -> Expressions {
 }
 
 /// Change the destination to the address in the first register and the port in `port`.
-pub(super) fn dnat(family: u8, port: Register) -> Expressions {
+pub(crate) fn dnat(family: u8, port: Register) -> Expressions {
+    dnat_from(family, Register::Reg1, port)
+}
+
+/// Change the destination to the address and port in these registers.
+pub(crate) fn dnat_from(family: u8, address: Register, port: Register) -> Expressions {
     const NFTA_NAT_TYPE: u16 = 1;
     const NFTA_NAT_FAMILY: u16 = 2;
     const NFTA_NAT_REG_ADDR_MIN: u16 = 3;
@@ -105,19 +218,19 @@ pub(super) fn dnat(family: u8, port: Register) -> Expressions {
         &[
             (NFTA_NAT_TYPE, NFT_NAT_DNAT),
             (NFTA_NAT_FAMILY, family.into()),
-            (NFTA_NAT_REG_ADDR_MIN, Register::Reg1.into()),
+            (NFTA_NAT_REG_ADDR_MIN, address.into()),
             (NFTA_NAT_REG_PROTO_MIN, port.into()),
         ],
     )
 }
 
 /// Change the source to the address of the interface that the packet leaves by.
-pub(super) fn masquerade() -> Expressions {
+pub(crate) fn masquerade() -> Expressions {
     other("masq", &[])
 }
 
 /// Decide about the packet, or go on in another chain.
-pub(super) fn verdict(verdict: Verdict, chain: Option<&str>) -> Expressions {
+pub(crate) fn verdict(verdict: Verdict, chain: Option<&str>) -> Expressions {
     let mut attributes = vec![VerdictAttribute::Code(verdict)];
     attributes.extend(chain.map(|chain| VerdictAttribute::Chain(chain.to_owned())));
     Expressions::Immediate(vec![

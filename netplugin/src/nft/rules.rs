@@ -8,13 +8,13 @@ use super::expression::{self as ex, Base};
 use crate::config::{Masquerade, NetworkConfig, Subnet};
 
 /// A chain, and where packets enter it.
-pub(super) struct Chain {
+pub(crate) struct Chain {
     pub(super) name: &'static str,
     pub(super) hook: Option<ChainHook>,
 }
 
 /// Where packets enter a chain.
-pub(super) struct ChainHook {
+pub(crate) struct ChainHook {
     pub(super) kind: &'static str,
     pub(super) number: InetHookNumber,
     name: &'static str,
@@ -33,7 +33,7 @@ impl Chain {
     }
 }
 
-const fn hooked(
+pub(crate) const fn hooked(
     name: &'static str,
     kind: &'static str,
     hook: (InetHookNumber, &'static str),
@@ -59,11 +59,13 @@ pub(super) const CHAINS: &[Chain] = &[
 ];
 
 /// A type that map keys and values are made of: its name, its number for `nft`, its length in bytes.
-pub(super) type Type = (&'static str, u32, u32);
-const IPV4: Type = ("ipv4_addr", 7, 4);
-const IPV6: Type = ("ipv6_addr", 8, 16);
-const PROTOCOL: Type = ("inet_proto", 12, 1);
-const PORT: Type = ("inet_service", 13, 2);
+pub(crate) type Type = (&'static str, u32, u32);
+pub(crate) const IPV4: Type = ("ipv4_addr", 7, 4);
+pub(crate) const IPV6: Type = ("ipv6_addr", 8, 16);
+pub(crate) const PROTOCOL: Type = ("inet_proto", 12, 1);
+pub(crate) const PORT: Type = ("inet_service", 13, 2);
+/// A number in the host's byte order.
+pub(crate) const MARK: Type = ("mark", 19, 4);
 
 /// A map from a packet's destination to a pod's address and port.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,12 +100,12 @@ pub(super) fn map_for(pod: IpAddr, host: Option<IpAddr>) -> &'static Map {
 }
 
 /// The number of a concatenated type: six bits each (nft's `TYPE_BITS`).
-pub(super) fn concatenation(types: &[Type]) -> u32 {
+pub(crate) fn concatenation(types: &[Type]) -> u32 {
     types.iter().fold(0, |sum, (_, number, _)| sum << 6 | number)
 }
 
 /// The length of a concatenation: each part fills whole registers of four bytes.
-pub(super) fn length(types: &[Type]) -> u32 {
+pub(crate) fn length(types: &[Type]) -> u32 {
     types.iter().map(|(_, _, length)| length.next_multiple_of(4)).sum()
 }
 
@@ -120,7 +122,6 @@ struct Draft(Rule);
 const NFPROTO_IPV4: u8 = 2;
 const NFPROTO_IPV6: u8 = 10;
 const NF_DROP: u32 = 0;
-const RTN_LOCAL: u32 = 2;
 const IPS_DST_NAT: u32 = 1 << 5;
 
 /// Where a header's address is.
@@ -149,17 +150,17 @@ impl Draft {
     }
 
     fn arrives_by(self, interface: &str) -> Draft {
-        let by = [ex::meta(MetaKey::Iifname, Register::Reg1), ex::equals(interface_name(interface))];
+        let by = [ex::meta(MetaKey::Iifname, Register::Reg1), ex::equals(ex::interface_name(interface))];
         self.add(&format!("iifname \"{interface}\""), by)
     }
 
     fn leaves_by(self, interface: &str) -> Draft {
-        let by = [ex::meta(MetaKey::Oifname, Register::Reg1), ex::equals(interface_name(interface))];
+        let by = [ex::meta(MetaKey::Oifname, Register::Reg1), ex::equals(ex::interface_name(interface))];
         self.add(&format!("oifname \"{interface}\""), by)
     }
 
     fn leaves_not_by(self, interface: &str) -> Draft {
-        let by = [ex::meta(MetaKey::Oifname, Register::Reg1), ex::differs(interface_name(interface))];
+        let by = [ex::meta(MetaKey::Oifname, Register::Reg1), ex::differs(ex::interface_name(interface))];
         self.add(&format!("oifname != \"{interface}\""), by)
     }
 
@@ -182,7 +183,7 @@ impl Draft {
     }
 
     fn for_the_host(self) -> Draft {
-        let local = [ex::destination_type(), ex::equals(RTN_LOCAL.to_ne_bytes().to_vec())];
+        let local = [ex::destination_type(), ex::equals(ex::LOCAL.to_ne_bytes().to_vec())];
         self.add("fib daddr type local", local)
     }
 
@@ -195,13 +196,6 @@ impl Draft {
     fn masquerade(self) -> Rule {
         self.end("masquerade", ex::masquerade())
     }
-}
-
-/// All 16 bytes, so that the name is matched to its end.
-fn interface_name(name: &str) -> Vec<u8> {
-    let mut bytes = name.as_bytes().to_vec();
-    bytes.resize(16, 0);
-    bytes
 }
 
 fn octets(address: IpAddr) -> Vec<u8> {

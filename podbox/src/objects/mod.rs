@@ -56,6 +56,9 @@ pub fn change(
     if kind == ObjectKind::Service && new["spec"]["type"] != "ExternalName" {
         keep(live, &mut new, ("spec", "clusterIP"));
         keep(live, &mut new, ("spec", "clusterIPs"));
+        keep(live, &mut new, ("spec", "ipFamilies"));
+        keep(live, &mut new, ("spec", "ipFamilyPolicy"));
+        keep_node_ports(live, &mut new);
     }
     let wrong = immutable::check(kind, live, &new);
     if !wrong.is_empty() {
@@ -70,6 +73,22 @@ fn keep(live: &Value, new: &mut Value, (map, field): (&str, &str)) {
     let is_wished = new[map].get(field).is_some_and(|value| !value.is_null() && *value != json!(""));
     if let Some(value) = live[map].get(field).filter(|_| !is_wished) {
         new[map][field] = value.clone();
+    }
+}
+
+/// Keeps the host's ports of a Service's ports that stay, if no others are wished for.
+fn keep_node_ports(live: &Value, new: &mut Value) {
+    if !matches!(new["spec"]["type"].as_str(), Some("NodePort" | "LoadBalancer")) {
+        return;
+    }
+    let empty = Vec::new();
+    let old = live["spec"]["ports"].as_array().unwrap_or(&empty);
+    for port in new["spec"]["ports"].as_array_mut().into_iter().flatten() {
+        let same = |other: &&Value| other["port"] == port["port"] && other["protocol"] == port["protocol"];
+        let kept = old.iter().find(same).map(|other| other["nodePort"].clone()).filter(Value::is_u64);
+        if let Some(kept) = kept.filter(|_| !port["nodePort"].as_u64().is_some_and(|number| number > 0)) {
+            port["nodePort"] = kept;
+        }
     }
 }
 

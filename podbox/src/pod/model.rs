@@ -466,6 +466,18 @@ pub enum Protocol {
     Sctp,
 }
 
+impl Protocol {
+    /// As manifests have it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+            Protocol::Sctp => "SCTP",
+        }
+    }
+}
+
 /// `resources`, defaults applied (a limit without a request is also the request).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {

@@ -184,6 +184,24 @@ impl Store {
         self.run.join("pods")
     }
 
+    /// Where pods behind Services tell of themselves, a file each.
+    #[must_use]
+    pub fn endpoints_dir(&self) -> PathBuf {
+        self.run.join("endpoints")
+    }
+
+    /// What the host's table of Services holds, and the lock of those who change it.
+    #[must_use]
+    pub fn host_services(&self) -> PathBuf {
+        self.run.join("services")
+    }
+
+    /// Held while addresses and ports for Services are given out.
+    #[must_use]
+    pub fn services_lock(&self) -> PathBuf {
+        self.data.join("services.lock")
+    }
+
     fn name_link(&self, namespace: &str, name: &str) -> PathBuf {
         self.names_dir().join(format!("{namespace}_{name}"))
     }

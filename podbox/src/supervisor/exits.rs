@@ -17,9 +17,11 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::unistd::getppid;
 use runtime::plan::{Exit as RuntimeExit, Identity};
 use runtime::process::{Process, start_time_of};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::status;
 
+use super::catalogue::News;
 use super::machine::{Exit, Memory};
 use super::readable::readable;
 use super::world::{Message, World};
@@ -39,23 +41,39 @@ pub(super) struct Death {
     pub(super) at: Timestamp,
 }
 
-/// Sends every death that is recorded, now and from now on.
-pub(super) fn watch(world: &Arc<World>) -> io::Result<()> {
-    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+/// Sends every death that is recorded, now and from now on. The inotify instance, of which a user has but a few, serves
+/// others too: what happens in directories that they watch comes out of the channel.
+pub(super) fn watch(world: &Arc<World>) -> io::Result<(Arc<Inotify>, UnboundedReceiver<News>)> {
+    let inotify = Arc::new(Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?);
     // A record is renamed into place.
-    inotify.add_watch(&world.dir.exits(), AddWatchFlags::IN_MOVED_TO)?;
-    let changes = readable(&inotify)?;
-    let world = Arc::clone(world);
+    let exits = inotify.add_watch(&world.dir.exits(), AddWatchFlags::IN_MOVED_TO)?;
+    let changes = readable(&*inotify)?;
+    let (others, news) = unbounded_channel();
+    let (world, shared) = (Arc::clone(world), Arc::clone(&inotify));
     tokio::spawn(async move {
+        collect(&world);
         loop {
-            collect(&world);
             let Ok(mut ready) = changes.readable().await else { return };
-            // Which file it was does not matter: the directory is read anew.
-            while inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
+            let mut is_ours = false;
+            while let Ok(events) = inotify.read_events()
+                && !events.is_empty()
+            {
+                for event in events {
+                    // Which record it was does not matter: the directory is read anew, also if the kernel had no room
+                    // to say what happened.
+                    is_ours |= event.wd == exits || event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
+                    if event.wd != exits {
+                        let _ = others.send((event.wd, event.name));
+                    }
+                }
+            }
             ready.clear_ready();
+            if is_ours {
+                collect(&world);
+            }
         }
     });
-    Ok(())
+    Ok((shared, news))
 }
 
 /// Records that have been sent, and may not be deleted yet.

@@ -6,6 +6,7 @@
 
 mod adopt;
 pub mod attach;
+pub mod catalogue;
 mod change;
 mod container;
 pub mod control;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::inotify::Inotify;
 use nix::unistd::Pid;
 use runtime::launch::SelfExe;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -144,7 +146,7 @@ async fn supervise(run_dir: &Path, guardian: Pid, stages: FirstStages) -> Result
     let (mailbox, letters) = unbounded_channel();
     let world = World::new(pod.clone(), (dir, lock), context.settings, (exe, warm), mailbox)
         .map_err(during("look around"))?;
-    exits_and_control(&world, guardian)?;
+    let watcher = exits_and_control(&world, guardian)?;
     upkeep::begin(&world).map_err(during("watch what the volumes refer to"))?;
     let now = Now::read();
     let backoff = world.settings.backoff;
@@ -152,6 +154,8 @@ async fn supervise(run_dir: &Path, guardian: Pid, stages: FirstStages) -> Result
         Some(memory) => (PodMachine::resume(pod, backoff, memory, now), false),
         None => (PodMachine::new(pod, backoff, now), true),
     };
+    let before = if fresh { catalogue::Before::Nothing } else { catalogue::Before::Something };
+    catalogue::begin(&world, watcher, before);
     never_wait_for_a_reader().map_err(during("look at standard output"))?;
     let mut effects = Effects::new(Arc::clone(&world));
     if fresh {
@@ -182,7 +186,10 @@ fn never_wait_for_a_reader() -> io::Result<()> {
     Ok(())
 }
 
-fn exits_and_control(world: &Arc<World>, guardian: Pid) -> Result<(), SupervisorError> {
+fn exits_and_control(
+    world: &Arc<World>,
+    guardian: Pid,
+) -> Result<(Arc<Inotify>, UnboundedReceiver<catalogue::News>), SupervisorError> {
     // Not with the directories above it: if those are gone, so is the pod.
     match std::fs::create_dir(world.dir.exits()) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -190,9 +197,10 @@ fn exits_and_control(world: &Arc<World>, guardian: Pid) -> Result<(), Supervisor
         }
         _ => {}
     }
-    exits::watch(world).map_err(during("watch for deaths"))?;
+    let watcher = exits::watch(world).map_err(during("watch for deaths"))?;
     control::listen(world).map_err(during("listen on the control socket"))?;
-    watch_guardian(world, guardian).map_err(during("watch the guardian"))
+    watch_guardian(world, guardian).map_err(during("watch the guardian"))?;
+    Ok(watcher)
 }
 
 /// The guardian is this process's parent. If it dies, so that nobody would restart a dead supervisor or record

@@ -14,7 +14,7 @@ use crate::pod::Pod;
 use crate::store::PodDir;
 use crate::volumes::{Place, Tokens};
 
-use super::attach;
+use super::{attach, catalogue};
 use super::container::Prepared;
 use super::control::Ask;
 use super::exits::{self, Death};
@@ -55,6 +55,8 @@ pub(super) struct World {
     pub(super) warm: Warm,
     /// Attempts whose files were made before their turn.
     pub(super) ready: Prepared,
+    /// What is known of Services.
+    pub(super) known: catalogue::Known,
     /// Deaths that are not written down yet.
     pub(super) told: exits::Told,
     /// What tokens of service accounts the pod has.
@@ -84,6 +86,7 @@ impl World {
             memory_bytes: node::memory_bytes(),
             warm,
             ready: Prepared::default(),
+            known: catalogue::Known::default(),
             told: exits::Told::default(),
             tokens: Tokens::default(),
             pod: Mutex::new(Arc::new(pod)),

@@ -1,11 +1,14 @@
 //! What is no pod: stored before the pods start, and put back if they cannot.
 
+use std::fs::File;
+
 use serde_json::{Value, json};
 
 use crate::manifest::{LoadedObject, LoadedPod};
 use crate::objects::{self, Change};
 use crate::pod::field::FieldError;
-use crate::store::{ObjectKind, Store, StoreError};
+use crate::services;
+use crate::store::{ObjectKind, Store, StoreError, make_dir};
 use crate::uuid;
 
 use super::super::{Failure, Session, out, removal};
@@ -33,7 +36,9 @@ pub(super) fn apply(
     set: Option<&str>,
 ) -> Result<Applied, Failure> {
     let store = &session.settings.store;
-    let mut all = Vec::with_capacity(loaded.len());
+    let mut all: Vec<One> = Vec::with_capacity(loaded.len());
+    // Until all of them are stored, so that nobody else is given the same.
+    let _lock = loaded.iter().any(|one| one.kind == ObjectKind::Service).then(|| lock(store)).transpose()?;
     for LoadedObject { kind, namespace, name, mut object } in loaded {
         refuse_terminating(session, &namespace, (kind.resource(), &name))?;
         if kind == ObjectKind::Namespace {
@@ -45,6 +50,13 @@ pub(super) fn apply(
         }
         let changed = objects::change(kind, before.as_ref(), &object);
         let (change, mut after) = changed.map_err(|wrong| refused(kind, &name, &wrong))?;
+        if kind == ObjectKind::Service {
+            let mut others = others(store, (&namespace, &name))?;
+            let services = all.iter().filter(|one| one.kind == kind);
+            others.extend(services.map(|one| one.after.clone()));
+            services::allot(&mut after, &others, &session.settings.allotment())
+                .map_err(|wrong| refused(kind, &name, &wrong))?;
+        }
         if change == Change::Created {
             after["metadata"]["uid"] = json!(uuid::random().map_err(|error| Failure::host(&error))?);
             after["metadata"]["creationTimestamp"] = json!(format!("{:.0}", jiff::Timestamp::now()));
@@ -65,6 +77,21 @@ pub(super) fn apply(
         applied.0.push(one);
     }
     Ok(applied)
+}
+
+fn lock(store: &Store) -> Result<File, Failure> {
+    make_dir(&store.data).map_err(|error| Failure::host(&error))?;
+    let path = store.services_lock();
+    let taken = File::options().create(true).append(true).open(&path).and_then(|file| file.lock().map(|()| file));
+    taken.map_err(|source| Failure::host(&StoreError { action: "lock", path, source }))
+}
+
+/// All Services but this one.
+fn others(store: &Store, own: (&str, &str)) -> Result<Vec<Value>, Failure> {
+    let names = store.object_names(ObjectKind::Service);
+    let names = names.iter().filter(|(namespace, name)| (namespace.as_str(), name.as_str()) != own);
+    let read = names.map(|(namespace, name)| store.object(ObjectKind::Service, namespace, name));
+    read.filter_map(Result::transpose).collect::<Result<_, _>>().map_err(|error| Failure::host(&error))
 }
 
 /// Refuses pods of a namespace that is being removed. `default` never is, so it is not even looked at.

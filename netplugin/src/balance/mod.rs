@@ -1,0 +1,251 @@
+//! Virtual addresses: addresses that no interface has, and that lead to one of several backends.
+//!
+//! They are translated where a connection begins: in the client's own network namespace, as it leaves. So nothing between
+//! two namespaces is ever translated on the wire, answers need no way back through a third, and a server sees the client's
+//! own address. One table (`podbox-services`) in each namespace that has clients; on the host it also has the ports that
+//! lead there from outside.
+//!
+//! However many virtual addresses there are, a connection's first packet meets one map that says how many backends
+//! there are, a chain that rolls a die with so many sides, and one map that says which backend that is. Later packets meet
+//! none of it. A change is a change of elements, in one transaction.
+
+mod elements;
+mod table;
+
+use std::fs::File;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
+use netlink_packet_netfilter::nftables::{NfTablesMessage, RuleAttribute, RuleMessage, TableAttribute, TableMessage};
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Protocol, Subnet};
+use crate::conntrack;
+use crate::error::NetError;
+use crate::netlink::{KernelError, Netlink};
+use crate::netns;
+use crate::nft::Transaction;
+use elements::Elements;
+use table::Place;
+
+/// One virtual address and port, and where it leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Front {
+    /// The address.
+    pub address: IpAddr,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: u16,
+    /// How long a client that says nothing more stays with its backend; `None`: every connection goes where chance sends it.
+    pub affinity: Option<Duration>,
+    /// Of the same family as the address. Without any, connections are refused.
+    pub backends: Vec<SocketAddr>,
+}
+
+/// A port of all addresses of the host that leads to backends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodePort {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: u16,
+    /// As [`Front::affinity`].
+    pub affinity: Option<Duration>,
+    /// Of both families.
+    pub backends: Vec<SocketAddr>,
+}
+
+/// All that a table holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    /// Virtual addresses.
+    pub fronts: Vec<Front>,
+    /// Ports of the host: only where the host is.
+    pub node_ports: Vec<NodePort>,
+    /// The ranges that virtual addresses come from. What goes to an address there and leads nowhere is refused.
+    pub ranges: Vec<Subnet>,
+}
+
+impl Balance {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fronts.is_empty() && self.node_ports.is_empty()
+    }
+}
+
+/// The way to one namespace's table.
+pub struct Balancer {
+    netlink: Netlink,
+    table: String,
+    place: Place,
+    /// What the table holds, if that is known.
+    held: Option<Balance>,
+}
+
+impl Balancer {
+    /// For clients in a network namespace of their own, which is this file.
+    ///
+    /// # Errors
+    /// If it cannot be entered, or has no netfilter sockets.
+    pub fn inside(netns: &Path) -> Result<Balancer, NetError> {
+        let failed = |source| NetError::State { action: "enter", path: netns.to_owned(), source };
+        let file: File = netns::open(netns).map_err(failed)?;
+        let netlink =
+            netns::inside(&file, || Netlink::open(NETLINK_NETFILTER)).and_then(|opened| opened).map_err(failed)?;
+        Ok(Balancer { netlink, table: "podbox-services".to_owned(), place: Place::Inside, held: None })
+    }
+
+    /// For clients in the network namespace of the caller, and whoever comes through it. `held` is what the table holds as
+    /// far as the caller knows.
+    ///
+    /// # Errors
+    /// If there are no netfilter sockets.
+    pub fn here(table: &str, held: Option<Balance>) -> Result<Balancer, NetError> {
+        let failed = |error: std::io::Error| NetError::Kernel {
+            step: "open a netfilter socket".to_owned(),
+            source: error.into(),
+        };
+        let netlink = Netlink::open(NETLINK_NETFILTER).map_err(failed)?;
+        Ok(Balancer { netlink, table: format!("{table}-services"), place: Place::Host, held })
+    }
+
+    /// Makes the table hold what is wanted, in one transaction. Without anything wanted there is no table.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn apply(&mut self, wanted: &Balance) -> Result<(), NetError> {
+        if self.held.as_ref() == Some(wanted) {
+            return Ok(());
+        }
+        let before = self.held.take();
+        let failed = |source| NetError::Kernel { step: "lead virtual addresses to their backends".to_owned(), source };
+        if wanted.is_empty() {
+            self.remove().map_err(failed)?;
+        } else {
+            let changed = match &before {
+                Some(before) if !before.is_empty() && before.ranges == wanted.ranges => self.change(before, wanted),
+                _ => Err(KernelError::from(std::io::Error::from(Errno::ENOENT))),
+            };
+            match changed {
+                Ok(()) => (),
+                // There is no such table, or it holds something else: somebody has flushed it, or died half-way.
+                Err(error) if [Errno::ENOENT, Errno::EEXIST, Errno::EBUSY].iter().any(|e| error.is(*e)) => {
+                    self.make(wanted).map_err(failed)?;
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        self.forget_connections(before.as_ref(), wanted);
+        self.held = Some(wanted.clone());
+        Ok(())
+    }
+
+    /// The table is not what it was thought to be: the next [`Balancer::apply`] makes all of it.
+    pub fn forget(&mut self) {
+        self.held = None;
+    }
+
+    fn table_message(&self) -> TableMessage {
+        TableMessage { attributes: vec![TableAttribute::Name(self.table.clone())] }
+    }
+
+    fn remove(&mut self) -> Result<(), KernelError> {
+        let message = self.table_message();
+        let mut transaction = Transaction::begin(&mut self.netlink);
+        transaction.push(NfTablesMessage::DeleteTable(message), 0);
+        match transaction.commit() {
+            Err(error) if error.is(Errno::ENOENT) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// All of it, in the place of what is there.
+    fn make(&mut self, wanted: &Balance) -> Result<(), KernelError> {
+        let (message, elements) = (self.table_message(), Elements::of(wanted));
+        let mut transaction = Transaction::begin(&mut self.netlink);
+        // Made first, so that deleting it cannot fail.
+        transaction.push(NfTablesMessage::NewTable(message.clone()), NLM_F_CREATE);
+        transaction.push(NfTablesMessage::DeleteTable(message.clone()), 0);
+        transaction.push(NfTablesMessage::NewTable(message), NLM_F_CREATE);
+        let chains = elements.chains();
+        for chain in table::base_chains(self.place) {
+            transaction.push(crate::nft::new_chain(&self.table, chain), NLM_F_CREATE);
+        }
+        for name in chains.keys() {
+            transaction.push(table::chain(&self.table, name), NLM_F_CREATE);
+        }
+        for (id, map) in (1..).zip(&table::MAPS) {
+            transaction.push(map.message(&self.table, id), NLM_F_CREATE);
+        }
+        let base = table::base_rules(self.place, &wanted.ranges);
+        for rule in base.into_iter().chain(chains.values().flat_map(table::Die::rules)) {
+            add_rule(&mut transaction, &self.table, rule);
+        }
+        for (key, value) in elements.all() {
+            transaction.push(NfTablesMessage::NewSetElement(key.message(&self.table, Some(value))), NLM_F_CREATE);
+        }
+        transaction.commit()
+    }
+
+    /// The difference only.
+    fn change(&mut self, before: &Balance, wanted: &Balance) -> Result<(), KernelError> {
+        let (old, new) = (Elements::of(before), Elements::of(wanted));
+        let (known, chains) = (old.chains(), new.chains());
+        let mut transaction = Transaction::begin(&mut self.netlink);
+        for (name, die) in chains.iter().filter(|(name, _)| !known.contains_key(*name)) {
+            // One that an earlier change has left is there already, with the same rules.
+            transaction.push(table::chain(&self.table, name), NLM_F_CREATE);
+            transaction.push(table::empty_chain(&self.table, name), 0);
+            die.rules().into_iter().for_each(|rule| add_rule(&mut transaction, &self.table, rule));
+        }
+        for (key, _) in old.all().filter(|(key, value)| new.get(key) != Some(*value)) {
+            transaction.push(NfTablesMessage::DeleteSetElement(key.message(&self.table, None)), 0);
+        }
+        for (key, value) in new.all().filter(|(key, value)| old.get(key) != Some(*value)) {
+            transaction.push(NfTablesMessage::NewSetElement(key.message(&self.table, Some(value))), NLM_F_CREATE);
+        }
+        transaction.commit()
+    }
+
+    /// A flow of UDP packets goes where its first packet went, for as long as it lasts. One whose backend is gone must be
+    /// looked at anew.
+    fn forget_connections(&mut self, before: Option<&Balance>, wanted: &Balance) {
+        let backends = |balance: &Balance| -> Vec<SocketAddr> {
+            let fronts = balance.fronts.iter().filter(|front| front.protocol == Protocol::Udp);
+            let ports = balance.node_ports.iter().filter(|port| port.protocol == Protocol::Udp);
+            fronts.flat_map(|front| &front.backends).chain(ports.flat_map(|port| &port.backends)).copied().collect()
+        };
+        let now = backends(wanted);
+        let gone = before.map(backends).unwrap_or_default();
+        for backend in gone.iter().filter(|backend| !now.contains(backend)) {
+            conntrack::forget_backend(&mut self.netlink, Protocol::Udp, *backend);
+        }
+    }
+}
+
+fn add_rule(transaction: &mut Transaction<'_>, table: &str, rule: table::Rule) {
+    let attributes = vec![
+        RuleAttribute::Table(table.to_owned()),
+        RuleAttribute::Chain(rule.chain),
+        RuleAttribute::Expressions(rule.expressions.into_iter().map(Into::into).collect()),
+    ];
+    transaction.push(NfTablesMessage::NewRule(RuleMessage { attributes }), NLM_F_CREATE | NLM_F_APPEND);
+}
+
+/// Removes the table of [`Balancer::here`], if there is one.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn remove_here(table: &str) -> Result<(), NetError> {
+    match Balancer::here(table, None) {
+        Ok(mut balancer) => balancer.apply(&Balance::default()),
+        // Without such sockets there is no table.
+        Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,313 @@
+//! Addresses and ports of the host for Services, as an API server gives them out. Pure.
+//!
+//! Source: `pkg/registry/core/service/storage/alloc.go` and `defaultOnWrite` there. One difference: what is not asked for
+//! follows from the Service's name, so that one that is made anew mostly gets what it had.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use netplugin::Subnet;
+use serde_json::{Value, json};
+
+use crate::pod::field::{Errors, FieldError, Path};
+
+use super::Family;
+
+/// Where addresses and ports come from.
+#[derive(Clone, Debug)]
+pub struct Allotment {
+    /// The ranges of cluster IPs, IPv4 first.
+    pub ranges: Vec<Subnet>,
+    /// The ports of the host.
+    pub node_ports: RangeInclusive<u16>,
+}
+
+/// What nobody gets by himself: the gateway's customary address, and the name server's.
+const KEPT: [u32; 2] = [1, DNS];
+/// The name server's place in each range.
+const DNS: u32 = 10;
+
+impl Allotment {
+    /// The addresses of the name server.
+    pub fn dns(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.ranges.iter().map(|range| range.host(DNS))
+    }
+
+    fn range(&self, family: Family) -> Option<Subnet> {
+        self.ranges.iter().copied().find(|range| Family::of(range.network()) == family)
+    }
+}
+
+/// Gives the Service what it needs and does not have; `others` are all other Services that there are.
+///
+/// # Errors
+/// What an API server would say: an address or port outside the range or taken, a family that there is not.
+pub fn allot(service: &mut Value, others: &[Value], from: &Allotment) -> Result<(), Vec<FieldError>> {
+    let mut errors = Errors::default();
+    let spec = &mut service["spec"];
+    match spec["type"].as_str() {
+        Some("ExternalName") => return Ok(()),
+        Some("NodePort" | "LoadBalancer") => node_ports(&mut errors, spec, others, from),
+        _ => {}
+    }
+    addresses(&mut errors, service, others, from);
+    let wrong = errors.into_vec();
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+fn addresses(errors: &mut Errors, service: &mut Value, others: &[Value], from: &Allotment) {
+    let seed = seed(service);
+    let spec = &mut service["spec"];
+    let path = Path::ROOT.field("spec");
+    let wished: Vec<String> = strings(&spec["clusterIPs"]);
+    let headless = wished.first().is_some_and(|ip| ip == "None");
+    let Some(families) = families(errors, spec, &wished, from) else { return };
+    spec["ipFamilies"] = json!(families.iter().map(|family| family.word()).collect::<Vec<_>>());
+    if headless {
+        spec["clusterIPs"] = json!(["None"]);
+        return;
+    }
+    let taken: BTreeSet<IpAddr> = others
+        .iter()
+        .flat_map(|other| strings(&other["spec"]["clusterIPs"]))
+        .filter_map(|ip| ip.parse().ok())
+        .collect();
+    let mut given = Vec::new();
+    for (index, family) in families.iter().enumerate() {
+        let Some(range) = from.range(*family) else { continue };
+        let at = path.field("clusterIPs");
+        match wished.get(index).and_then(|ip| ip.parse::<IpAddr>().ok()) {
+            Some(ip) if !range.contains(ip) => {
+                let why = format!("the provided IP ({ip}) is not in the valid range. The range of valid IPs is {range}");
+                errors.invalid(&at, &*wished[index], &format!("failed to allocate IP {ip}: {why}"));
+            }
+            Some(ip) if taken.contains(&ip) || from.dns().any(|dns| dns == ip) => {
+                let why = "provided IP is already allocated";
+                errors.invalid(&at, &*wished[index], &format!("failed to allocate IP {ip}: {why}"));
+            }
+            Some(ip) => given.push(ip),
+            None => match free(range, seed, &taken) {
+                Some(ip) => given.push(ip),
+                None => errors.say(&at, format!("Internal error: failed to allocate a serviceIP: range is full: {range}")),
+            },
+        }
+    }
+    spec["clusterIP"] = json!(given.first());
+    spec["clusterIPs"] = json!(given);
+}
+
+/// The first free address from the Service's own place on.
+fn free(range: Subnet, seed: u64, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+    let last = range.last_host();
+    let start = (seed % u64::from(last.max(1))) as u32;
+    let all = (0..last).map(|step| 1 + (start + step) % last);
+    all.filter(|host| !KEPT.contains(host)).map(|host| range.host(host)).find(|ip| !taken.contains(ip))
+}
+
+/// The families that a Service is to have, in their order; `None` if that cannot be.
+fn families(errors: &mut Errors, spec: &mut Value, wished: &[String], from: &Allotment) -> Option<Vec<Family>> {
+    let path = Path::ROOT.field("spec");
+    let of_words = |words: Vec<String>| -> Vec<Family> {
+        words.iter().map(|word| if word == "IPv6" { Family::V6 } else { Family::V4 }).collect()
+    };
+    let mut families = of_words(strings(&spec["ipFamilies"]));
+    let addresses = wished.iter().filter_map(|ip| ip.parse().ok()).map(Family::of).collect::<Vec<_>>();
+    if families.is_empty() {
+        families = addresses;
+    }
+    if let Some(missing) = families.iter().find(|family| from.range(**family).is_none()) {
+        let why = "not configured on this cluster";
+        errors.invalid(&path.field("ipFamilies").index(0), missing.word(), why);
+        return None;
+    }
+    let there: Vec<Family> = from.ranges.iter().map(|range| Family::of(range.network())).collect();
+    let policy = spec["ipFamilyPolicy"].as_str().map(str::to_owned);
+    let policy = policy.unwrap_or_else(|| {
+        if families.len() > 1 { "RequireDualStack" } else { "SingleStack" }.to_owned()
+    });
+    if policy == "RequireDualStack" && there.len() < 2 {
+        let why = "this cluster is not configured for dual-stack services";
+        errors.invalid(&path.field("ipFamilyPolicy"), &*policy, why);
+        return None;
+    }
+    if policy == "SingleStack" && families.len() > 1 {
+        let why = "may only hold one family when the policy is SingleStack";
+        errors.invalid(&path.field("ipFamilies"), families[1].word(), why);
+        return None;
+    }
+    let most = if policy == "SingleStack" { 1 } else { 2 };
+    for family in there {
+        if families.len() < most && !families.contains(&family) {
+            families.push(family);
+        }
+    }
+    spec["ipFamilyPolicy"] = json!(policy);
+    Some(families)
+}
+
+fn node_ports(errors: &mut Errors, spec: &mut Value, others: &[Value], from: &Allotment) {
+    let mut taken: BTreeSet<(String, u16)> = others.iter().flat_map(|other| held(&other["spec"])).collect();
+    let range = &from.node_ports;
+    let path = Path::ROOT.field("spec").field("ports");
+    let ports = spec["ports"].as_array_mut().map(|ports| ports.iter_mut()).into_iter().flatten();
+    for (index, port) in ports.enumerate() {
+        let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
+        let at = path.index(index).field("nodePort");
+        match port["nodePort"].as_u64().filter(|number| *number != 0) {
+            Some(number) => match u16::try_from(number).ok().filter(|number| range.contains(number)) {
+                None => {
+                    let why = format!(
+                        "provided port is not in the valid range. The range of valid ports is {}-{}",
+                        range.start(),
+                        range.end()
+                    );
+                    errors.invalid(&at, number, &why);
+                }
+                Some(number) if !taken.insert((protocol, number)) => {
+                    errors.invalid(&at, number, "provided port is already allocated");
+                }
+                Some(_) => {}
+            },
+            None => {
+                let own = port["port"].as_u64().unwrap_or(0);
+                let count = u64::from(range.end() - range.start()) + 1;
+                let all = (0..count).map(|step| range.start() + ((own + step) % count) as u16);
+                match all.into_iter().find(|number| !taken.contains(&(protocol.clone(), *number))) {
+                    Some(number) => {
+                        taken.insert((protocol, number));
+                        port["nodePort"] = json!(number);
+                    }
+                    None => errors.say(&at, "Internal error: failed to allocate a nodePort: range is full".to_owned()),
+                }
+            }
+        }
+    }
+}
+
+/// The ports of the host that a Service has.
+fn held(spec: &Value) -> Vec<(String, u16)> {
+    let ports = spec["ports"].as_array().into_iter().flatten();
+    let held = ports.filter_map(|port| {
+        let number = u16::try_from(port["nodePort"].as_u64()?).ok().filter(|number| *number > 0)?;
+        Some((port["protocol"].as_str().unwrap_or("TCP").to_owned(), number))
+    });
+    held.collect()
+}
+
+fn strings(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+}
+
+/// FNV-1a over namespace and name.
+fn seed(service: &Value) -> u64 {
+    let metadata = &service["metadata"];
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for text in [&metadata["namespace"], &metadata["name"]] {
+        for byte in text.as_str().unwrap_or_default().bytes().chain([b'/']) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    hash >> 16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from() -> Allotment {
+        Allotment {
+            ranges: vec!["10.96.0.0/24".parse().unwrap(), "fd00::/112".parse().unwrap()],
+            node_ports: 30_000..=30_003,
+        }
+    }
+
+    fn service(name: &str, spec: &Value) -> Value {
+        let mut spec = spec.clone();
+        spec["ports"] = json!([{"port": 80, "protocol": "TCP"}]);
+        json!({"metadata": {"namespace": "default", "name": name}, "spec": spec})
+    }
+
+    fn given(mut one: Value, others: &[Value]) -> Value {
+        allot(&mut one, others, &from()).unwrap();
+        one
+    }
+
+    fn refused(spec: &Value, others: &[Value]) -> String {
+        allot(&mut service("x", spec), others, &from()).unwrap_err()[0].to_string()
+    }
+
+    #[test]
+    fn a_service_gets_one_address_that_nobody_has_and_the_same_again() {
+        let one = given(service("a", &json!({})), &[]);
+        assert_eq!(one["spec"]["ipFamilies"], json!(["IPv4"]));
+        assert_eq!(one["spec"]["clusterIP"], one["spec"]["clusterIPs"][0]);
+        assert_eq!(given(service("a", &json!({})), &[]), one);
+        let other = given(service("a", &json!({})), &[one.clone()]);
+        assert_ne!(other["spec"]["clusterIP"], one["spec"]["clusterIP"]);
+    }
+
+    #[test]
+    fn every_address_of_the_range_but_two_is_given_once() {
+        let mut all: Vec<Value> = Vec::new();
+        for index in 0..252 {
+            let next = given(service(&format!("s{index}"), &json!({})), &all);
+            let ip = &next["spec"]["clusterIP"];
+            assert!(*ip != "10.96.0.1" && *ip != "10.96.0.10", "{ip}");
+            assert!(all.iter().all(|other| other["spec"]["clusterIP"] != *ip));
+            all.push(next);
+        }
+        assert!(refused(&json!({}), &all).contains("range is full"));
+    }
+
+    #[test]
+    fn two_families_are_given_if_they_are_asked_for() {
+        let both = given(service("a", &json!({"ipFamilyPolicy": "PreferDualStack"})), &[]);
+        assert_eq!(both["spec"]["ipFamilies"], json!(["IPv4", "IPv6"]));
+        let six = given(service("a", &json!({"ipFamilies": ["IPv6"]})), &[]);
+        assert!(six["spec"]["clusterIP"].as_str().unwrap().starts_with("fd00::"));
+        assert_eq!(six["spec"]["ipFamilyPolicy"], "SingleStack");
+        let wrong = refused(&json!({"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4", "IPv6"]}), &[]);
+        assert!(wrong.contains("spec.ipFamilies"), "{wrong}");
+    }
+
+    #[test]
+    fn a_headless_service_gets_no_address() {
+        let one = given(service("a", &json!({"clusterIP": "None", "clusterIPs": ["None"]})), &[]);
+        assert_eq!(one["spec"]["clusterIPs"], json!(["None"]));
+        assert_eq!(one["spec"]["ipFamilies"], json!(["IPv4"]));
+    }
+
+    #[test]
+    fn what_is_asked_for_must_be_in_the_range_and_free() {
+        let ip = |ip: &str| json!({"clusterIP": ip, "clusterIPs": [ip]});
+        assert_eq!(given(service("a", &ip("10.96.0.7")), &[])["spec"]["clusterIP"], "10.96.0.7");
+        let taken = service("b", &ip("10.96.0.7"));
+        assert!(refused(&ip("10.96.0.7"), &[taken]).contains("provided IP is already allocated"));
+        assert!(refused(&ip("10.9.0.7"), &[]).contains("The range of valid IPs is 10.96.0.0/24"));
+        assert!(refused(&ip("10.96.0.10"), &[]).contains("already allocated"));
+    }
+
+    #[test]
+    fn ports_of_the_host_come_from_their_range_and_are_given_once() {
+        let port = |number: u64| {
+            let mut one = service("n", &json!({"type": "NodePort"}));
+            if number > 0 {
+                one["spec"]["ports"][0]["nodePort"] = json!(number);
+            }
+            one
+        };
+        let mut all = Vec::new();
+        for _ in 0..4 {
+            all.push(given(port(0), &all));
+        }
+        let numbers: BTreeSet<u64> =
+            all.iter().map(|one| one["spec"]["ports"][0]["nodePort"].as_u64().unwrap()).collect();
+        assert_eq!(numbers.len(), 4);
+        assert!(allot(&mut port(0), &all, &from()).unwrap_err()[0].to_string().contains("range is full"));
+        let wrong = allot(&mut port(80), &[], &from()).unwrap_err()[0].to_string();
+        assert!(wrong.contains("The range of valid ports is 30000-30003"), "{wrong}");
+        let wrong = allot(&mut port(30_001), &all, &from()).unwrap_err()[0].to_string();
+        assert!(wrong.contains("provided port is already allocated"), "{wrong}");
+    }
+}

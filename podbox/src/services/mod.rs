@@ -1,0 +1,163 @@
+//! Services: what they are and who is behind them. Pure, save for reading the files.
+//!
+//! There is no daemon that could know all of it, so every supervisor follows the same files: the stored Services, and one
+//! file for each pod that some Service selects, in which the pod's own supervisor tells who it is and how it is.
+//! ([`crate::supervisor`] writes and watches them; [`crate::dns`] and the tables of nftables are made from the [`Catalogue`].)
+
+mod allot;
+mod backend;
+mod balance;
+mod service;
+mod slices;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::{ObjectKind, Store};
+
+pub use allot::{Allotment, allot};
+pub use backend::{Backend, NamedPort, of_pod};
+pub use balance::balance;
+pub use service::{Service, ServiceKind, ServicePort, Target};
+pub use slices::{endpoint_slices, endpoints};
+
+/// An address's family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Family {
+    /// IPv4
+    #[serde(rename = "IPv4")]
+    V4,
+    /// IPv6
+    #[serde(rename = "IPv6")]
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Family {
+        if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+
+    /// As `ipFamilies` has it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        }
+    }
+}
+
+/// Where one port of a Service leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint<'a> {
+    /// The pod's address and port.
+    pub address: SocketAddr,
+    /// The pod.
+    pub backend: &'a Backend,
+}
+
+/// All Services and all pods behind them, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Catalogue {
+    /// By namespace and name.
+    pub services: BTreeMap<(String, String), Service>,
+    /// By uid.
+    pub backends: BTreeMap<String, Backend>,
+}
+
+impl Catalogue {
+    /// Reads all of it. What cannot be read is not there.
+    #[must_use]
+    pub fn read(store: &Store) -> Catalogue {
+        let mut catalogue = Catalogue::default();
+        for (namespace, name) in store.object_names(ObjectKind::Service) {
+            catalogue.read_service(store, &namespace, &name);
+        }
+        if !catalogue.services.is_empty() {
+            catalogue.backends =
+                Backend::read_all(store).into_iter().map(|backend| (backend.uid.clone(), backend)).collect();
+        }
+        catalogue
+    }
+
+    /// Reads one Service anew.
+    pub fn read_service(&mut self, store: &Store, namespace: &str, name: &str) {
+        let key = (namespace.to_owned(), name.to_owned());
+        let found = store.object(ObjectKind::Service, namespace, name).ok().flatten();
+        match found.as_ref().and_then(Service::of) {
+            Some(service) => self.services.insert(key, service),
+            None => self.services.remove(&key),
+        };
+    }
+
+    /// Reads one pod's file anew.
+    pub fn read_backend(&mut self, store: &Store, file: &str) {
+        let found = Backend::read(store, file);
+        self.backends.retain(|_, backend| backend.file_name() != file);
+        self.backends.extend(found.map(|backend| (backend.uid.clone(), backend)));
+    }
+
+    /// The Service of that name.
+    #[must_use]
+    pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
+        self.services.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    /// The Service whose cluster IP this is.
+    #[must_use]
+    pub fn by_address(&self, address: IpAddr) -> Option<&Service> {
+        self.services.values().find(|service| service.cluster_ips.contains(&address))
+    }
+
+    /// Whether some Service selects a pod of these labels in that namespace.
+    #[must_use]
+    pub fn selects(&self, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
+        self.services.values().any(|service| service.namespace == namespace && service.selects(labels))
+    }
+
+    /// The pods that a Service selects, in the order of their names.
+    pub fn backends_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Backend> {
+        let selected = |backend: &&Backend| {
+            backend.namespace == service.namespace && service.selects(&backend.labels)
+        };
+        let mut found: Vec<_> = self.backends.values().filter(selected).collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found.into_iter()
+    }
+
+    /// The pods of a Service that get its traffic now: those that are ready, or all that run with
+    /// `publishNotReadyAddresses`; if there is none, those that still serve while they end (KEP-1669).
+    #[must_use]
+    pub fn receiving<'a>(&'a self, service: &'a Service) -> Vec<&'a Backend> {
+        let all: Vec<_> = self.backends_of(service).collect();
+        let ready = |backend: &&&Backend| backend.ready || service.publish_not_ready;
+        let now: Vec<_> = all.iter().filter(ready).copied().collect();
+        if now.is_empty() {
+            return all.into_iter().filter(|backend| backend.serving && backend.terminating).collect();
+        }
+        now
+    }
+
+    /// Where a port of a Service leads now, in one family.
+    #[must_use]
+    pub fn endpoints<'a>(
+        &'a self,
+        service: &'a Service,
+        port: &ServicePort,
+        family: Family,
+    ) -> Vec<Endpoint<'a>> {
+        let at = |backend: &'a Backend| {
+            let ip = backend.ip(family)?;
+            let address = SocketAddr::new(ip, backend.port(port)?);
+            Some(Endpoint { address, backend })
+        };
+        self.receiving(service).into_iter().filter_map(at).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,309 @@
+//! A pod's part in Services: it tells how it is, and knows where they lead.
+//!
+//! One task. It wakes when the pod's own state changes, when a Service does, and when a pod behind one does; while there is
+//! no Service it writes nothing and no other pod wakes it. Its answer is always the same: the pod's own file, then the
+//! table in the pod's network namespace, then the host's table, each only if it should be other than it is.
+//!
+//! The host's table belongs to everybody, so whoever comes first with a change makes it, under a lock, and writes down
+//! what it holds; the others find that nothing is left to do.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use netplugin::{Balance, Balancer};
+use nix::sys::inotify::{AddWatchFlags, Inotify, WatchDescriptor};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
+
+use crate::config::Settings;
+use crate::report;
+use crate::services::{self, Backend, Catalogue};
+use crate::store::{ObjectKind, write_atomic};
+
+use super::world::World;
+
+/// A change in a directory: which watch, and which name in it.
+pub(super) type News = (WatchDescriptor, Option<OsString>);
+
+/// What others ask for while the task works.
+#[derive(Default)]
+pub(super) struct Known {
+    catalogue: Mutex<Arc<Catalogue>>,
+    /// The pod as it is now; `None` before it has addresses and after it is over.
+    own: watch::Sender<Option<Backend>>,
+}
+
+impl Known {
+    /// What is known of Services at this moment.
+    pub(super) fn catalogue(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.catalogue.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The pod is like this now.
+    pub(super) fn tell(&self, own: Option<Backend>) {
+        self.own.send_if_modified(|known| {
+            let changed = *known != own;
+            *known = own;
+            changed
+        });
+    }
+
+    fn set(&self, catalogue: Catalogue) -> Arc<Catalogue> {
+        let catalogue = Arc::new(catalogue);
+        *self.catalogue.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&catalogue);
+        catalogue
+    }
+}
+
+/// Begins the task. `inotify` is everybody's in this process; of what happens in directories that are watched here, `news`
+/// tells.
+pub(super) fn begin(
+    world: &Arc<World>,
+    (inotify, mut news): (Arc<Inotify>, UnboundedReceiver<News>),
+    before: Before,
+) {
+    let world = Arc::clone(world);
+    tokio::spawn(async move {
+        let mut own = world.known.own.subscribe();
+        // Before the pod has addresses it neither gets nor sends anything.
+        if own.wait_for(Option::is_some).await.is_err() {
+            return;
+        }
+        let mut task = Task::new(&world, inotify, before);
+        task.look_again();
+        task.settle(own.borrow_and_update().clone());
+        loop {
+            tokio::select! {
+                changed = own.changed() => if changed.is_err() { return },
+                first = news.recv() => {
+                    let Some(first) = first else { return };
+                    task.take_in(first);
+                    // What has come together is answered together.
+                    while let Ok(next) = news.try_recv() {
+                        task.take_in(next);
+                    }
+                }
+            }
+            task.settle(own.borrow_and_update().clone());
+        }
+    });
+}
+
+/// What there may be in the pod's namespace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// It is new.
+    Nothing,
+    /// What a supervisor that is gone has made.
+    Something,
+}
+
+/// What a watched directory is.
+enum Watched {
+    /// Of the namespaces that have Services.
+    Namespaces,
+    /// Of the Services of one.
+    Services,
+    /// Of the pods behind Services.
+    Endpoints,
+}
+
+struct Task {
+    world: Arc<World>,
+    inotify: Arc<Inotify>,
+    before: Before,
+    watched: HashMap<WatchDescriptor, Watched>,
+    catalogue: Catalogue,
+    /// What the pod's own file says, if it has one.
+    written: Option<Backend>,
+    /// The way to the table in the pod's network namespace.
+    balancer: Option<Balancer>,
+    /// What could not be done, as it was said last.
+    told: Option<String>,
+}
+
+impl Task {
+    fn new(world: &Arc<World>, inotify: Arc<Inotify>, before: Before) -> Task {
+        Task {
+            world: Arc::clone(world),
+            inotify,
+            before,
+            watched: HashMap::new(),
+            catalogue: Catalogue::default(),
+            written: None,
+            balancer: None,
+            told: None,
+        }
+    }
+
+    /// Watches what there is to watch, and reads all of it.
+    fn look_again(&mut self) {
+        let store = &self.world.settings.store;
+        let mut dirs = vec![(store.objects_of_kind(ObjectKind::Service), Watched::Namespaces)];
+        dirs.extend(store.object_dirs(ObjectKind::Service).into_iter().map(|dir| (dir, Watched::Services)));
+        dirs.push((store.endpoints_dir(), Watched::Endpoints));
+        for (dir, what) in dirs {
+            match self.watch(&dir) {
+                Ok(watch) => drop(self.watched.insert(watch, what)),
+                Err(error) => report::log(format_args!("supervisor: watch {}: {error}", dir.display())),
+            }
+        }
+        self.catalogue = Catalogue::read(&self.world.settings.store);
+    }
+
+    /// From before there is anything in it; a directory that is watched already stays so.
+    fn watch(&self, dir: &Path) -> io::Result<WatchDescriptor> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let flags = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_DELETE;
+        Ok(self.inotify.add_watch(dir, flags)?)
+    }
+
+    fn take_in(&mut self, (watch, name): News) {
+        let name = name.as_ref().and_then(|name| name.to_str()).unwrap_or_default();
+        match self.watched.get(&watch) {
+            Some(Watched::Namespaces) => self.look_again(),
+            Some(Watched::Services) if name.ends_with(".json") => {
+                self.catalogue = Catalogue::read(&self.world.settings.store);
+            }
+            Some(Watched::Endpoints) if !self.catalogue.services.is_empty() => {
+                self.catalogue.read_backend(&self.world.settings.store, name);
+            }
+            Some(Watched::Services | Watched::Endpoints) | None => {}
+        }
+    }
+
+    /// Makes everything as it should be.
+    fn settle(&mut self, own: Option<Backend>) {
+        let selected = |own: &Backend| self.catalogue.selects(&own.namespace, &own.labels);
+        let own = own.filter(selected);
+        let mut errors = Vec::new();
+        errors.extend(self.write(own).err());
+        let catalogue = self.world.known.set(self.catalogue.clone());
+        let wanted = services::balance(&catalogue, &self.world.settings.service_ranges());
+        errors.extend(self.balance_inside(&wanted).err());
+        errors.extend(balance_host(&self.world.settings, &wanted).err());
+        let told = (!errors.is_empty()).then(|| errors.join("; "));
+        if let Some(text) = told.as_ref().filter(|text| self.told.as_ref() != Some(text)) {
+            report::log(format_args!("supervisor: Services: {text}"));
+        }
+        self.told = told;
+    }
+
+    /// The pod's own file, which is only there while some Service selects the pod.
+    fn write(&mut self, own: Option<Backend>) -> Result<(), String> {
+        if own == self.written {
+            return Ok(());
+        }
+        let dir = self.world.settings.store.endpoints_dir();
+        match &own {
+            Some(backend) => {
+                let text = serde_json::to_vec(backend).map_err(|error| error.to_string())?;
+                write_atomic(&dir.join(backend.file_name()), &text).map_err(|error| report::chain(&error))?;
+                // It need not hear of itself.
+                self.catalogue.backends.insert(backend.uid.clone(), backend.clone());
+            }
+            None => {
+                withdraw(&self.world);
+                self.catalogue.backends.remove(&self.world.pod().uid);
+            }
+        }
+        self.written = own;
+        Ok(())
+    }
+
+    /// The table of the pod's own namespace. A pod in the host's uses the host's.
+    fn balance_inside(&mut self, wanted: &Balance) -> Result<(), String> {
+        if self.world.pod().host.network {
+            return Ok(());
+        }
+        let wanted = Balance { node_ports: Vec::new(), ..wanted.clone() };
+        if self.balancer.is_none() && wanted.is_empty() && self.before == Before::Nothing {
+            return Ok(());
+        }
+        let balancer = match &mut self.balancer {
+            Some(balancer) => balancer,
+            none => {
+                let netns = self.world.dir.namespaces().join("net");
+                none.insert(Balancer::inside(&netns).map_err(|error| report::chain(&error))?)
+            }
+        };
+        balancer.apply(&wanted).map_err(|error| report::chain(&error))
+    }
+}
+
+/// Removes the pod's own file.
+pub(super) fn withdraw(world: &World) {
+    let pod = world.pod();
+    let file = services::of_pod(&pod, &world.node_name).file_name();
+    let path = world.settings.store.endpoints_dir().join(file);
+    let own = |text: Vec<u8>| serde_json::from_slice::<Backend>(&text).is_ok_and(|found| found.uid == pod.uid);
+    if fs::read(&path).is_ok_and(own) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// The pod is over: nobody is led to it any more. Whoever else there is hears of it; the host's table may have nobody else.
+pub(super) fn leave(world: &World) {
+    let dir = world.settings.store.endpoints_dir();
+    if !dir.exists() {
+        return;
+    }
+    withdraw(world);
+    let catalogue = Catalogue::read(&world.settings.store);
+    let wanted = services::balance(&catalogue, &world.settings.service_ranges());
+    if let Err(error) = balance_host(&world.settings, &wanted) {
+        report::log(format_args!("supervisor: Services: {error}"));
+    }
+}
+
+/// The host's table, and what it holds as far as anybody has written down.
+fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
+    let dir = settings.store.host_services();
+    let (path, text) = (dir.join("host.json"), serde_json::to_vec(wanted).map_err(|error| error.to_string())?);
+    let is_done = |held: &[u8]| held == text || (wanted.is_empty() && held.is_empty());
+    // Without the lock first: mostly somebody else was quicker.
+    let held = fs::read(&path).unwrap_or_default();
+    if is_done(&held) {
+        return Ok(());
+    }
+    let failed = |error: &dyn std::error::Error| report::chain(error);
+    crate::store::make_dir(&dir).map_err(|error| failed(&error))?;
+    let lock = File::options().create(true).append(true).open(dir.join("lock")).map_err(|error| failed(&error))?;
+    lock.lock().map_err(|error| failed(&error))?;
+    let held = fs::read(&path).unwrap_or_default();
+    if is_done(&held) {
+        return Ok(());
+    }
+    let known = serde_json::from_slice(&held).ok();
+    let mut balancer =
+        Balancer::here(&settings.network.table(), known).map_err(|error| failed(&error))?;
+    // What is half done is done again by the next one.
+    let _ = fs::remove_file(&path);
+    balancer.apply(wanted).map_err(|error| failed(&error))?;
+    if !wanted.is_empty() {
+        netplugin::lead_to_bridge(&settings.network, &wanted.ranges).map_err(|error| failed(&error))?;
+    }
+    write_atomic(&path, &text).map_err(|error| failed(&error))
+}
+
+/// Removes the host's table if no pod is left: with the bridge, and as late.
+///
+/// # Errors
+/// What could not be removed, and why.
+pub fn release_idle(settings: &Settings) -> Result<(), String> {
+    let store = &settings.store;
+    if !store.uids().is_empty() {
+        return Ok(());
+    }
+    if store.host_services().exists() {
+        netplugin::remove_here(&settings.network.table()).map_err(|error| report::chain(&error))?;
+    }
+    [store.host_services(), store.endpoints_dir()]
+        .into_iter()
+        .try_for_each(|dir| crate::store::remove(&dir).map_err(|error| report::chain(&error)))
+}
