@@ -25,17 +25,27 @@ pub(crate) struct Bridge {
     pub(crate) index: u32,
     /// Whether the nftables table was made, or is about to be.
     pub(crate) translates: bool,
+    /// The pods' largest packet, in bytes, where it is not the kernel's usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mtu: Option<u32>,
     /// What this host could not give.
     pub(crate) notes: Vec<String>,
-    /// What it was made for.
+    /// What it was made for, without the peers: who they are makes no difference to the bridge.
     config: NetworkConfig,
 }
 
 impl Bridge {
     /// A bridge that is about to be made, or to be removed, with or without its table.
     pub(crate) fn unfinished(config: &NetworkConfig, translates: bool) -> Bridge {
-        Bridge { index: 0, translates, notes: Vec::new(), config: config.clone() }
+        Bridge { index: 0, translates, mtu: None, notes: Vec::new(), config: own_part(config) }
     }
+}
+
+/// What the bridge is made for.
+fn own_part(config: &NetworkConfig) -> NetworkConfig {
+    let mut own = config.clone();
+    own.peers.hosts.clear();
+    own
 }
 
 fn file(config: &NetworkConfig) -> PathBuf {
@@ -51,11 +61,18 @@ pub(crate) fn mac(config: &NetworkConfig) -> Mac {
 /// The bridge if it is complete.
 pub(crate) fn find(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Option<Bridge>, NetError> {
     let Some(bridge) = state::read::<Bridge>(&file(config)).unwrap_or(None) else { return Ok(None) };
-    if bridge.config != *config {
+    if bridge.config != own_part(config) {
         return Ok(None);
     }
     let link = find_link(netlink, config)?;
     Ok(link.is_some_and(|link| link.index == bridge.index && link.is_bridge).then_some(bridge))
+}
+
+/// Whether there is a complete bridge, be it for an older configuration.
+pub(crate) fn is_complete(netlink: &mut Netlink, config: &NetworkConfig) -> Result<bool, NetError> {
+    let Some(bridge) = state::read::<Bridge>(&file(config)).unwrap_or(None) else { return Ok(false) };
+    let link = find_link(netlink, config)?;
+    Ok(link.is_some_and(|link| link.index == bridge.index && link.is_bridge))
 }
 
 fn find_link(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Option<Facts>, NetError> {
@@ -98,10 +115,13 @@ pub(crate) fn make(
     netlink: &mut Netlink,
     config: &NetworkConfig,
     existing: Option<u32>,
-    ipv6: Ipv6,
+    (ipv6, mtu): (Ipv6, Option<u32>),
 ) -> Result<u32, KernelError> {
     if existing.is_none() {
-        let (message, flags) = links::create_bridge(&config.bridge, mac(config), config.mtu);
+        let (message, flags) = links::create_bridge(&config.bridge, mac(config), mtu);
+        netlink.push(message, flags);
+    } else if let Some(mtu) = mtu {
+        let (message, flags) = links::set_mtu(Link::Name(&config.bridge), mtu);
         netlink.push(message, flags);
     }
     let link = Link::Name(&config.bridge);

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::NetError;
+use crate::peers::Peers;
 
 /// A range of addresses such as `10.244.0.0/16`. Its first address is the bridge's, the pods' gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -170,6 +171,9 @@ pub struct NetworkConfig {
     /// In bytes; the kernel's 1500 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// The other hosts of the flat space.
+    #[serde(default)]
+    pub peers: Peers,
     /// What leaves the flat space with whose address.
     #[serde(default)]
     pub masquerade: Masquerade,
@@ -205,7 +209,7 @@ impl NetworkConfig {
             (_, Some(v6)) if v6.network.is_ipv4() => wrong("ipv6 holds an IPv4 subnet"),
             (Some(v4), _) if v4.prefix > 30 => wrong("the IPv4 subnet has no room for a pod"),
             (_, Some(v6)) if v6.prefix > 126 => wrong("the IPv6 subnet has no room for a pod"),
-            _ => Ok(()),
+            _ => self.check_peers().or_else(|problem| wrong(&problem.text)),
         }
     }
 }

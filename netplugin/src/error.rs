@@ -42,6 +42,14 @@ pub enum NetError {
         /// What it is instead.
         problem: String,
     },
+    /// There is no way to another host of the flat space.
+    #[error("lead the way to peer {peer}: {problem}")]
+    Peer {
+        /// Its name.
+        peer: String,
+        /// What is in the way.
+        problem: String,
+    },
     /// No address is left.
     #[error("lease an address: all {size} addresses of {subnet} are leased")]
     PoolFull {

@@ -21,6 +21,7 @@ mod netlink;
 mod netns;
 mod nft;
 mod occupied;
+mod peers;
 mod ports;
 mod recipe;
 mod state;
@@ -43,6 +44,7 @@ pub use dial::dial;
 pub use error::NetError;
 pub use host::host_addresses;
 pub use netlink::KernelError;
+pub use peers::{Led, LedState, Overlay, Peer, Peers, Place, Problem, Vxlan, apply_peers, peers};
 
 use crate::ipam::Lease;
 use crate::netlink::Netlink;
@@ -125,6 +127,7 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
             .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
         sweep::remove_cables(&mut netlink, config)
             .map_err(|source| NetError::Kernel { step: "delete cables without a pod".to_owned(), source })?;
+        peers::record::remove(&mut netlink, config)?;
         bridge::remove(&mut netlink, config)?;
         bridge::forget(config)?;
     }

@@ -31,6 +31,7 @@ use crate::ipam::{self, Lease};
 use crate::links::{self, Link};
 use crate::netlink::{KernelError, Netlink};
 use crate::nft;
+use crate::peers;
 
 mod acts;
 
@@ -82,6 +83,8 @@ pub(crate) struct World<'a> {
     lock: Option<File>,
     found: Option<Facts>,
     bridge: Option<Bridge>,
+    /// What leads to other hosts, where the bridge is to be made.
+    beyond: peers::Plan,
     /// Whether a cable of ours may exist.
     has_cable: bool,
     trace: Vec<Timed>,
@@ -106,6 +109,7 @@ impl<'a> World<'a> {
             lock: None,
             found: None,
             bridge: None,
+            beyond: peers::Plan::default(),
             has_cable: false,
             trace: Vec::with_capacity(16),
             #[cfg(test)]
@@ -149,7 +153,8 @@ impl<'a> World<'a> {
             timed.command = lease_command(self.config, self.request, addresses.unwrap_or_default());
         }
         if self.bridge.is_none() {
-            self.run(bridge_steps(self.config, self.host_ipv6))?;
+            self.beyond = peers::plan(&mut self.host, self.config, self.host_ipv6)?;
+            self.run(bridge_steps(self.config, self.host_ipv6, &self.beyond))?;
             self.lock = None;
         }
         let plan = self.plan();
@@ -157,7 +162,8 @@ impl<'a> World<'a> {
     }
 
     fn plan(&self) -> Plan {
-        Plan::new(self.config, self.request, self.addresses(), self.host_ipv6)
+        let mtu = self.bridge.as_ref().and_then(|bridge| bridge.mtu);
+        Plan::new(self.config, self.request, self.addresses(), (self.host_ipv6, mtu))
     }
 
     fn addresses(&self) -> &[IpAddr] {
@@ -231,7 +237,13 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAddr], ipv6: Ipv6) -> Plan {
+    fn new(
+        config: &NetworkConfig,
+        request: &Request<'_>,
+        addresses: &[IpAddr],
+        host: (Ipv6, Option<u32>),
+    ) -> Plan {
+        let (ipv6, mtu) = host;
         let subnet_of = |address: &IpAddr| config.subnets().find(|subnet| subnet.contains(*address));
         let first = addresses.first().copied().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
         Plan {
@@ -243,7 +255,7 @@ impl Plan {
             pod_mac: Mac::of(0x0a, first),
             host_mac: host_mac(first),
             host_interface: host_interface(config, request),
-            mtu: config.mtu.unwrap_or(DEFAULT_MTU),
+            mtu: config.mtu.or(mtu).unwrap_or(DEFAULT_MTU),
             ipv6,
         }
     }
@@ -318,9 +330,9 @@ fn lease_command(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpA
 }
 
 /// The steps that make what all pods share.
-fn bridge_steps(config: &NetworkConfig, ipv6: Ipv6) -> Vec<Step> {
+fn bridge_steps(config: &NetworkConfig, ipv6: Ipv6, beyond: &peers::Plan) -> Vec<Step> {
     let name = &config.bridge;
-    let mtu = config.mtu.map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
+    let mtu = config.mtu.or(beyond.mtu).map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
     let mut make = format!(
         "ip link add {name} address {}{mtu} type bridge forward_delay 0 stp_state 0 mcast_snooping 0",
         bridge::mac(config)
@@ -335,7 +347,7 @@ fn bridge_steps(config: &NetworkConfig, ipv6: Ipv6) -> Vec<Step> {
     forward.extend(config.ipv4.map(|_| "sysctl -w net.ipv4.ip_forward=1"));
     forward
         .extend(config.ipv6.filter(|_| ipv6 == Ipv6::On).map(|_| "sysctl -w net.ipv6.conf.all.forwarding=1"));
-    vec![
+    let mut steps = vec![
         Step {
             name: "check that nobody else uses these addresses",
             command: "ip address show\nip route show table all".to_owned(),
@@ -352,6 +364,12 @@ fn bridge_steps(config: &NetworkConfig, ipv6: Ipv6) -> Vec<Step> {
             command: forward.join("\n"),
             act: acts::forward_packets,
         },
+    ];
+    if !beyond.ways.is_empty() {
+        let command = peers::record::commands(&beyond.ways);
+        steps.push(Step { name: "lead the way to the other hosts", command, act: acts::lead_beyond });
+    }
+    steps.extend([
         Step {
             name: "make the table of address translation",
             command: nft::commands(config),
@@ -362,7 +380,8 @@ fn bridge_steps(config: &NetworkConfig, ipv6: Ipv6) -> Vec<Step> {
             command: format!("touch {}", config.state_dir.join("bridge").display()),
             act: acts::remember_bridge,
         },
-    ]
+    ]);
+    steps
 }
 
 /// The steps that belong to the pod alone.
@@ -431,12 +450,15 @@ pub(crate) fn describe(config: &NetworkConfig, request: &Request<'_>) -> Vec<Des
     let ipv6 = Ipv6::here();
     let addresses = ipam::peek(config, request, &ipam::subnets(config, ipv6));
     let mut steps = first_steps(config, request, &addresses);
-    let bridge =
-        Netlink::open(NETLINK_ROUTE).ok().and_then(|mut host| bridge::find(&mut host, config).ok()?);
+    let mut host = Netlink::open(NETLINK_ROUTE).ok();
+    let bridge = host.as_mut().and_then(|host| bridge::find(host, config).ok()?);
+    let mut mtu = bridge.as_ref().and_then(|bridge| bridge.mtu);
     if bridge.is_none() {
-        steps.extend(bridge_steps(config, ipv6));
+        let beyond = host.and_then(|mut host| peers::plan(&mut host, config, ipv6).ok()).unwrap_or_default();
+        steps.extend(bridge_steps(config, ipv6, &beyond));
+        mtu = beyond.mtu;
     }
-    steps.extend(pod_steps(config, request, &Plan::new(config, request, &addresses, ipv6)));
+    steps.extend(pod_steps(config, request, &Plan::new(config, request, &addresses, (ipv6, mtu))));
     steps.into_iter().map(|s| Described { name: s.name.to_owned(), command: s.command }).collect()
 }
 

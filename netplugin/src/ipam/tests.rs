@@ -16,6 +16,7 @@ fn config(state_dir: &Path, ipv4: &str, ipv6: Option<&str>) -> NetworkConfig {
         ipv4: Some(ipv4.parse().unwrap()),
         ipv6: ipv6.map(|text| text.parse().unwrap()),
         mtu: None,
+        peers: netplugin::Peers::default(),
         masquerade: Masquerade::Egress,
         state_dir: state_dir.to_owned(),
     }

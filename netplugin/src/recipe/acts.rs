@@ -16,7 +16,7 @@ use crate::ipam;
 use crate::links::{self, Link, Message, Veth};
 use crate::netlink::Netlink;
 use crate::state::{self, Sharing};
-use crate::{netns, nft, ports, sysctl};
+use crate::{netns, nft, peers, ports, sysctl};
 
 const LOOPBACK_INDEX: u32 = 1;
 
@@ -103,9 +103,11 @@ pub(super) fn check_host(world: &mut World<'_>) -> Result<(), Fault> {
 
 pub(super) fn make_bridge(world: &mut World<'_>) -> Result<(), Fault> {
     let existing = world.found.as_ref().map(|link| link.index);
-    let index = bridge::make(&mut world.host, world.config, existing, world.host_ipv6)?;
+    let mtu = world.config.mtu.or(world.beyond.mtu);
+    let index = bridge::make(&mut world.host, world.config, existing, (world.host_ipv6, mtu))?;
     if let Some(bridge) = &mut world.bridge {
         bridge.index = index;
+        bridge.mtu = mtu;
     }
     Ok(())
 }
@@ -121,6 +123,15 @@ pub(super) fn forward_packets(world: &mut World<'_>) -> Result<(), Fault> {
     if let Some(bridge) = &mut world.bridge {
         bridge.notes.extend(note);
     }
+    Ok(())
+}
+
+/// Makes the ways to other hosts, unless a bridge that was there already has them: then whoever reads the
+/// configuration last keeps them, and a pod that was started with an older one does not bring back what is gone.
+pub(super) fn lead_beyond(world: &mut World<'_>) -> Result<(), Fault> {
+    let kept = peers::record::read(world.config)?.filter(|record| record.complete && world.found.is_some());
+    let ways = kept.map_or_else(|| std::mem::take(&mut world.beyond.ways), |record| record.ways);
+    peers::record::apply(&mut world.host, world.config, &ways)?;
     Ok(())
 }
 

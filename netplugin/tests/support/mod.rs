@@ -224,6 +224,7 @@ pub fn config(state_dir: PathBuf) -> NetworkConfig {
         ipv4: Some("10.244.0.0/16".parse().unwrap()),
         ipv6: Some("fd00:10:244::/64".parse().unwrap()),
         mtu: None,
+        peers: netplugin::Peers::default(),
         masquerade: Masquerade::Egress,
         state_dir,
     }
