@@ -113,9 +113,8 @@ fn inside(netns: &str) -> Vec<String> {
     let mut tell = |what: &str, program: &str, words: &str| {
         let prefix = [format!("--net=/run/netns/{netns}"), program.to_owned()];
         let output = Cmd::new("nsenter").args(prefix).args(words.split(' ')).run();
-        let is_tests_own = |line: &&str| {
-            what == "link" && [": lo:", ": eth"].iter().any(|name| line.contains(name))
-        };
+        let is_tests_own =
+            |line: &&str| what == "link" && [": lo:", ": eth"].iter().any(|name| line.contains(name));
         let lines = output.stdout.lines().filter(|line| !line.trim().is_empty() && !is_tests_own(line));
         left.extend(lines.map(|line| format!("{what} in {netns}: {line}")));
     };

@@ -259,7 +259,11 @@ fn largest_packet_is(site: &Site, pods: &[PodView], size: usize) {
     for index in [0, 1] {
         let counters = site.lines(index, "cat /proc/self/net/snmp6");
         let cut = counters.iter().filter(|line| line.starts_with("Ip6FragCreates"));
-        assert!(cut.clone().count() == 1 && cut.clone().all(|line| line.trim().ends_with(" 0") || line.trim().ends_with("\t0")), "{counters:?}");
+        assert!(
+            cut.clone().count() == 1
+                && cut.clone().all(|line| line.trim().ends_with(" 0") || line.trim().ends_with("\t0")),
+            "{counters:?}"
+        );
     }
 }
 
@@ -290,7 +294,10 @@ fn by_tunnels_pods_on_three_hosts_with_a_router_between_talk_with_unchanged_addr
 #[test]
 fn a_tunnel_over_ipv6_carries_both_families_and_leaves_room_for_the_longer_header() {
     let site = Site::new(2, Shape::Router);
-    site.introduce("overlay = \"vxlan\"\nvxlan-id = 77\nvxlan-port = 8472\nunderlay = \"eth0\"", Site::second);
+    site.introduce(
+        "overlay = \"vxlan\"\nvxlan-id = 77\nvxlan-port = 8472\nunderlay = \"eth0\"",
+        Site::second,
+    );
     let pods = site.pods();
     site.everybody_talks(&pods);
     largest_packet_is(&site, &pods, 1430);

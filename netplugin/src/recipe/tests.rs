@@ -180,7 +180,10 @@ fn after_a_crash_at_any_step_nothing_that_leads_to_other_hosts_is_left_and_the_n
     for overlay in [peers::Overlay::HostGw, peers::Overlay::default()] {
         for steps in 0.. {
             let host = host_with_a_peer(overlay.clone());
-            let ways = || host.netns.sh("ip route show proto 112; ip -6 route show proto 112; ip -o link show type vxlan");
+            let ways = || {
+                host.netns
+                    .sh("ip route show proto 112; ip -6 route show proto 112; ip -o link show type vxlan")
+            };
             let pod = Netns::new();
             let complete = crash_after(steps, &host, &pod, &[]);
             let attached = host.attach("a", &pod, &[]).unwrap_or_else(|e| panic!("after {steps}: {e}"));
