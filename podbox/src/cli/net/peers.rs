@@ -12,7 +12,7 @@ use super::{Failure, Session, names, out};
 
 /// Arguments of `net peers`.
 #[derive(Debug, Args)]
-pub(super) struct PeersArgs {
+pub(in crate::cli) struct PeersArgs {
     /// Make what leads to them what the configuration says, and print what has changed, as commands
     #[arg(long)]
     apply: bool,
