@@ -48,7 +48,8 @@ pub(crate) fn plan(netlink: &mut Netlink, config: &NetworkConfig, ipv6: Ipv6) ->
     let link = smallest_link(netlink, &located)?;
     match &peers.overlay {
         Overlay::HostGw => {
-            Ok(Plan { ways: routes_by_peers(netlink, config, &located, ipv6), mtu: Some(link.mtu) })
+            let mtu = config.mtu.unwrap_or(link.mtu);
+            Ok(Plan { ways: routes_by_peers(netlink, config, &located, ipv6), mtu: Some(mtu) })
         }
         Overlay::Vxlan(vxlan) => {
             let family = tunnel_family(&peers.hosts).unwrap_or(Family::Ipv4);
