@@ -24,9 +24,11 @@ mod occupied;
 mod peers;
 mod ports;
 mod recipe;
+mod shaping;
 mod state;
 mod sweep;
 mod sysctl;
+mod wishes;
 
 #[cfg(test)]
 extern crate self as netplugin;
@@ -45,6 +47,7 @@ pub use error::NetError;
 pub use host::host_addresses;
 pub use netlink::KernelError;
 pub use peers::{Led, LedState, Overlay, Peer, Peers, Place, Problem, Vxlan, apply_peers, peers};
+pub use wishes::{Bandwidth, Rate, WayOut, Wishes};
 
 use crate::ipam::Lease;
 use crate::netlink::Netlink;
@@ -58,6 +61,7 @@ use crate::state::Sharing;
 pub fn attach(config: &NetworkConfig, request: &Request<'_>) -> Result<Attached, NetError> {
     config.validate()?;
     validate(request)?;
+    wishes::check(config, &request.wishes)?;
     let (attachment, trace) = recipe::World::new(config, request)?.attach()?;
     Ok(Attached { attachment, trace })
 }

@@ -24,6 +24,13 @@ pub(crate) struct Plan {
     pub(crate) mtu: Option<u32>,
 }
 
+impl Plan {
+    /// The pods' largest packet, in bytes, where `mtu` leaves the host otherwise.
+    pub(crate) fn fit(&self, mtu: u32) -> u32 {
+        self.mtu.map_or(mtu, |ours| ours.min(mtu))
+    }
+}
+
 /// A peer, and how this host gets to the addresses that count.
 struct Located<'a> {
     peer: &'a Peer,
@@ -173,8 +180,9 @@ fn smallest_link(netlink: &mut Netlink, located: &[Located<'_>]) -> Result<Uplin
         let link =
             host::find_link(netlink, Link::Index(index)).map_err(kernel("look at the link to a peer"))?;
         let Some(link) = link else { continue };
-        if smallest.as_ref().is_none_or(|so_far| link.mtu < so_far.mtu) {
-            smallest = Some(Uplink { name: link.name, mtu: link.mtu });
+        let Some(mtu) = link.mtu else { continue };
+        if smallest.as_ref().is_none_or(|so_far| mtu < so_far.mtu) {
+            smallest = Some(Uplink { name: link.name, mtu });
         }
     }
     let gone = || NetError::Kernel {
