@@ -155,12 +155,13 @@ pub fn describe(config: &NetworkConfig, request: &Request<'_>) -> Vec<Described>
 /// [`attach`] checks this too, when it makes the bridge.
 ///
 /// # Errors
-/// [`NetError::SubnetClash`] or [`NetError::BridgeTaken`], which name what is in the way.
+/// [`NetError::SubnetClash`], [`NetError::BridgeTaken`] or [`NetError::Peer`], which name what is in the way.
 pub fn check(config: &NetworkConfig) -> Result<(), NetError> {
     config.validate()?;
     let mut netlink = Netlink::open(NETLINK_ROUTE)
         .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
-    bridge::check(&mut netlink, config).map(|_| ())
+    bridge::check(&mut netlink, config)?;
+    peers::plan(&mut netlink, config, host::Ipv6::here()).map(|_| ())
 }
 
 fn validate(request: &Request<'_>) -> Result<(), NetError> {
