@@ -290,6 +290,34 @@ fn by_routes_pods_on_three_hosts_talk_with_unchanged_addresses() {
 }
 
 #[test]
+fn by_routes_over_ipv6_alone_pods_talk_on_both_families() {
+    let site = Site::new(2, Shape::Switch);
+    site.introduce("overlay = \"host-gw\"", Site::second);
+    let pods = site.pods();
+    site.everybody_talks(&pods);
+    site.hosts_talk(&pods);
+    let via = format!("{} via inet6 {}", site.hosts[1].slice(), site.address6(1));
+    let routes = site.lines(0, "ip -4 route show proto 112");
+    assert!(routes.iter().any(|route| route.contains(&via)), "{routes:?}");
+    site.finish();
+}
+
+#[test]
+fn a_tunnel_needs_no_route_before_it_is_used() {
+    let site = Site::new(2, Shape::Router);
+    site.introduce("", Site::first);
+    for host in &site.hosts {
+        ip(&format!("-n {} route del default", host.netns()));
+    }
+    let pods = site.pods();
+    for (index, host) in site.hosts.iter().enumerate() {
+        ip(&format!("-n {} route add default via {}", host.netns(), site.gateway(index)));
+    }
+    site.everybody_talks(&pods);
+    site.finish();
+}
+
+#[test]
 fn by_tunnels_pods_on_three_hosts_with_a_router_between_talk_with_unchanged_addresses() {
     let site = Site::new(3, Shape::Router);
     site.introduce("", Site::first);

@@ -14,6 +14,8 @@ use crate::netlink::{KernelError, Netlink};
 
 /// What an IPv6 link carries at least (RFC 8200, section 5), in bytes.
 const IPV6_MINIMUM: u32 = 1280;
+/// What Ethernet carries, in bytes.
+const ETHERNET: u32 = 1500;
 
 /// What is to be made for the peers.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,8 +42,8 @@ struct Located<'a> {
 /// Looks for the peers and decides what leads to them. Changes nothing.
 ///
 /// # Errors
-/// [`NetError::Peer`] if there is no way to a peer, if it has a router in between that `host-gw` cannot pass, or if
-/// something else has its addresses here; [`NetError::Config`] if the configured MTU does not fit.
+/// [`NetError::Peer`] if `host-gw` has no way to a peer or a router in between, or if something else has a peer's
+/// addresses here; [`NetError::Config`] if the configured MTU does not fit.
 pub(crate) fn plan(netlink: &mut Netlink, config: &NetworkConfig, ipv6: Ipv6) -> Result<Plan, NetError> {
     let peers = &config.peers;
     if peers.hosts.is_empty() {
@@ -111,6 +113,10 @@ fn locate<'a>(
     for address in relevant(config, peer, ipv6) {
         let found = host::towards(netlink, address, by).map_err(kernel("look for the way to a peer"))?;
         let Some(found) = found else {
+            // A tunnel begins to work when there is a route; meanwhile this host's own pods need not wait for it.
+            if matches!(config.peers.overlay, Overlay::Vxlan(_)) {
+                continue;
+            }
             return Err(trouble(peer, format!("this host has no route to {address}")));
         };
         if found.is_own {
@@ -170,6 +176,7 @@ struct Uplink {
     mtu: u32,
 }
 
+/// A host without a way to any peer yet gets a tunnel for what links usually carry.
 fn smallest_link(netlink: &mut Netlink, located: &[Located<'_>]) -> Result<Uplink, NetError> {
     let mut indexes: Vec<u32> =
         located.iter().flat_map(|l| l.towards.iter().map(|(_, towards)| towards.index)).collect();
@@ -179,17 +186,12 @@ fn smallest_link(netlink: &mut Netlink, located: &[Located<'_>]) -> Result<Uplin
     for index in indexes {
         let link =
             host::find_link(netlink, Link::Index(index)).map_err(kernel("look at the link to a peer"))?;
-        let Some(link) = link else { continue };
-        let Some(mtu) = link.mtu else { continue };
+        let Some((name, mtu)) = link.and_then(|link| Some((link.name, link.mtu?))) else { continue };
         if smallest.as_ref().is_none_or(|so_far| mtu < so_far.mtu) {
-            smallest = Some(Uplink { name: link.name, mtu });
+            smallest = Some(Uplink { name, mtu });
         }
     }
-    let gone = || NetError::Kernel {
-        step: "look at the link to a peer".to_owned(),
-        source: std::io::Error::from(nix::errno::Errno::ENODEV).into(),
-    };
-    smallest.ok_or_else(gone)
+    Ok(smallest.unwrap_or_else(|| Uplink { name: "a usual link".to_owned(), mtu: ETHERNET }))
 }
 
 /// What a tunnel adds to a packet, in bytes: the inner Ethernet header (14), VXLAN's (8), UDP's (8) and the outer

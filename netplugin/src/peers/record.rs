@@ -88,3 +88,79 @@ pub(crate) fn remove(netlink: &mut Netlink, config: &NetworkConfig) -> Result<()
 pub(crate) fn commands(ways: &[Way]) -> String {
     ways.iter().map(Way::command).collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Ipv6;
+    use crate::peers::{Overlay, Peer, Peers, open, plan};
+    use crate::support::Host;
+
+    /// A host on a link, with the address that it would have on its bridge, and a peer on the same link.
+    fn host(overlay: Overlay) -> Host {
+        let mut host = Host::new();
+        host.netns.sh("ip link add uplink0 type bridge
+             ip addr add 192.0.2.1/24 dev uplink0
+             ip -6 addr add 2001:db8::1/64 dev uplink0 nodad
+             ip link set uplink0 up
+             ip addr add 10.244.1.1/32 dev lo
+             ip -6 addr add fd00:10:244:1::1/128 dev lo nodad");
+        host.config.ipv4 = Some("10.244.1.0/24".parse().unwrap());
+        host.config.ipv6 = Some("fd00:10:244:1::/64".parse().unwrap());
+        let peer = Peer {
+            name: "b".to_owned(),
+            slices: vec!["10.244.2.0/24".parse().unwrap(), "fd00:10:244:2::/64".parse().unwrap()],
+            addresses: vec!["192.0.2.2".parse().unwrap(), "2001:db8::2".parse().unwrap()],
+        };
+        host.config.peers = Peers {
+            flat: vec!["10.244.0.0/16".parse().unwrap(), "fd00:10:244::/48".parse().unwrap()],
+            overlay,
+            underlay: None,
+            hosts: vec![peer],
+        };
+        std::fs::create_dir_all(&host.config.state_dir).unwrap();
+        host
+    }
+
+    fn there(host: &Host) -> String {
+        host.netns.sh("ip route show proto 112; ip -6 route show proto 112; ip -o link show type vxlan")
+    }
+
+    #[test]
+    fn after_a_crash_between_any_two_ways_all_can_be_removed_and_all_can_be_made() {
+        for overlay in [Overlay::HostGw, Overlay::default()] {
+            for made in 0.. {
+                let host = host(overlay.clone());
+                let total = host.netns.run(|| {
+                    let mut netlink = open().unwrap();
+                    let begin = |netlink: &mut Netlink| {
+                        let ways = plan(netlink, &host.config, Ipv6::On).unwrap().ways;
+                        let record = Record { ways: ways.clone(), complete: false };
+                        state::replace(&file(&host.config), &record).unwrap();
+                        ways.iter().take(made).for_each(|way| way.make(netlink).unwrap());
+                        ways
+                    };
+                    begin(&mut netlink);
+                    remove(&mut netlink, &host.config).unwrap();
+                    assert_eq!(there(&host), "", "removed after {made}");
+                    assert!(!exists(&host.config));
+                    let ways = begin(&mut netlink);
+                    apply(&mut netlink, &host.config, &ways).unwrap();
+                    let routes = there(&host);
+                    assert!(
+                        routes.contains("10.244.2.0/24") && routes.contains("fd00:10:244:2::/64"),
+                        "{routes}"
+                    );
+                    assert!(read(&host.config).unwrap().unwrap().complete);
+                    apply(&mut netlink, &host.config, &[]).unwrap();
+                    assert_eq!(there(&host), "", "made after {made}, and removed");
+                    ways.len()
+                });
+                if made == total {
+                    assert!(total >= 2, "{total}");
+                    break;
+                }
+            }
+        }
+    }
+}
