@@ -230,3 +230,22 @@ fn a_record_of_ways_that_were_never_made_is_taken_back_and_one_of_others_is_made
     assert!(host.release_idle());
     assert_eq!(host.netns.sh("ip -6 route show proto 112"), "");
 }
+
+#[test]
+fn a_pod_that_knows_an_older_list_of_peers_does_not_bring_back_one_that_is_gone() {
+    let mut host = host_with_a_peer(peers::Overlay::default());
+    let ways = |host: &Host| host.netns.sh("ip route show proto 112; ip -o link show type vxlan");
+    let (first, second) = (Netns::new(), Netns::new());
+    host.attach("a", &first, &[]).unwrap();
+    assert!(ways(&host).contains("10.244.2.0/24"));
+    let older = host.config.clone();
+    host.config.peers.hosts.clear();
+    host.netns.run(|| crate::apply_peers(&host.config)).unwrap();
+    assert_eq!(ways(&host), "");
+    host.config = older;
+    host.attach("b", &second, &[]).unwrap();
+    assert_eq!(ways(&host), "");
+    host.detach("a");
+    host.detach("b");
+    assert!(host.release_idle());
+}
