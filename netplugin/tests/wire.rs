@@ -19,6 +19,10 @@ fn ask(host: &Host, id: &str, pod: &Netns, wishes: Wishes<'_>) -> Result<Attache
     host.netns.run(|| netplugin::attach(&host.config, &request))
 }
 
+fn just(addresses: &[IpAddr]) -> Wishes<'_> {
+    Wishes { addresses, ..Wishes::default() }
+}
+
 #[test]
 fn a_pod_gets_the_addresses_it_asks_for_and_the_other_familys_with_the_same_host_part() {
     let host = Host::new();
@@ -40,27 +44,26 @@ fn a_pod_gets_the_addresses_it_asks_for_and_the_other_familys_with_the_same_host
 #[test]
 fn an_address_that_cannot_be_had_is_refused_with_the_reason_and_nothing_stays() {
     let host = Host::new();
-    let wishes = |addresses| Wishes { addresses, ..Wishes::default() };
     for (address, why) in [
         ("10.245.0.2", "it is not in network default, which has 10.244.0.0/16 and fd00:10:244::/64"),
         ("10.244.0.1", "it is the gateway of 10.244.0.0/16"),
         ("10.244.0.0", "it is the first address of 10.244.0.0/16"),
         ("10.244.255.255", "it is the broadcast address of 10.244.0.0/16"),
     ] {
-        let error = ask(&host, "a", &Netns::new(), wishes(&[ip(address)])).unwrap_err();
+        let error = ask(&host, "a", &Netns::new(), just(&[ip(address)])).unwrap_err();
         assert!(error.to_string().contains(why), "{address}: {error}");
     }
     assert_eq!(host.left_behind(), "");
     let pod = Netns::new();
     let mac = Some("02:00:00:00:00:07".parse().unwrap());
-    ask(&host, "a", &pod, Wishes { mac, ..wishes(&[ip("10.244.7.7")]) }).unwrap();
-    let taken = ask(&host, "b", &Netns::new(), wishes(&[ip("10.244.7.7")])).unwrap_err();
+    ask(&host, "a", &pod, Wishes { mac, ..just(&[ip("10.244.7.7")]) }).unwrap();
+    let taken = ask(&host, "b", &Netns::new(), just(&[ip("10.244.7.7")])).unwrap_err();
     assert_eq!(chain(&taken), "address 10.244.7.7 is held by default/a");
     let taken = ask(&host, "b", &Netns::new(), Wishes { mac, ..Wishes::default() }).unwrap_err();
     assert_eq!(chain(&taken), "address 02:00:00:00:00:07 is held by default/a");
     host.detach("a");
     let again = Netns::new();
-    ask(&host, "b", &again, Wishes { mac, ..wishes(&[ip("10.244.7.7")]) }).unwrap();
+    ask(&host, "b", &again, Wishes { mac, ..just(&[ip("10.244.7.7")]) }).unwrap();
 }
 
 #[test]
