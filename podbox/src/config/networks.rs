@@ -80,6 +80,7 @@ fn network(name: &str, further: Further, store: &Store) -> Result<NetworkConfig,
         ipv6,
         mtu: further.mtu,
         masquerade: if further.masquerade == Some(false) { Masquerade::Never } else { Masquerade::Egress },
+        peers: netplugin::Peers::default(),
         state_dir: store.leases(name),
     })
 }
