@@ -1,5 +1,6 @@
 //! Settings: built-in defaults, `/etc/podbox/podbox.toml` over them, the environment over that, flags last.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,8 @@ use std::time::Duration;
 use netplugin::{Masquerade, NetworkConfig, Subnet};
 use serde::{Deserialize, Serialize};
 
+mod networks;
+mod peers;
 mod pods;
 mod services;
 
@@ -31,6 +34,9 @@ pub struct Settings {
     pub store: Store,
     /// The pods' network.
     pub network: NetworkConfig,
+    /// Further networks, which pods join by annotation.
+    #[serde(default)]
+    pub further_networks: Vec<NetworkConfig>,
     /// The delays between restarts and between pulls.
     pub backoff: BackoffSettings,
     /// containers' registries.conf, if not the usual one.
@@ -47,6 +53,17 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// All networks, the one that every pod is on first.
+    pub fn networks(&self) -> impl Iterator<Item = &NetworkConfig> {
+        std::iter::once(&self.network).chain(&self.further_networks)
+    }
+
+    /// The network of that name.
+    #[must_use]
+    pub fn network_of(&self, name: &str) -> Option<&NetworkConfig> {
+        self.networks().find(|network| network.name == name)
+    }
+
     /// Where registries are configured.
     #[must_use]
     pub fn registry_options(&self) -> RegistryOptions {
@@ -100,6 +117,18 @@ pub enum ConfigError {
         /// With line and column.
         message: String,
     },
+    /// One thing in the file cannot be as it is.
+    #[error("{}:{line}:{column}: {message}", path.display())]
+    At {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// In characters, counted from 1.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -107,6 +136,8 @@ pub enum ConfigError {
 struct File {
     paths: Paths,
     network: Network,
+    peer: Vec<peers::File>,
+    networks: BTreeMap<String, networks::Further>,
     restart: Restart,
     images: Images,
     containers: Containers,
@@ -133,6 +164,12 @@ struct Network {
     services_ipv4: Option<String>,
     services_ipv6: Option<String>,
     node_ports: Option<String>,
+    flat_ipv4: Option<toml::Spanned<String>>,
+    flat_ipv6: Option<toml::Spanned<String>>,
+    overlay: Option<peers::Way>,
+    vxlan_id: Option<u32>,
+    vxlan_port: Option<u16>,
+    underlay: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -170,7 +207,7 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         Some(path) => (path, true),
         None => (PathBuf::from(FILE), false),
     };
-    let file = read(&path, required)?;
+    let (file, text) = read(&path, required)?;
     let wrong = |message: String| ConfigError::Parse { path: path.clone(), message };
 
     let root = flags.root.clone().or_else(|| env("PODBOX_ROOT")).or(file.paths.root);
@@ -186,7 +223,14 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
     };
     let services = ServiceSettings::resolve(&file.network).map_err(&wrong)?;
     let name = file.network.name.unwrap_or_else(|| "podbox".to_owned());
-    let network = NetworkConfig {
+    let shared = peers::Shared {
+        flat: [file.network.flat_ipv4, file.network.flat_ipv6],
+        overlay: file.network.overlay,
+        vxlan_id: file.network.vxlan_id,
+        vxlan_port: file.network.vxlan_port,
+        underlay: file.network.underlay,
+    };
+    let mut network = NetworkConfig {
         bridge: file.network.bridge.unwrap_or_else(|| "podbox0".to_owned()),
         ipv4: subnet(file.network.ipv4.as_deref().unwrap_or("10.244.0.0/16")).map_err(&wrong)?,
         ipv6: subnet(file.network.ipv6.as_deref().unwrap_or("fd70:6f64:626f:7800::/64")).map_err(&wrong)?,
@@ -196,9 +240,12 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         } else {
             Masquerade::Egress
         },
+        peers: netplugin::Peers::default(),
         state_dir: store.leases(&name),
         name,
     };
+    peers::resolve(&mut network, shared, &file.peer).map_err(|wrong| placed(&path, &text, wrong))?;
+    let further_networks = networks::resolve(file.networks, &network, &store).map_err(&wrong)?;
     let default = BackoffSettings::default();
     let delay = |text: Option<String>, default| text.map_or(Ok(default), |text| duration(&text));
     let backoff = BackoffSettings {
@@ -210,14 +257,28 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
     let cdi_directories = file.containers.cdi_spec_dirs.unwrap_or_else(usual_cdi);
     let cdi_directories = cdi_directories.into_iter().map(absolute).collect();
     services.check(&network).map_err(&wrong)?;
-    Ok(Settings { store, network, backoff, registries_conf, pods, services, cdi_directories })
+    Ok(Settings { store, network, further_networks, backoff, registries_conf, pods, services, cdi_directories })
 }
 
-fn read(path: &Path, required: bool) -> Result<File, ConfigError> {
+/// An error with the line and the column of what it is about.
+fn placed(path: &Path, text: &str, wrong: peers::Wrong) -> ConfigError {
+    let (path, message) = (path.to_path_buf(), wrong.message);
+    let Some(before) = wrong.span.and_then(|span| text.get(..span.start)) else {
+        return ConfigError::Parse { path, message };
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    ConfigError::At { path, line, column, message }
+}
+
+fn read(path: &Path, required: bool) -> Result<(File, String), ConfigError> {
     match fs::read_to_string(path) {
         Ok(text) => toml::from_str(&text)
+            .map(|file| (file, text))
             .map_err(|error| ConfigError::Parse { path: path.to_path_buf(), message: error.to_string() }),
-        Err(error) if error.kind() == ErrorKind::NotFound && !required => Ok(File::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound && !required => {
+            Ok((File::default(), String::new()))
+        }
         Err(source) => Err(ConfigError::Read { path: path.to_path_buf(), source }),
     }
 }

@@ -21,6 +21,7 @@ mod kinds;
 mod logs;
 mod man;
 mod names;
+mod net;
 mod out;
 mod plan;
 mod pods;
@@ -127,6 +128,9 @@ enum Command {
     /// Manage images
     #[command(subcommand)]
     Image(image::ImageCommand),
+    /// The pods' network
+    #[command(subcommand)]
+    Net(net::NetCommand),
     /// What this host can do
     #[command(subcommand)]
     System(system::SystemCommand),
@@ -205,6 +209,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Condition(args) => condition::run(&session, &args),
         Command::Trace(args) => trace::run(&session, &args),
         Command::Image(command) => image::run(&session, command),
+        Command::Net(command) => net::run(&session, &command),
         Command::System(command) => system::run(&session, &command),
         Command::ApiResources(_) | Command::Completion(_) | Command::Man(_) | Command::Version => {
             Ok(ExitCode::SUCCESS)

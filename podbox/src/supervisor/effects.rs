@@ -535,8 +535,10 @@ impl Effects {
 
     /// Takes the bridge down if no pod is on it any more.
     pub(super) fn release_network(&self) {
-        if let Err(error) = netplugin::release_idle(&self.world.settings.network) {
-            report::log(format_args!("supervisor: {}", report::chain(&error)));
+        for network in self.world.settings.networks() {
+            if let Err(error) = netplugin::release_idle(network) {
+                report::log(format_args!("supervisor: {}", report::chain(&error)));
+            }
         }
         if let Err(error) = catalogue::release_idle(&self.world.settings) {
             report::log(format_args!("supervisor: {error}"));
