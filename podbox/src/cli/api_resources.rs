@@ -49,9 +49,13 @@ pub(super) fn run(args: &ApiResourcesArgs) -> Result<ExitCode, Failure> {
     }
     for kind in kinds {
         let namespaced = kind.is_namespaced().to_string();
-        let mut row = vec![kind.resource(), kind.short(), "v1", &namespaced, kind.kind()];
+        let mut row = vec![kind.resource(), kind.short(), kind.api_version(), &namespaced, kind.kind()];
         let category = if Kind::CATEGORY_ALL.contains(&kind) { "all" } else { "" };
-        row.extend(wide.then_some(["create,delete,get,list,update,watch", category]).into_iter().flatten());
+        let verbs = match kind {
+            Kind::Derived(_) => "get,list,watch",
+            Kind::Pod | Kind::Object(_) => "create,delete,get,list,update,watch",
+        };
+        row.extend(wide.then_some([verbs, category]).into_iter().flatten());
         table.push_as_is(row);
     }
     out::print(table)?;

@@ -180,6 +180,7 @@ fn names_of(line: &Line, kind: Kind) -> BTreeSet<String> {
     let all = match kind {
         Kind::Pod => store.names().into_iter().map(|(namespace, name, _)| (namespace, name)).collect(),
         Kind::Object(kind) => stored::names(&store, kind),
+        Kind::Derived(_) => Vec::new(),
     };
     let namespace = line.option("namespace").unwrap_or("default");
     let here = |(of, _): &(String, String)| !kind.is_namespaced() || of == namespace;

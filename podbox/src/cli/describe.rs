@@ -14,7 +14,7 @@ use crate::store::ObjectKind;
 use super::kinds::Kind;
 use super::pods::{self, Found};
 use super::targets::{Meaning, Query, Targets, Wanted};
-use super::{Failure, Session, out, stored};
+use super::{Failure, Session, derived, out, stored};
 
 /// Arguments of `describe`.
 #[derive(Debug, Args)]
@@ -65,6 +65,9 @@ fn fitting(session: &Session, kind: Kind, query: &Query) -> Vec<Subject> {
         Kind::Object(kind) => {
             stored::fitting(session, kind, query).into_iter().map(Subject::Object).collect()
         }
+        Kind::Derived(kind) => {
+            derived::fitting(session, kind, query).into_iter().map(Subject::Object).collect()
+        }
     }
 }
 
@@ -78,6 +81,7 @@ fn named_so(
     let exact = match wanted.kind {
         Kind::Pod => pods::find(session, namespace, name).map(|pod| Subject::Pod(Box::new(pod))),
         Kind::Object(kind) => stored::find(session, kind, namespace, name).map(Subject::Object),
+        Kind::Derived(kind) => derived::find(session, kind, namespace, name).map(Subject::Object),
     };
     exact.map(|subject| vec![subject]).or_else(|not_found| {
         let within = wanted.kind.is_namespaced().then_some(namespace);

@@ -13,7 +13,7 @@ use super::pods::{self, Found};
 use super::show::{Happened, Look, Screen};
 use super::targets::{Meaning, Targets, Wanted};
 use super::watch::{Watch, Woken};
-use super::{Failure, Session, out, stored};
+use super::{Failure, Session, derived, out, stored};
 
 /// Arguments of `get`.
 #[derive(Debug, Args)]
@@ -97,7 +97,7 @@ fn select_all(session: &Session, wanted: &[Wanted]) -> Result<(Vec<Value>, Vec<F
                 }
                 (pods.iter().map(Found::object).collect(), missing)
             }
-            Kind::Object(_) => select(session, wanted),
+            Kind::Object(_) | Kind::Derived(_) => select(session, wanted),
         };
         found.extend(here);
         missing.extend(not_here);
@@ -115,6 +115,10 @@ fn select(session: &Session, wanted: &Wanted) -> (Vec<Value>, Vec<Failure>) {
         (Kind::Object(kind), Meaning::Fitting(query)) => (stored::fitting(session, kind, query), Vec::new()),
         (Kind::Object(kind), Meaning::Named(named)) => {
             sorted_out(named.iter().map(|(namespace, name)| stored::find(session, kind, namespace, name)))
+        }
+        (Kind::Derived(kind), Meaning::Fitting(query)) => (derived::fitting(session, kind, query), Vec::new()),
+        (Kind::Derived(kind), Meaning::Named(named)) => {
+            sorted_out(named.iter().map(|(namespace, name)| derived::find(session, kind, namespace, name)))
         }
     }
 }
@@ -154,6 +158,7 @@ fn follow(
         match wanted.kind {
             Kind::Pod => pods::watch_all(session, &watch),
             Kind::Object(kind) => stored::watch(session, &watch, kind),
+            Kind::Derived(_) => derived::watch(session, &watch),
         }
         let (now, missing) = select(session, wanted);
         if first && !args.ignore_not_found && !missing.is_empty() {

@@ -9,13 +9,26 @@ pub(super) enum Kind {
     Pod,
     /// What is a file only.
     Object(ObjectKind),
+    /// What follows from others.
+    Derived(Derived),
+}
+
+/// A kind of object that nobody writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Derived {
+    /// discovery.k8s.io/v1 EndpointSlice
+    EndpointSlices,
+    /// v1 Endpoints
+    Endpoints,
 }
 
 impl Kind {
     /// All, in the order in which people look at them.
-    pub(super) const ALL: [Kind; 8] = [
+    pub(super) const ALL: [Kind; 10] = [
         Kind::Pod,
         Kind::Object(ObjectKind::Service),
+        Kind::Derived(Derived::EndpointSlices),
+        Kind::Derived(Derived::Endpoints),
         Kind::Object(ObjectKind::ConfigMap),
         Kind::Object(ObjectKind::Secret),
         Kind::Object(ObjectKind::PersistentVolumeClaim),
@@ -32,6 +45,8 @@ impl Kind {
         match self {
             Kind::Pod => "Pod",
             Kind::Object(kind) => kind.kind(),
+            Kind::Derived(Derived::EndpointSlices) => "EndpointSlice",
+            Kind::Derived(Derived::Endpoints) => "Endpoints",
         }
     }
 
@@ -40,6 +55,8 @@ impl Kind {
         match self {
             Kind::Pod => "pods",
             Kind::Object(kind) => kind.resource(),
+            Kind::Derived(Derived::EndpointSlices) => "endpointslices",
+            Kind::Derived(Derived::Endpoints) => "endpoints",
         }
     }
 
@@ -59,6 +76,16 @@ impl Kind {
             Kind::Object(ObjectKind::PersistentVolume) => "pv",
             Kind::Object(ObjectKind::PersistentVolumeClaim) => "pvc",
             Kind::Object(ObjectKind::Service) => "svc",
+            Kind::Derived(Derived::EndpointSlices) => "",
+            Kind::Derived(Derived::Endpoints) => "ep",
+        }
+    }
+
+    /// `v1`, as the API has it.
+    pub(super) fn api_version(self) -> &'static str {
+        match self {
+            Kind::Derived(Derived::EndpointSlices) => "discovery.k8s.io/v1",
+            Kind::Pod | Kind::Object(_) | Kind::Derived(Derived::Endpoints) => "v1",
         }
     }
 
@@ -67,6 +94,7 @@ impl Kind {
         match self {
             Kind::Pod => true,
             Kind::Object(kind) => kind.is_namespaced(),
+            Kind::Derived(_) => true,
         }
     }
 
@@ -76,6 +104,7 @@ impl Kind {
         let word = word.to_lowercase();
         let word = word.strip_suffix('.').unwrap_or(&word);
         let word = word.strip_suffix(".v1").unwrap_or(word);
+        let word = word.strip_suffix(".discovery.k8s.io").unwrap_or(word);
         let named = |kind: &Kind| {
             word == kind.resource() || word == kind.singular() || (!word.is_empty() && word == kind.short())
         };
@@ -85,7 +114,7 @@ impl Kind {
     /// The same of what is no pod.
     pub(super) fn object(word: &str) -> Option<ObjectKind> {
         match Kind::parse(word)? {
-            Kind::Pod => None,
+            Kind::Pod | Kind::Derived(_) => None,
             Kind::Object(kind) => Some(kind),
         }
     }
@@ -119,6 +148,7 @@ impl Kind {
             }
             Kind::Object(ObjectKind::Namespace) => &["metadata.name", "status.phase"],
             Kind::Object(ObjectKind::PersistentVolume) => &["metadata.name"],
+            Kind::Derived(_) => &["metadata.name", "metadata.namespace"],
             Kind::Object(
                 ObjectKind::ConfigMap | ObjectKind::ServiceAccount | ObjectKind::PersistentVolumeClaim,
             ) => &["metadata.name", "metadata.namespace"],

@@ -7,6 +7,7 @@ mod condition;
 mod containers;
 mod cp;
 mod debug;
+mod derived;
 mod describe;
 mod diff;
 mod down;

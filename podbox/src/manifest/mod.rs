@@ -385,12 +385,6 @@ impl Reader<'_, '_> {
             let warning =
                 |one: FieldError| Finding { severity: Severity::Warning, ..self.placed(node, path, one) };
             found.extend(read.without_effect.into_iter().map(warning));
-            if kind == ObjectKind::Service && !self.seen.keys().any(|(seen, ..)| *seen == kind.kind()) {
-                let span = object::locate(self.tree, node, "kind");
-                let message = "Services are stored only: podbox does not balance traffic yet".to_owned();
-                let path = path.field("kind").to_string();
-                found.push(Finding { severity: Severity::Warning, ..error(span, path, message) });
-            }
             self.unique((node, path), (kind.kind(), &read.namespace, &read.name), &mut found);
             if let Some(object) = read.object {
                 self.objects.push(LoadedObject { kind, namespace: read.namespace, name: read.name, object });

@@ -28,6 +28,8 @@ pub fn columns(kind: &str) -> Columns {
         "Service" => {
             columns(&["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"], &["SELECTOR"], service)
         }
+        "EndpointSlice" => columns(&["NAME", "ADDRESSTYPE", "PORTS", "ENDPOINTS", "AGE"], &[], slice),
+        "Endpoints" => columns(&["NAME", "ENDPOINTS", "AGE"], &[], endpoints),
         "Namespace" => columns(&["NAME", "STATUS", "AGE"], &[], namespace),
         "ServiceAccount" => columns(&["NAME", "SECRETS", "AGE"], &[], service_account),
         "PersistentVolume" => columns(
@@ -102,6 +104,41 @@ fn port(port: &Value) -> String {
         Some(node) => format!("{}:{node}/{protocol}", text(&port["port"])),
         None => format!("{}/{protocol}", text(&port["port"])),
     }
+}
+
+/// As many as kubectl shows of one object, and the number of the others.
+fn some(all: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let more = all.len().saturating_sub(SHOWN);
+    let shown = all[..all.len().min(SHOWN)].join(",");
+    match (all.len(), more) {
+        (0, _) => "<none>".to_owned(),
+        (_, 0) => shown,
+        _ => format!("{shown} + {more} more..."),
+    }
+}
+
+fn slice(object: &Value, now: Timestamp) -> Vec<String> {
+    let ports: Vec<_> = items(&object["ports"]).iter().map(|port| text(&port["port"])).collect();
+    let addresses: Vec<_> =
+        items(&object["endpoints"]).iter().flat_map(|endpoint| items(&endpoint["addresses"])).map(text).collect();
+    let ports = if ports.is_empty() { "<unset>".to_owned() } else { some(&ports) };
+    let addresses = if addresses.is_empty() { "<unset>".to_owned() } else { some(&addresses) };
+    vec![name(object), text(&object["addressType"]), ports, addresses, age(object, now)]
+}
+
+fn endpoints(object: &Value, now: Timestamp) -> Vec<String> {
+    let mut all = Vec::new();
+    for subset in items(&object["subsets"]) {
+        for port in items(&subset["ports"]) {
+            let address = |address: &Value| match text(&address["ip"]) {
+                six if six.contains(':') => format!("[{six}]:{}", text(&port["port"])),
+                four => format!("{four}:{}", text(&port["port"])),
+            };
+            all.extend(items(&subset["addresses"]).iter().map(address));
+        }
+    }
+    vec![name(object), some(&all), age(object, now)]
 }
 
 /// Where a Service is reached from outside.

@@ -118,7 +118,8 @@ fn families(errors: &mut Errors, spec: &mut Value, wished: &[String], from: &All
     }
     if let Some(missing) = families.iter().find(|family| from.range(**family).is_none()) {
         let why = "not configured on this cluster";
-        errors.invalid(&path.field("ipFamilies").index(0), missing.word(), why);
+        let at = path.field("ipFamilies");
+        errors.invalid(&at.index(0), missing.word(), why);
         return None;
     }
     let there: Vec<Family> = from.ranges.iter().map(|range| Family::of(range.network())).collect();
@@ -149,11 +150,13 @@ fn families(errors: &mut Errors, spec: &mut Value, wished: &[String], from: &All
 fn node_ports(errors: &mut Errors, spec: &mut Value, others: &[Value], from: &Allotment) {
     let mut taken: BTreeSet<(String, u16)> = others.iter().flat_map(|other| held(&other["spec"])).collect();
     let range = &from.node_ports;
-    let path = Path::ROOT.field("spec").field("ports");
+    let spec_path = Path::ROOT.field("spec");
+    let path = spec_path.field("ports");
     let ports = spec["ports"].as_array_mut().map(|ports| ports.iter_mut()).into_iter().flatten();
     for (index, port) in ports.enumerate() {
         let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
-        let at = path.index(index).field("nodePort");
+        let port_path = path.index(index);
+        let at = port_path.field("nodePort");
         match port["nodePort"].as_u64().filter(|number| *number != 0) {
             Some(number) => match u16::try_from(number).ok().filter(|number| range.contains(number)) {
                 None => {
@@ -162,10 +165,10 @@ fn node_ports(errors: &mut Errors, spec: &mut Value, others: &[Value], from: &Al
                         range.start(),
                         range.end()
                     );
-                    errors.invalid(&at, number, &why);
+                    errors.invalid(&at, Value::from(number), &why);
                 }
                 Some(number) if !taken.insert((protocol, number)) => {
-                    errors.invalid(&at, number, "provided port is already allocated");
+                    errors.invalid(&at, Value::from(number), "provided port is already allocated");
                 }
                 Some(_) => {}
             },
