@@ -216,13 +216,11 @@ impl Die {
         let keep = |time: Duration| ex::remember(KEPT[at], (register(0), index), time);
         let roll = [ex::random(self.sides, index), ex::look_up_in(BACKENDS[at], (register(words), index))];
         let Some(time) = self.affinity else {
-            return vec![rule([self.load(), roll.to_vec(), vec![dnat()]].concat())];
+            // Known already; said for those who read it.
+            return vec![rule([of_family(self.family), self.load(), roll.to_vec(), vec![dnat()]].concat())];
         };
-        let client = [
-            vec![ex::meta(MetaKey::Nfproto, Register::Reg1), ex::equals(vec![self.family.number()])],
-            vec![ex::payload(Base::Network, self.family.offsets().0, 4 * words as u32, register(0))],
-        ]
-        .concat();
+        let source = ex::payload(Base::Network, self.family.offsets().0, 4 * words as u32, register(0));
+        let client = [of_family(self.family), vec![source]].concat();
         // One that was sent somewhere before goes there again, if that is still there.
         let again = vec![
             ex::look_up_in(KEPT[at], (register(0), index)),
