@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 mod pods;
 
+use crate::chain::ChainSettings;
 use crate::image::RegistryOptions;
 use crate::restart::BackoffSettings;
 use crate::store::{Layers, Store};
@@ -28,6 +29,9 @@ pub struct Settings {
     pub store: Store,
     /// The pods' network.
     pub network: NetworkConfig,
+    /// The chain of CNI plugins that pods get their network from instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<ChainSettings>,
     /// The delays between restarts and between pulls.
     pub backoff: BackoffSettings,
     /// containers' registries.conf, if not the usual one.
@@ -109,6 +113,9 @@ struct Network {
     ipv6: Option<String>,
     mtu: Option<u32>,
     masquerade: Option<bool>,
+    cni: Option<String>,
+    cni_conf_dir: Option<PathBuf>,
+    cni_bin_dirs: Option<Vec<PathBuf>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -146,7 +153,7 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         Some(path) => (path, true),
         None => (PathBuf::from(FILE), false),
     };
-    let file = read(&path, required)?;
+    let mut file = read(&path, required)?;
     let wrong = |message: String| ConfigError::Parse { path: path.clone(), message };
 
     let root = flags.root.clone().or_else(|| env("PODBOX_ROOT")).or(file.paths.root);
@@ -160,6 +167,7 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         layers: file.containers.writable_layers.unwrap_or_else(|| usual_layers(&data)),
         data,
     };
+    let chain = chain(&mut file.network).map_err(&wrong)?;
     let name = file.network.name.unwrap_or_else(|| "podbox".to_owned());
     let network = NetworkConfig {
         bridge: file.network.bridge.unwrap_or_else(|| "podbox0".to_owned()),
@@ -184,7 +192,7 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
     let pods = file.pods.resolve(&store.data).map_err(&wrong)?;
     let cdi_directories = file.containers.cdi_spec_dirs.unwrap_or_else(usual_cdi);
     let cdi_directories = cdi_directories.into_iter().map(absolute).collect();
-    Ok(Settings { store, network, backoff, registries_conf, pods, cdi_directories })
+    Ok(Settings { store, network, chain, backoff, registries_conf, pods, cdi_directories })
 }
 
 fn read(path: &Path, required: bool) -> Result<File, ConfigError> {
@@ -207,6 +215,25 @@ fn usual_layers(data: &Path) -> Layers {
 
 fn absolute(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
+}
+
+/// Where CNI's own tools put files and plugins, and where Debian's packages put the latter.
+fn chain(network: &mut Network) -> Result<Option<ChainSettings>, String> {
+    let Some(name) = network.cni.take() else {
+        let without = network.cni_conf_dir.is_some() || network.cni_bin_dirs.is_some();
+        let alone = "network: cni-conf-dir and cni-bin-dirs need cni = \"NAME\", the network to be used";
+        return if without { Err(alone.to_owned()) } else { Ok(None) };
+    };
+    if name.is_empty() {
+        return Err("network: cni is \"\"; write the name of a CNI network, or leave the key out".to_owned());
+    }
+    let bin_dirs = network.cni_bin_dirs.take();
+    let bin_dirs = bin_dirs.unwrap_or_else(|| vec!["/opt/cni/bin".into(), "/usr/lib/cni".into()]);
+    Ok(Some(ChainSettings {
+        name,
+        conf_dir: absolute(network.cni_conf_dir.take().unwrap_or_else(|| "/etc/cni/net.d".into())),
+        bin_dirs: bin_dirs.into_iter().map(absolute).collect(),
+    }))
 }
 
 /// `""` and `"none"` switch a family off.

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::cni::{CallError, Version};
+use crate::cni::{CallError, Caller, Version};
 
 pub use load::{find, list};
 pub use run::Added;
@@ -43,6 +43,8 @@ pub struct Chain {
 pub struct Record {
     /// The chain as it was when the pod came.
     pub chain: Chain,
+    /// How its plugins are found and called.
+    pub caller: Caller,
     /// The version that all of its plugins speak; empty until they were asked.
     #[serde(default)]
     pub version: String,

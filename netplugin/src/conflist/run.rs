@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::load::kind;
 use super::{ChainError, Record};
-use crate::cni::{CallError, Caller, Ip, Shape, Version};
+use crate::cni::{CallError, Ip, Shape, Version};
 use crate::config::{Described, Timed};
 use crate::state;
 
@@ -27,18 +27,18 @@ impl Record {
     ///
     /// # Errors
     /// See [`ChainError`].
-    pub fn add(&mut self, caller: &Caller, file: &Path) -> Result<Added, ChainError> {
-        let version = self.negotiate(caller)?;
+    pub fn add(&mut self, file: &Path) -> Result<Added, ChainError> {
+        let version = self.negotiate()?;
         self.version = version.as_str().to_owned();
         state::replace(file, self)?;
-        match self.try_add(caller) {
+        match self.try_add() {
             Ok(added) => {
                 state::replace(file, self)?;
                 Ok(added)
             }
             Err((reached, error)) => {
                 // What cannot be undone stays written down, for the next try.
-                if self.undo(caller, reached).is_empty() {
+                if self.undo(reached).is_empty() {
                     state::remove_file(file)?;
                 }
                 Err(error)
@@ -46,12 +46,12 @@ impl Record {
         }
     }
 
-    fn try_add(&mut self, caller: &Caller) -> Result<Added, (usize, ChainError)> {
+    fn try_add(&mut self) -> Result<Added, (usize, ChainError)> {
         let mut trace = Vec::new();
         for index in 0..self.chain.plugins.len() {
             let start = Instant::now();
-            let answer = self.call(caller, "ADD", index).map_err(|error| (index, error))?;
-            let described = self.described(caller, "ADD", index);
+            let answer = self.call("ADD", index).map_err(|error| (index, error))?;
+            let described = self.described("ADD", index);
             self.result = Some(answer);
             let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
             trace.push(Timed { name: described.name, command: described.command, micros });
@@ -80,33 +80,33 @@ impl Record {
     }
 
     /// Runs DEL by all plugins, the last one first. One that fails does not keep the others from it.
-    pub fn delete(&self, caller: &Caller) -> Vec<ChainError> {
-        self.undo(caller, self.chain.plugins.len() - 1)
+    pub fn delete(&self) -> Vec<ChainError> {
+        self.undo(self.chain.plugins.len() - 1)
     }
 
-    fn undo(&self, caller: &Caller, reached: usize) -> Vec<ChainError> {
-        (0..=reached).rev().filter_map(|index| self.call(caller, "DEL", index).err()).collect()
+    fn undo(&self, reached: usize) -> Vec<ChainError> {
+        (0..=reached).rev().filter_map(|index| self.call("DEL", index).err()).collect()
     }
 
     /// Runs CHECK by all plugins, if the chain's version has it.
     ///
     /// # Errors
     /// The first one's that is not content.
-    pub fn check(&self, caller: &Caller) -> Result<(), ChainError> {
+    pub fn check(&self) -> Result<(), ChainError> {
         if self.chain.disable_check || !Version::of(&self.version).is_some_and(Version::has_check) {
             return Ok(());
         }
-        (0..self.chain.plugins.len()).try_for_each(|index| self.call(caller, "CHECK", index).map(|_| ()))
+        (0..self.chain.plugins.len()).try_for_each(|index| self.call("CHECK", index).map(|_| ()))
     }
 
     /// ADD as commands that a reader could type. Touches nothing and asks nobody.
     #[must_use]
-    pub fn describe(&self, caller: &Caller) -> Vec<Described> {
-        (0..self.chain.plugins.len()).map(|index| self.described(caller, "ADD", index)).collect()
+    pub fn describe(&self) -> Vec<Described> {
+        (0..self.chain.plugins.len()).map(|index| self.described("ADD", index)).collect()
     }
 
     /// The newest version of those in the file that every plugin speaks.
-    fn negotiate(&self, caller: &Caller) -> Result<Version, ChainError> {
+    fn negotiate(&self) -> Result<Version, ChainError> {
         let fault = |plugin, speaks| ChainError::Version {
             network: self.chain.name.clone(),
             asked: self.chain.versions.clone(),
@@ -118,7 +118,7 @@ impl Record {
             return Err(fault(None, Version::ALL.to_vec()));
         }
         for plugin in &self.chain.plugins {
-            let speaks = caller.versions(kind(plugin)).map_err(|source| self.fault("VERSION", source))?;
+            let speaks = self.caller.versions(kind(plugin)).map_err(|source| self.fault("VERSION", source))?;
             wanted.retain(|version| speaks.contains(version));
             if wanted.is_empty() {
                 return Err(fault(Some(kind(plugin).to_owned()), speaks));
@@ -127,10 +127,10 @@ impl Record {
         Ok(wanted.into_iter().max().unwrap_or(Version::NEWEST))
     }
 
-    fn call(&self, caller: &Caller, command: &'static str, index: usize) -> Result<Value, ChainError> {
+    fn call(&self, command: &'static str, index: usize) -> Result<Value, ChainError> {
         let input = Value::Object(self.input(command, index));
-        let parameters = self.parameters(caller, command);
-        caller
+        let parameters = self.parameters(command);
+        self.caller
             .call(kind(&self.chain.plugins[index]), &parameters, &input)
             .map_err(|source| self.fault(command, source))
     }
@@ -163,7 +163,7 @@ impl Record {
         input
     }
 
-    fn parameters(&self, caller: &Caller, command: &str) -> Vec<(&'static str, String)> {
+    fn parameters(&self, command: &str) -> Vec<(&'static str, String)> {
         // A namespace that is gone is said to be gone: a plugin would fail over a file that is not one.
         let netns = if command == "DEL" && !self.netns.exists() {
             String::new()
@@ -171,7 +171,7 @@ impl Record {
             self.netns.display().to_string()
         };
         let args: Vec<_> = self.args.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let path = std::env::join_paths(&caller.directories).unwrap_or_default();
+        let path = std::env::join_paths(&self.caller.directories).unwrap_or_default();
         vec![
             ("CNI_COMMAND", command.to_owned()),
             ("CNI_CONTAINERID", self.container.clone()),
@@ -182,10 +182,10 @@ impl Record {
         ]
     }
 
-    fn described(&self, caller: &Caller, command: &str, index: usize) -> Described {
+    fn described(&self, command: &str, index: usize) -> Described {
         let kind = kind(&self.chain.plugins[index]);
-        let program = caller.find(kind).map_or_else(|_| kind.to_owned(), |path| path.display().to_string());
-        let parameters = self.parameters(caller, command);
+        let program = self.caller.find(kind).map_or_else(|_| kind.to_owned(), |path| path.display().to_string());
+        let parameters = self.parameters(command);
         let words: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
         let input = Value::Object(self.input(command, index));
         Described {

@@ -4,10 +4,11 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use netplugin::Request;
+use netplugin::{Described, PortMapping, Request};
 use runtime::plan::{IdRange, SandboxPlan};
 use runtime::recipe;
 
+use crate::chain;
 use crate::confinement;
 use crate::environment::{self, Known};
 use crate::image::{Image, ImageConfig, Store as ImageStore};
@@ -59,10 +60,10 @@ fn render(session: &Session, pod: &Pod) -> Result<String, Failure> {
     section(&mut text, "sandbox", recipe::sandbox_steps(&sandbox).iter().map(|s| (&*s.name, &*s.command)));
     if !pod.host.network {
         let ports = port_mappings(pod);
-        let owner = format!("{}/{}", pod.namespace, pod.name);
-        let netns = dir.namespaces().join("net");
-        let request = Request { id: &pod.uid, owner: &owner, netns: &netns, ifname: "eth0", ports: &ports };
-        let steps = netplugin::describe(&session.settings.network, &request);
+        let steps = match &session.settings.chain {
+            Some(chain) => chain::describe(chain, pod, &dir, &ports).map_err(Failure::wrong)?,
+            None => flat(session, pod, &dir, &ports),
+        };
         section(&mut text, "network", steps.iter().map(|s| (&*s.name, &*s.command)));
     }
     for container in &pod.containers {
@@ -74,6 +75,14 @@ fn render(session: &Session, pod: &Pod) -> Result<String, Failure> {
         );
     }
     Ok(text)
+}
+
+/// The steps of podbox's own network.
+fn flat(session: &Session, pod: &Pod, dir: &PodDir, ports: &[PortMapping]) -> Vec<Described> {
+    let owner = format!("{}/{}", pod.namespace, pod.name);
+    let netns = dir.namespaces().join("net");
+    let request = Request { id: &pod.uid, owner: &owner, netns: &netns, ifname: "eth0", ports };
+    netplugin::describe(&session.settings.network, &request)
 }
 
 fn word(role: Role) -> &'static str {

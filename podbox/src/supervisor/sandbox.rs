@@ -12,6 +12,7 @@ use runtime::launch::StageKind;
 use runtime::plan::{CgroupPlan, Identity, NamespaceSet, SandboxPlan, Shm};
 
 use crate::cdi;
+use crate::chain;
 use crate::clock::monotonic;
 use crate::etc_files;
 use crate::oci::{class_limits, pod_limits, pod_path};
@@ -156,7 +157,8 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
         reason: "FailedCreatePodSandBox".to_owned(),
         message: format!("Failed to create pod sandbox: {message}"),
     };
-    let remains = [&alias_file(&world.dir), &world.dir.namespaces(), world.dir.layers()];
+    let (alias, spaces, chain) = (alias_file(&world.dir), world.dir.namespaces(), world.dir.chain());
+    let remains = [&alias, &spaces, &chain, world.dir.layers()];
     if remains.into_iter().any(|path| path.exists()) {
         // Whoever began before was killed over it, or the machine was switched off. The alias above all would be taken
         // for another podbox's.
@@ -203,7 +205,7 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     }
     let others = attempts.len().clamp(1, WARM_STAGES) - 1;
     (0..others).for_each(|_| world.warm.add(&world.exe, StageKind::Container));
-    let ips = if pod.host.network { world.host_ips.clone() } else { attach(world).map_err(failed)? };
+    let ips = if pod.host.network { world.host_ips.clone() } else { attach(world).await.map_err(failed)? };
     etc.and_then(|()| write_hosts(world, &ips)).map_err(|error| failed(report::chain(&error)))?;
     Ok(SandboxFacts { ips, reaper: ready.process })
 }
@@ -247,7 +249,19 @@ fn unmounted(world: &World, failed: &Unmade) -> Failure {
     failure(first)
 }
 
-fn attach(world: &World) -> Result<Vec<IpAddr>, String> {
+/// Plugins take their time, and the supervisor has other things to do.
+async fn attach_by_chain(world: &World, settings: &chain::ChainSettings) -> Result<Vec<IpAddr>, String> {
+    let (settings, pod, dir) = (settings.clone(), world.pod(), world.dir.clone());
+    let work = move || chain::attach(&settings, &pod, &dir, &port_mappings(&pod));
+    let added = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())??;
+    world.send(Message::Trace(lines("network", added.trace.iter().map(|t| (&t.name, &t.command, t.micros)))));
+    Ok(added.addresses)
+}
+
+async fn attach(world: &World) -> Result<Vec<IpAddr>, String> {
+    if let Some(settings) = &world.settings.chain {
+        return attach_by_chain(world, settings).await;
+    }
     let request_netns = world.dir.namespaces().join("net");
     let (owner, pod) = (world.pod_name(), world.pod());
     let request = Request {
@@ -340,6 +354,7 @@ pub fn take_down_pod(
     let mut errors = Vec::new();
     if !pod.host.network {
         errors.extend(netplugin::detach(network, &pod.uid).iter().map(|error| report::chain(error)));
+        errors.extend(chain::detach(dir));
     }
     if cdi::is_used(pod) {
         let released = dir.device_leases().release(&pod.uid);

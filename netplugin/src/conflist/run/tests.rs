@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::cni::Caller;
 use crate::conflist::Chain;
 
 /// A directory with plugins that write down how they are called.
@@ -54,6 +55,7 @@ impl Site {
         let capabilities = json!({"portMappings": [{"hostPort": 1}], "mac": "x", "dns": {}});
         Record {
             chain,
+            caller: self.caller(),
             version: String::new(),
             container: "id".into(),
             netns: "/proc/self/ns/net".into(),
@@ -82,7 +84,7 @@ impl Site {
 fn add_goes_in_order_and_del_in_reverse_with_the_result_handed_on() {
     let site = Site::new(&[("one", WITH_ADDRESS), ("two", PASSES_ON)]);
     let mut record = site.record(&["one", "two"]);
-    let added = record.add(&site.caller(), &site.file()).unwrap();
+    let added = record.add(&site.file()).unwrap();
     assert_eq!(added.addresses, ["10.9.8.7".parse::<IpAddr>().unwrap()]);
     assert_eq!(added.trace.len(), 2);
     assert_eq!(record.version, "1.0.0", "the newest that all speak");
@@ -93,8 +95,8 @@ fn add_goes_in_order_and_del_in_reverse_with_the_result_handed_on() {
 
     let written: Record = serde_json::from_slice(&fs::read(site.file()).unwrap()).unwrap();
     assert_eq!(written, record);
-    written.check(&site.caller()).unwrap();
-    assert!(written.delete(&site.caller()).is_empty());
+    written.check().unwrap();
+    assert!(written.delete().is_empty());
     assert_eq!(site.input("one.DEL")["prevResult"]["ips"][0]["address"], "10.9.8.7/24");
     let order: Vec<_> = site.calls().iter().map(|line| line[..7].to_owned()).collect();
     assert_eq!(order, ["ADD one", "ADD two", "CHECK o", "CHECK t", "DEL two", "DEL one"]);
@@ -105,7 +107,7 @@ fn add_goes_in_order_and_del_in_reverse_with_the_result_handed_on() {
 fn a_chain_that_fails_half_way_is_undone_in_reverse_and_nothing_stays_written_down() {
     let site = Site::new(&[("one", WITH_ADDRESS), ("two", REFUSES), ("three", PASSES_ON)]);
     let mut record = site.record(&["one", "two", "three"]);
-    let error = record.add(&site.caller(), &site.file()).unwrap_err();
+    let error = record.add(&site.file()).unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(cause, "two: no: not today");
     let order: Vec<_> = site.calls().iter().map(|line| line[..7].to_owned()).collect();
@@ -116,7 +118,7 @@ fn a_chain_that_fails_half_way_is_undone_in_reverse_and_nothing_stays_written_do
 #[test]
 fn a_plugin_that_is_not_there_is_told_with_the_directories_before_anything_runs() {
     let site = Site::new(&[("one", WITH_ADDRESS)]);
-    let error = site.record(&["one", "absent"]).add(&site.caller(), &site.file()).unwrap_err();
+    let error = site.record(&["one", "absent"]).add(&site.file()).unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     let directory = site.directory.path().display();
     assert_eq!(cause, format!("find plugin absent: it is in none of {directory}"));
@@ -128,17 +130,17 @@ fn a_version_that_a_plugin_does_not_speak_is_told() {
     let site = Site::new(&[("one", WITH_ADDRESS)]);
     let mut record = site.record(&["one"]);
     record.chain.versions = vec!["1.1.0".into()];
-    let error = record.add(&site.caller(), &site.file()).unwrap_err().to_string();
+    let error = record.add(&site.file()).unwrap_err().to_string();
     assert_eq!(error, "run CNI network net: it is written for version 1.1.0; one speaks 0.4.0, 1.0.0");
     record.chain.versions = vec!["9.0.0".into()];
-    let error = record.add(&site.caller(), &site.file()).unwrap_err().to_string();
+    let error = record.add(&site.file()).unwrap_err().to_string();
     assert!(error.contains("for version 9.0.0; podbox speaks 0.1.0, "), "{error}");
 }
 
 #[test]
 fn a_result_without_an_address_is_undone() {
     let site = Site::new(&[("one", r#"[ "$CNI_COMMAND" = ADD ] && echo '{"cniVersion":"1.0.0"}'; exit 0"#)]);
-    let error = site.record(&["one"]).add(&site.caller(), &site.file()).unwrap_err().to_string();
+    let error = site.record(&["one"]).add(&site.file()).unwrap_err().to_string();
     assert_eq!(error, "read the result of CNI network net: it has no address");
     assert_eq!(site.calls().last().unwrap(), "DEL one id eth0 IgnoreUnknown=1;K=v");
 }
