@@ -23,6 +23,8 @@ use crate::sysctl;
 pub(crate) struct Bridge {
     /// Its number on the host.
     pub(crate) index: u32,
+    /// The largest packet on it, in bytes.
+    pub(crate) mtu: u32,
     /// Whether the nftables table was made, or is about to be.
     pub(crate) translates: bool,
     /// What this host could not give.
@@ -34,7 +36,7 @@ pub(crate) struct Bridge {
 impl Bridge {
     /// A bridge that is about to be made, or to be removed, with or without its table.
     pub(crate) fn unfinished(config: &NetworkConfig, translates: bool) -> Bridge {
-        Bridge { index: 0, translates, notes: Vec::new(), config: config.clone() }
+        Bridge { index: 0, mtu: DEFAULT_MTU, translates, notes: Vec::new(), config: config.clone() }
     }
 }
 
@@ -93,17 +95,29 @@ pub(crate) fn check(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Opt
     Ok(link)
 }
 
+/// Ethernet's.
+const DEFAULT_MTU: u32 = 1500;
+
+/// The largest packet of a bridge that is about to be made, in bytes.
+pub(crate) fn mtu(netlink: &mut Netlink, config: &NetworkConfig) -> u32 {
+    // Less than this and the kernel takes IPv6 from an interface (RFC 8200, section 5); more than this no veth has.
+    let least = if config.ipv6.is_some() { 1280 } else { 576 };
+    let uplink = || host::uplink_mtu(netlink, &config.bridge).unwrap_or(DEFAULT_MTU).clamp(least, 65535);
+    config.mtu.unwrap_or_else(uplink)
+}
+
 /// Makes the link, up, and returns its number.
 pub(crate) fn make(
     netlink: &mut Netlink,
     config: &NetworkConfig,
     existing: Option<u32>,
-    ipv6: Ipv6,
+    (ipv6, mtu): (Ipv6, u32),
 ) -> Result<u32, KernelError> {
-    if existing.is_none() {
-        let (message, flags) = links::create_bridge(&config.bridge, mac(config), config.mtu);
-        netlink.push(message, flags);
-    }
+    let (message, flags) = match existing {
+        None => links::create_bridge(&config.bridge, mac(config), mtu),
+        Some(index) => links::set_mtu(Link::Index(index), mtu),
+    };
+    netlink.push(message, flags);
     let link = Link::Name(&config.bridge);
     if ipv6 == Ipv6::On {
         let (message, flags) = links::no_link_local(link);

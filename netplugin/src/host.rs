@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, State};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
 };
@@ -38,6 +38,9 @@ pub(crate) struct Facts {
     pub(crate) index: u32,
     pub(crate) name: String,
     pub(crate) mac: Option<Mac>,
+    /// Its largest packet, in bytes.
+    pub(crate) mtu: Option<u32>,
+    pub(crate) is_loopback: bool,
     pub(crate) is_bridge: bool,
     /// The bridge that it is a port of.
     pub(crate) master: Option<u32>,
@@ -70,6 +73,8 @@ fn facts(link: &LinkMessage) -> Facts {
         index: link.header.index,
         name: String::new(),
         mac: None,
+        mtu: None,
+        is_loopback: link.header.flags.contains(LinkFlags::Loopback),
         is_bridge: false,
         master: None,
         is_live: false,
@@ -78,6 +83,7 @@ fn facts(link: &LinkMessage) -> Facts {
         match attribute {
             LinkAttribute::IfName(name) => facts.name.clone_from(name),
             LinkAttribute::Address(bytes) => facts.mac = bytes.as_slice().try_into().ok().map(Mac),
+            LinkAttribute::Mtu(mtu) => facts.mtu = Some(*mtu),
             LinkAttribute::Controller(master) => facts.master = Some(*master),
             LinkAttribute::OperState(state) => facts.is_live = *state == State::Up,
             LinkAttribute::LinkInfo(infos) => {
@@ -121,7 +127,7 @@ fn address(message: &RouteNetlinkMessage) -> Option<Address> {
     })
 }
 
-/// A way that the host knows.
+/// A way that the host knows. One with several next hops counts once for each.
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
     pub(crate) to: Subnet,
@@ -136,7 +142,7 @@ pub(crate) fn routes(netlink: &mut Netlink) -> Result<Vec<Route>, KernelError> {
         let mut message = RouteMessage::default();
         message.header.address_family = family;
         match netlink.dump(RouteNetlinkMessage::GetRoute(message)) {
-            Ok(messages) => found.extend(messages.iter().filter_map(route)),
+            Ok(messages) => found.extend(messages.iter().flat_map(ways)),
             Err(error) if error.is(Errno::EOPNOTSUPP) || error.is(Errno::EAFNOSUPPORT) => (),
             Err(error) => return Err(error),
         }
@@ -144,9 +150,24 @@ pub(crate) fn routes(netlink: &mut Netlink) -> Result<Vec<Route>, KernelError> {
     Ok(found)
 }
 
-fn route(message: &RouteNetlinkMessage) -> Option<Route> {
+fn ways(message: &RouteNetlinkMessage) -> Vec<Route> {
+    let RouteNetlinkMessage::NewRoute(message) = message else { return Vec::new() };
+    let Some(route) = route(message) else { return Vec::new() };
+    let hops = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::MultiPath(hops) => Some(hops),
+        _ => None,
+    });
+    match hops {
+        Some(hops) => {
+            let through = |index| Route { index: Some(index), ..route.clone() };
+            hops.iter().map(|hop| through(hop.interface_index)).collect()
+        }
+        None => vec![route],
+    }
+}
+
+fn route(message: &RouteMessage) -> Option<Route> {
     const LOCAL_TABLE: u8 = 255;
-    let RouteNetlinkMessage::NewRoute(message) = message else { return None };
     let header = &message.header;
     if header.table == LOCAL_TABLE || header.kind != RouteType::Unicast {
         return None;
@@ -168,6 +189,17 @@ fn route(message: &RouteNetlinkMessage) -> Option<Route> {
     }
     let to = Subnet::new(to, header.destination_prefix_length).ok()?;
     Some(Route { to, index, is_advertised: header.protocol == RouteProtocol::Ra })
+}
+
+/// The largest packet, in bytes, that can leave the host: the least MTU of the interfaces that default routes lead
+/// through, save the bridge's own; `None` without any.
+pub(crate) fn uplink_mtu(netlink: &mut Netlink, bridge: &str) -> Option<u32> {
+    let mut indexes: Vec<u32> = routes(netlink).ok()?.iter().filter(|r| r.to.prefix() == 0).filter_map(|r| r.index).collect();
+    indexes.sort_unstable();
+    indexes.dedup();
+    let link = |index| find_link(netlink, Link::Index(index)).ok().flatten();
+    let uplinks = indexes.into_iter().filter_map(link).filter(|link| !link.is_loopback && link.name != bridge);
+    uplinks.filter_map(|link| link.mtu).min()
 }
 
 /// A link's name, for error texts.

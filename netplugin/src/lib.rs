@@ -26,9 +26,11 @@ mod nft;
 mod occupied;
 mod ports;
 mod recipe;
+mod shaping;
 mod state;
 mod sweep;
 mod sysctl;
+mod wishes;
 
 #[cfg(test)]
 extern crate self as netplugin;
@@ -47,6 +49,7 @@ pub use error::NetError;
 pub use host::host_addresses;
 pub use inspect::raise_loopback;
 pub use netlink::KernelError;
+pub use wishes::{Bandwidth, Rate, WayOut, Wishes};
 
 use crate::ipam::Lease;
 use crate::netlink::Netlink;
@@ -60,6 +63,7 @@ use crate::state::Sharing;
 pub fn attach(config: &NetworkConfig, request: &Request<'_>) -> Result<Attached, NetError> {
     config.validate()?;
     validate(request)?;
+    wishes::check(config, &request.wishes)?;
     let (attachment, trace) = recipe::World::new(config, request)?.attach()?;
     Ok(Attached { attachment, trace })
 }

@@ -72,6 +72,13 @@ pub(crate) fn up(which: Link<'_>) -> Message {
     (RouteNetlinkMessage::SetLink(message), 0)
 }
 
+/// `ip link set mtu`
+pub(crate) fn set_mtu(which: Link<'_>, mtu: u32) -> Message {
+    let mut message = link(which);
+    message.attributes.push(LinkAttribute::Mtu(mtu));
+    (RouteNetlinkMessage::SetLink(message), 0)
+}
+
 /// `ip link delete`
 pub(crate) fn delete(which: Link<'_>) -> Message {
     (RouteNetlinkMessage::DelLink(link(which)), 0)
@@ -80,10 +87,10 @@ pub(crate) fn delete(which: Link<'_>) -> Message {
 /// A bridge that forwards from the first moment: no spanning tree, no delay, no multicast snooping (which
 /// drops neighbour solicitations when its timers and ours disagree). With a MAC of its own: otherwise it
 /// takes the lowest of its ports' and changes it when pods come and go, and connections break.
-pub(crate) fn create_bridge(name: &str, mac: Mac, mtu: Option<u32>) -> Message {
+pub(crate) fn create_bridge(name: &str, mac: Mac, mtu: u32) -> Message {
     let mut message = link(Link::Name(name));
     message.attributes.push(LinkAttribute::Address(mac.0.to_vec()));
-    message.attributes.extend(mtu.map(LinkAttribute::Mtu));
+    message.attributes.push(LinkAttribute::Mtu(mtu));
     message.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Bridge),
         LinkInfo::Data(InfoData::Bridge(vec![

@@ -32,7 +32,7 @@ fn attach_and_detach_in_microseconds() {
             let mapping = [tcp(8000 + number, 80)];
             let ports = &mapping[..ports];
             let request =
-                netplugin::Request { id: &id, owner: &owner, netns: pod.path(), ifname: "eth0", ports };
+                netplugin::Request { id: &id, owner: &owner, netns: pod.path(), ifname: "eth0", ports, wishes: netplugin::Wishes::default() };
             let (attached, micros) = host.netns.run(|| {
                 let start = Instant::now();
                 let attached = netplugin::attach(&host.config, &request).unwrap();

@@ -22,7 +22,7 @@ pub(crate) fn check(environment: &Environment, config: &PluginConfig) -> Result<
         .map_err(|error| CniError::new(Code::Decode, format!("read prevResult: {error}")))?;
     address::pass_on(environment, config)?;
     let ask = Ask::new(environment);
-    let request = ask.request(&config.wishes.ports);
+    let request = ask.request(&config.wanted);
     let mut missing = inspect::missing(&config.network, &request)?;
     let lease: Option<Lease> = state::read(&ipam::file_of(&config.network, request.id, request.ifname))?;
     if let Some(lease) = lease {

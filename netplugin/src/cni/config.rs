@@ -14,6 +14,7 @@ use super::environment::{Environment, is_id};
 use super::error::{CniError, Code};
 use super::result::Dns;
 use super::version::Version;
+use crate::{Bandwidth, Rate};
 use crate::config::{Mac, Masquerade, NetworkConfig, PortMapping, Protocol, Subnet};
 
 /// The plugin's own name, as `type` says it and as the program is called.
@@ -61,7 +62,7 @@ struct RuntimeConfig {
     ips: Option<Vec<String>>,
     mac: Option<String>,
     dns: Option<RuntimeDns>,
-    bandwidth: Option<Bandwidth>,
+    bandwidth: Option<Limits>,
 }
 
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -83,17 +84,30 @@ struct Port {
 }
 
 /// Limits of what goes through the cable; 0 is none.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Bandwidth {
+struct Limits {
     /// Into the container, in bits per second.
-    pub(crate) ingress_rate: u64,
+    ingress_rate: u64,
     /// In bits.
-    pub(crate) ingress_burst: u64,
+    ingress_burst: u64,
     /// Out of the container, in bits per second.
-    pub(crate) egress_rate: u64,
+    egress_rate: u64,
     /// In bits.
-    pub(crate) egress_burst: u64,
+    egress_burst: u64,
+}
+
+impl Limits {
+    fn bandwidth(self) -> Bandwidth {
+        let rate = |bits_per_second: u64, burst: u64| {
+            let burst = (burst > 0).then(|| u32::try_from(burst / 8).unwrap_or(u32::MAX));
+            (bits_per_second > 0).then_some(Rate { bits_per_second, burst })
+        };
+        Bandwidth {
+            ingress: rate(self.ingress_rate, self.ingress_burst),
+            egress: rate(self.egress_rate, self.egress_burst),
+        }
+    }
 }
 
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -119,12 +133,12 @@ pub(crate) struct Attachment {
 
 /// What one container wants beside an interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Wishes {
+pub(crate) struct Wanted {
     pub(crate) ports: Vec<PortMapping>,
     /// Addresses of its own choice, at most one of each family.
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) mac: Option<Mac>,
-    pub(crate) bandwidth: Option<Bandwidth>,
+    pub(crate) bandwidth: Bandwidth,
 }
 
 /// The configuration, understood.
@@ -135,7 +149,7 @@ pub(crate) struct PluginConfig {
     /// The plugin that has the addresses, if it is not this one.
     pub(crate) delegate: Option<String>,
     pub(crate) dns: Dns,
-    pub(crate) wishes: Wishes,
+    pub(crate) wanted: Wanted,
     /// What CHECK and DEL are given.
     pub(crate) previous: Option<Value>,
     pub(crate) valid: Option<Vec<Attachment>>,
@@ -156,18 +170,18 @@ impl PluginConfig {
         let network = network(&input)?;
         let runtime = input.runtime_config.clone().unwrap_or_default();
         let kind = input.ipam.and_then(|ipam| ipam.kind).filter(|kind| !kind.is_empty() && kind != TYPE);
-        let wishes = Wishes {
+        let wanted = Wanted {
             ports: ports(&runtime)?,
             addresses: addresses(&runtime, input.args.as_ref(), environment)?,
             mac: mac(&runtime, input.args.as_ref(), environment)?,
-            bandwidth: runtime.bandwidth.filter(|limits| limits.ingress_rate > 0 || limits.egress_rate > 0),
+            bandwidth: runtime.bandwidth.unwrap_or_default().bandwidth(),
         };
         Ok(PluginConfig {
             version,
             network,
             delegate: kind,
             dns: dns(runtime.dns, input.dns),
-            wishes,
+            wanted,
             previous: whole.get("prevResult").filter(|value| !value.is_null()).cloned(),
             valid: input.valid_attachments,
             whole,

@@ -27,8 +27,8 @@ pub enum Code {
     NotAvailable = 50,
     /// The kernel refused.
     Kernel = 100,
-    /// A host port belongs to somebody else.
-    PortTaken = 101,
+    /// A host port or an address belongs to somebody else.
+    Taken = 101,
     /// CHECK: the container has not all that it was given.
     Incomplete = 102,
     /// Another plugin, for addresses, failed without saying how.
@@ -74,9 +74,13 @@ impl From<NetError> for CniError {
             NetError::Config { .. }
             | NetError::Request { .. }
             | NetError::SubnetClash { .. }
+            | NetError::AddressRefused { .. }
+            | NetError::MacRefused { .. }
             | NetError::BridgeTaken { .. } => Code::InvalidConfig,
             NetError::PoolFull { .. } => Code::TryAgain,
-            NetError::PortHeld { .. } | NetError::PortInUse { .. } => Code::PortTaken,
+            NetError::PortHeld { .. } | NetError::PortInUse { .. } | NetError::AddressHeld { .. } => {
+                Code::Taken
+            }
             NetError::State { .. } => Code::Io,
             NetError::Corrupt { .. } => Code::Decode,
             NetError::Netns { .. } => Code::UnknownContainer,

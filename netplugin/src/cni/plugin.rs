@@ -4,15 +4,15 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::config::{PluginConfig, TYPE, version_of};
+use super::config::{PluginConfig, TYPE, Wanted, version_of};
 use super::environment::{Command, Environment};
 use super::error::{CniError, Code};
-use super::result::{Interface, Ip, Route, Shape};
+use super::result::{Dns, Interface, Ip, Route, Shape};
 use super::version::Version;
 use super::{address, check};
-use crate::config::{Attachment, NetworkConfig, PortMapping, Request};
+use crate::config::{Attachment, NetworkConfig, Request};
 use crate::error::NetError;
-use crate::{bridge, inspect, ipam, state};
+use crate::{Wishes, bridge, inspect, ipam, state};
 
 /// In front of the ids of what runtimes attach, so that it is told apart from what podbox attaches itself: a pod's id
 /// is a UUID, which has no such beginning.
@@ -105,28 +105,41 @@ impl<'a> Ask<'a> {
         }
     }
 
-    pub(crate) fn request<'b>(&'b self, ports: &'b [PortMapping]) -> Request<'b> {
-        Request { id: &self.id, owner: &self.owner, netns: self.netns, ifname: self.ifname, ports }
+    /// With what the container wants.
+    pub(crate) fn request<'b>(&'b self, wanted: &'b Wanted) -> Request<'b> {
+        Request {
+            id: &self.id,
+            owner: &self.owner,
+            netns: self.netns,
+            ifname: self.ifname,
+            ports: &wanted.ports,
+            wishes: Wishes {
+                addresses: &wanted.addresses,
+                mac: wanted.mac,
+                bandwidth: wanted.bandwidth,
+                ..Wishes::default()
+            },
+        }
     }
 }
 
 fn add(environment: &Environment, config: &PluginConfig) -> Result<Value, CniError> {
     let ask = Ask::new(environment);
-    let request = ask.request(&config.wishes.ports);
-    if inspect::has_interface(&request)? {
+    if inspect::has_interface(&ask.request(&config.wanted))? {
         let message = format!("{} has an interface {} already", environment.container, environment.ifname);
         return Err(CniError::new(Code::InvalidEnvironment, message));
     }
     let given = address::lease(environment, config)?;
-    let unavailable = |key: &str| Err(CniError::new(Code::UnsupportedField, format!("{key} cannot be chosen")));
-    if given.is_some() || !config.wishes.addresses.is_empty() {
-        return unavailable("an address");
+    let mut wanted = config.wanted.clone();
+    if let Some(given) = &given {
+        // What the container asked for, the plugin for addresses has heard too.
+        wanted.addresses.clone_from(&given.addresses);
     }
-    match crate::attach(&config.network, &request) {
+    match crate::attach(&config.network, &ask.request(&wanted)) {
         Ok(attached) => {
             let mut shape = shape(environment, config, &attached.attachment);
-            if let Some(given) = given {
-                shape.dns = if shape.dns == Default::default() { given.shape.dns } else { shape.dns };
+            if let Some(given) = given.filter(|_| shape.dns == Dns::default()) {
+                shape.dns = given.shape.dns;
             }
             Ok(shape.write(config.version))
         }
@@ -173,7 +186,7 @@ fn shape(environment: &Environment, config: &PluginConfig, attachment: &Attachme
 /// As often as it is asked for, whether or not there is anything: what is not there is taken back.
 fn del(environment: &Environment, config: &PluginConfig) -> Result<(), CniError> {
     let ask = Ask::new(environment);
-    let mut errors = crate::detach_interface(&config.network, &ask.request(&[]));
+    let mut errors = crate::detach_interface(&config.network, &ask.request(&Wanted::default()));
     let released = address::pass_on(environment, config);
     errors.extend(crate::release_idle(&config.network).err());
     first_of(errors)?;
@@ -202,7 +215,8 @@ fn collect(environment: &Environment, config: &PluginConfig) -> Result<(), CniEr
             continue;
         }
         let netns = Path::new("");
-        let request = Request { id: &id, owner: "", netns, ifname: &ifname, ports: &[] };
+        let wishes = Wishes::default();
+        let request = Request { id: &id, owner: "", netns, ifname: &ifname, ports: &[], wishes };
         errors.extend(crate::detach_interface(&config.network, &request));
     }
     let collected = address::pass_on(environment, config);

@@ -81,7 +81,8 @@ fn render(session: &Session, pod: &Pod) -> Result<String, Failure> {
 fn flat(session: &Session, pod: &Pod, dir: &PodDir, ports: &[PortMapping]) -> Vec<Described> {
     let owner = format!("{}/{}", pod.namespace, pod.name);
     let netns = dir.namespaces().join("net");
-    let request = Request { id: &pod.uid, owner: &owner, netns: &netns, ifname: "eth0", ports };
+    let wishes = netplugin::Wishes::default();
+    let request = Request { id: &pod.uid, owner: &owner, netns: &netns, ifname: "eth0", ports, wishes };
     netplugin::describe(&session.settings.network, &request)
 }
 
