@@ -21,6 +21,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How far a moment may exceed a pod's bandwidth, in bits: containerd's value.
 const BURST: u64 = i32::MAX as u64;
 
+/// The annotation for addresses of the pod's own choice.
+const IP: &str = "podbox.local/ip";
+
+/// The annotation for its Ethernet address.
+const MAC: &str = "podbox.local/mac";
+
 /// Which chain, and where it lies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainSettings {
@@ -159,6 +165,13 @@ fn capabilities(pod: &Pod, ports: &[PortMapping]) -> Result<Map<String, Value>, 
         let options: Vec<_> = dns.options.iter().map(option).collect();
         let value = json!({"servers": dns.nameservers, "searches": dns.searches, "options": options});
         all.insert("dns".to_owned(), value);
+    }
+    if let Some(text) = pod.annotations.get(IP) {
+        let addresses: Vec<_> = text.split(',').map(str::trim).collect();
+        all.insert("ips".to_owned(), json!(addresses));
+    }
+    if let Some(text) = pod.annotations.get(MAC) {
+        all.insert("mac".to_owned(), json!(text.trim()));
     }
     if let Some(value) = bandwidth(pod)? {
         all.insert("bandwidth".to_owned(), value);
