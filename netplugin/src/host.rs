@@ -194,11 +194,13 @@ fn route(message: &RouteMessage) -> Option<Route> {
 /// The largest packet, in bytes, that can leave the host: the least MTU of the interfaces that default routes lead
 /// through, save the bridge's own; `None` without any.
 pub(crate) fn uplink_mtu(netlink: &mut Netlink, bridge: &str) -> Option<u32> {
-    let mut indexes: Vec<u32> = routes(netlink).ok()?.iter().filter(|r| r.to.prefix() == 0).filter_map(|r| r.index).collect();
+    let mut indexes: Vec<u32> =
+        routes(netlink).ok()?.iter().filter(|r| r.to.prefix() == 0).filter_map(|r| r.index).collect();
     indexes.sort_unstable();
     indexes.dedup();
     let link = |index| find_link(netlink, Link::Index(index)).ok().flatten();
-    let uplinks = indexes.into_iter().filter_map(link).filter(|link| !link.is_loopback && link.name != bridge);
+    let uplinks =
+        indexes.into_iter().filter_map(link).filter(|link| !link.is_loopback && link.name != bridge);
     uplinks.filter_map(|link| link.mtu).min()
 }
 

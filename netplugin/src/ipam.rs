@@ -261,7 +261,8 @@ fn check_mac(config: &NetworkConfig, lease: &Lease) -> Result<(), NetError> {
         return Err(NetError::MacRefused { mac, problem });
     }
     for id in state::names(&config.state_dir.join("pods"))? {
-        let same = |other: &Lease| other.mac() == mac && (&other.id, &other.ifname) != (&lease.id, &lease.ifname);
+        let same =
+            |other: &Lease| other.mac() == mac && (&other.id, &other.ifname) != (&lease.id, &lease.ifname);
         if let Some(other) = leases_of(config, &id)?.into_iter().find(same) {
             return Err(NetError::AddressHeld { address: mac.to_string(), holder: other.owner });
         }

@@ -327,7 +327,8 @@ pub(crate) fn unmapped(
     if ports.is_empty() {
         return Ok(Vec::new());
     }
-    let failed = |source| NetError::Kernel { step: "look for the host ports' translation".to_owned(), source };
+    let failed =
+        |source| NetError::Kernel { step: "look for the host ports' translation".to_owned(), source };
     let table = config.table();
     let mut netlink = Netlink::open(NETLINK_NETFILTER).map_err(|error| failed(error.into()))?;
     let mut missing = Vec::new();

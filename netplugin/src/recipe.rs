@@ -243,7 +243,12 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAddr], (ipv6, mtu): (Ipv6, u32)) -> Plan {
+    fn new(
+        config: &NetworkConfig,
+        request: &Request<'_>,
+        addresses: &[IpAddr],
+        (ipv6, mtu): (Ipv6, u32),
+    ) -> Plan {
         let subnet_of = |address: &IpAddr| config.subnets().find(|subnet| subnet.contains(*address));
         let first = addresses.first().copied().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
         Plan {

@@ -64,7 +64,8 @@ fn a_namespace_that_is_not_there_is_refused_by_name() {
         owner: "default/a",
         netns: std::path::Path::new("/run/netns/none"),
         ifname: "eth0",
-        ports: &[], wishes: netplugin::Wishes::default(),
+        ports: &[],
+        wishes: netplugin::Wishes::default(),
     };
     let error = host.netns.run(|| netplugin::attach(&host.config, &request)).unwrap_err();
     assert_eq!(

@@ -186,8 +186,10 @@ fn bandwidth(pod: &Pod) -> Result<Option<Value>, String> {
     for direction in ["ingress", "egress"] {
         let key = format!("kubernetes.io/{direction}-bandwidth");
         let Some(text) = pod.annotations.get(&key) else { continue };
-        let quantity: Quantity = text.parse().map_err(|error| format!("annotation {key}: {text:?}: {error}"))?;
-        let rate = u64::try_from(quantity.whole()).map_err(|_| format!("annotation {key}: {text:?} is negative"))?;
+        let quantity: Quantity =
+            text.parse().map_err(|error| format!("annotation {key}: {text:?}: {error}"))?;
+        let rate =
+            u64::try_from(quantity.whole()).map_err(|_| format!("annotation {key}: {text:?} is negative"))?;
         limits.insert(format!("{direction}Rate"), rate.into());
         limits.insert(format!("{direction}Burst"), BURST.into());
     }

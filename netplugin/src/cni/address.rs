@@ -67,7 +67,10 @@ fn understand(name: &str, shape: Shape, config: &PluginConfig) -> Result<Given, 
             return Err(wrong(format!("{address}, which is in none of the subnets")));
         };
         if let Some(gateway) = ip.gateway.filter(|gateway| *gateway != subnet.gateway()) {
-            return Err(wrong(format!("the gateway {gateway}; the bridge's address is {}", subnet.gateway())));
+            return Err(wrong(format!(
+                "the gateway {gateway}; the bridge's address is {}",
+                subnet.gateway()
+            )));
         }
         addresses.push(address);
     }
@@ -82,11 +85,7 @@ fn understand(name: &str, shape: Shape, config: &PluginConfig) -> Result<Given, 
     Ok(Given { shape, addresses })
 }
 
-fn call(
-    name: &str,
-    environment: &Environment,
-    config: &PluginConfig,
-) -> Result<serde_json::Value, CniError> {
+fn call(name: &str, environment: &Environment, config: &PluginConfig) -> Result<serde_json::Value, CniError> {
     let caller = Caller { directories: environment.path.clone(), limit: LIMIT };
     let args: Vec<_> = environment.args.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let path = std::env::join_paths(&environment.path).unwrap_or_default();

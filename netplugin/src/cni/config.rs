@@ -14,8 +14,8 @@ use super::environment::{Environment, is_id};
 use super::error::{CniError, Code};
 use super::result::Dns;
 use super::version::Version;
-use crate::{Bandwidth, Rate};
 use crate::config::{Mac, Masquerade, NetworkConfig, PortMapping, Protocol, Subnet};
+use crate::{Bandwidth, Rate};
 
 /// The plugin's own name, as `type` says it and as the program is called.
 pub(crate) const TYPE: &str = "podbox-bridge";
@@ -197,7 +197,9 @@ pub(crate) fn version_of(whole: &Value) -> Result<Version, CniError> {
     let text = match &whole["cniVersion"] {
         Value::Null => "",
         Value::String(text) => text,
-        other => return Err(CniError::new(Code::Decode, format!("cniVersion is {other}; it must be a text"))),
+        other => {
+            return Err(CniError::new(Code::Decode, format!("cniVersion is {other}; it must be a text")));
+        }
     };
     Version::of(text).ok_or_else(|| {
         let known: Vec<_> = Version::ALL.iter().map(|version| version.as_str()).collect();
@@ -207,7 +209,8 @@ pub(crate) fn version_of(whole: &Value) -> Result<Version, CniError> {
 }
 
 fn refuse_what_is_not_here(whole: &Value) -> Result<(), CniError> {
-    let is_set = |value: &Value| !matches!(value, Value::Null | Value::Bool(false)) && *value != Value::from(0);
+    let is_set =
+        |value: &Value| !matches!(value, Value::Null | Value::Bool(false)) && *value != Value::from(0);
     let refuse = |key: &str, why: &str| {
         Err(CniError::new(Code::UnsupportedField, format!("{key}: {} cannot be had{why}", whole[key])))
     };

@@ -72,7 +72,11 @@ fn decode(input: &[u8]) -> Result<Value, CniError> {
     let whole: Value = serde_json::from_slice(input).map_err(|error| {
         CniError::new(Code::Decode, format!("read the configuration from standard input: {error}"))
     })?;
-    if whole.is_object() { Ok(whole) } else { Err(CniError::new(Code::Decode, "the configuration is no object")) }
+    if whole.is_object() {
+        Ok(whole)
+    } else {
+        Err(CniError::new(Code::Decode, "the configuration is no object"))
+    }
 }
 
 /// The answer is in the version that was asked with, where it is known here. Runtimes of old ask without any input.
@@ -164,7 +168,8 @@ fn shape(environment: &Environment, config: &PluginConfig, attachment: &Attachme
         mtu: Some(attachment.mtu),
         sandbox: environment.netns.display().to_string(),
     };
-    let cable_mac = attachment.addresses.first().map(|first| crate::recipe::host_mac(first.address).to_string());
+    let cable_mac =
+        attachment.addresses.first().map(|first| crate::recipe::host_mac(first.address).to_string());
     let interfaces = vec![
         on_host(&attachment.bridge, Some(bridge::mac(&config.network).to_string())),
         on_host(&attachment.host_interface, cable_mac),

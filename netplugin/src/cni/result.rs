@@ -113,7 +113,8 @@ impl Shape {
         if version < Version::V0_3_0 {
             return self.folded(version);
         }
-        let mut value = json!({"cniVersion": version.as_str(), "interfaces": self.interfaces, "ips": self.ips});
+        let mut value =
+            json!({"cniVersion": version.as_str(), "interfaces": self.interfaces, "ips": self.ips});
         if version < Version::V1_1_0 {
             for interface in each(&mut value["interfaces"]) {
                 interface.remove("mtu");
@@ -137,7 +138,8 @@ impl Shape {
         let mut value = json!({"cniVersion": version.as_str(), "dns": self.dns});
         for (key, is_v6) in [("ip4", false), ("ip6", true)] {
             let Some(ip) = self.ips.iter().find(|ip| ip.address.contains(':') == is_v6) else { continue };
-            let routes: Vec<_> = self.routes.iter().filter(|route| route.dst.contains(':') == is_v6).collect();
+            let routes: Vec<_> =
+                self.routes.iter().filter(|route| route.dst.contains(':') == is_v6).collect();
             value[key] = json!({"ip": ip.address, "routes": routes});
             if let Some(gateway) = ip.gateway {
                 value[key]["gateway"] = json!(gateway);

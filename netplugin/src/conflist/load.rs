@@ -150,7 +150,9 @@ mod tests {
             ("4.conf", "{\n  oops"),
         ]);
         let error = find(files.path(), "net").unwrap_err().to_string();
-        for part in ["\"net\"", "has one, two", "3.conflist: plugins is missing", "4.conf: ", "line 2 column 3"] {
+        for part in
+            ["\"net\"", "has one, two", "3.conflist: plugins is missing", "4.conf: ", "line 2 column 3"]
+        {
             assert!(error.contains(part), "{part}: {error}");
         }
         assert_eq!(list(files.path()).unwrap(), ["one", "two"]);

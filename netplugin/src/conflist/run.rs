@@ -118,7 +118,8 @@ impl Record {
             return Err(fault(None, Version::ALL.to_vec()));
         }
         for plugin in &self.chain.plugins {
-            let speaks = self.caller.versions(kind(plugin)).map_err(|source| self.fault("VERSION", source))?;
+            let speaks =
+                self.caller.versions(kind(plugin)).map_err(|source| self.fault("VERSION", source))?;
             wanted.retain(|version| speaks.contains(version));
             if wanted.is_empty() {
                 return Err(fault(Some(kind(plugin).to_owned()), speaks));
@@ -184,7 +185,8 @@ impl Record {
 
     fn described(&self, command: &str, index: usize) -> Described {
         let kind = kind(&self.chain.plugins[index]);
-        let program = self.caller.find(kind).map_or_else(|_| kind.to_owned(), |path| path.display().to_string());
+        let program =
+            self.caller.find(kind).map_or_else(|_| kind.to_owned(), |path| path.display().to_string());
         let parameters = self.parameters(command);
         let words: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
         let input = Value::Object(self.input(command, index));

@@ -23,7 +23,14 @@ fn config(state_dir: &Path, ipv4: &str, ipv6: Option<&str>) -> NetworkConfig {
 
 fn take_lease(config: &NetworkConfig, id: &str) -> Result<Lease, NetError> {
     let owner = format!("default/{id}");
-    let request = Request { id, owner: &owner, netns: Path::new("/"), ifname: "eth0", ports: &[] , wishes: netplugin::Wishes::default()};
+    let request = Request {
+        id,
+        owner: &owner,
+        netns: Path::new("/"),
+        ifname: "eth0",
+        ports: &[],
+        wishes: netplugin::Wishes::default(),
+    };
     let subnets: Vec<Subnet> = config.subnets().collect();
     let _lock = state::lock(&config.state_dir, Sharing::Shared)?;
     match find(config, &request, &subnets)? {

@@ -9,7 +9,14 @@ use crate::support::{self, Host, Netns, tcp, udp};
 /// Does the first steps of attaching and then nothing more, as if killed. True if all were done.
 fn crash_after(steps: usize, host: &Host, pod: &Netns, ports: &[PortMapping]) -> bool {
     host.netns.run(|| {
-        let request = Request { id: "a", owner: "default/a", netns: pod.path(), ifname: "eth0", ports, wishes: netplugin::Wishes::default() };
+        let request = Request {
+            id: "a",
+            owner: "default/a",
+            netns: pod.path(),
+            ifname: "eth0",
+            ports,
+            wishes: netplugin::Wishes::default(),
+        };
         let mut world = World::new(&host.config, &request).unwrap();
         world.stop_after = steps;
         match world.attach_steps() {

@@ -174,7 +174,14 @@ impl Host {
 
     pub fn attach(&self, id: &str, pod: &Netns, ports: &[PortMapping]) -> Result<Attached, NetError> {
         let owner = format!("default/{id}");
-        let request = Request { id, owner: &owner, netns: pod.path(), ifname: "eth0", ports, wishes: netplugin::Wishes::default() };
+        let request = Request {
+            id,
+            owner: &owner,
+            netns: pod.path(),
+            ifname: "eth0",
+            ports,
+            wishes: netplugin::Wishes::default(),
+        };
         self.netns.run(|| netplugin::attach(&self.config, &request))
     }
 

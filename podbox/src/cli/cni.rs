@@ -34,7 +34,10 @@ pub(super) fn run(command: &CniCommand) -> Result<ExitCode, Failure> {
     let failed = |error: std::io::Error| Failure::cannot(format!("link {}: {error}", link.display()));
     match fs::symlink_metadata(&link) {
         Ok(there) if !there.is_symlink() => {
-            return Err(Failure::wrong(format!("{} is there and is no link; remove it first", link.display())));
+            return Err(Failure::wrong(format!(
+                "{} is there and is no link; remove it first",
+                link.display()
+            )));
         }
         Ok(_) if fs::read_link(&link).map_err(failed)? == program => {}
         Ok(_) => {

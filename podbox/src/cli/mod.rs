@@ -206,8 +206,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Trace(args) => trace::run(&session, &args),
         Command::Image(command) => image::run(&session, command),
         Command::System(command) => system::run(&session, &command),
-        Command::ApiResources(_) | Command::Cni(_) | Command::Completion(_) | Command::Man(_) | Command::Version => {
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::ApiResources(_)
+        | Command::Cni(_)
+        | Command::Completion(_)
+        | Command::Man(_)
+        | Command::Version => Ok(ExitCode::SUCCESS),
     }
 }

@@ -269,7 +269,8 @@ async fn attach(world: &World) -> Result<Vec<IpAddr>, String> {
         owner: &owner,
         netns: &request_netns,
         ifname: "eth0",
-        ports: &port_mappings(&pod), wishes: netplugin::Wishes::default(),
+        ports: &port_mappings(&pod),
+        wishes: netplugin::Wishes::default(),
     };
     let attached =
         netplugin::attach(&world.settings.network, &request).map_err(|error| report::chain(&error))?;

@@ -143,7 +143,8 @@ fn what_plugins_have_leased_is_given_back_after_a_crash_and_after_a_power_cut() 
     let site = Site::new(|dir| chain(json!([bridge(dir)])));
     site.up(&pod("crash", CLIENT)).ok();
     for helper in [site.host.guardian("crash"), site.host.supervisor("crash")].into_iter().flatten() {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(helper), nix::sys::signal::Signal::SIGKILL).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(helper), nix::sys::signal::Signal::SIGKILL)
+            .unwrap();
     }
     assert_eq!(site.leased().len(), 1);
     site.podbox(&["down", "crash"]).ok();

@@ -123,7 +123,10 @@ fn a_sandbox_of_containerds_cri_is_on_podboxs_network() {
     let answer = wait_good("an answer", || peer(&format!("{ip}:9000")).run());
     assert!(answer.stdout.contains(&host.gateway()), "{answer}");
     peer(&format!("{}:{port}", host.gateway())).run().ok();
-    host.up(&pod("own", "  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity]}]"));
+    host.up(&pod(
+        "own",
+        "  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity]}]",
+    ));
     let heard = host.exec("own", &["connect", &format!("{ip}:9000"), "peer"]);
     assert!(heard.contains(&host.pod("own").ip()), "{heard}");
     // The lease says whose it is, in the runtime's own words.

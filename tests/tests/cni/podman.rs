@@ -97,7 +97,10 @@ fn podmans_containers_and_podboxs_pods_are_on_one_flat_network() {
     peer(&format!("127.0.0.1:{port}")).run().ok();
 
     // From a pod of podbox, and from the other container, under their own addresses.
-    host.up(&pod("own", "  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity]}]"));
+    host.up(&pod(
+        "own",
+        "  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity]}]",
+    ));
     let own = host.pod("own");
     let heard = host.exec("own", &["connect", &format!("{ip}:9000"), "peer"]);
     assert!(heard.contains(&own.ip()), "{heard}");

@@ -15,7 +15,8 @@ fn plugin(body: &str) -> (tempfile::TempDir, Caller) {
 
 #[test]
 fn a_plugin_has_the_parameters_the_input_and_no_other_environment() {
-    let (_kept, caller) = plugin(r#"echo "{\"input\": $(cat), \"env\": \"$(env | cut -d= -f1 | sort | tr '\n' ' ')\"}""#);
+    let (_kept, caller) =
+        plugin(r#"echo "{\"input\": $(cat), \"env\": \"$(env | cut -d= -f1 | sort | tr '\n' ' ')\"}""#);
     let answer = caller.call("plugin", &[("CNI_COMMAND", "ADD".to_owned())], &json!({"a": 1})).unwrap();
     assert_eq!(answer, json!({"input": {"a": 1}, "env": "CNI_COMMAND PATH PWD "}));
 }

@@ -138,7 +138,10 @@ fn address_mac_and_names_are_as_asked_for() {
     });
     let config = with(site.config("0.4.0"), "runtimeConfig", wishes);
     let result = site.ask("ADD", &config).unwrap();
-    assert_eq!((&result["ips"][0]["address"], &result["ips"][0]["version"]), (&json!("10.77.0.50/24"), &json!("4")));
+    assert_eq!(
+        (&result["ips"][0]["address"], &result["ips"][0]["version"]),
+        (&json!("10.77.0.50/24"), &json!("4"))
+    );
     assert_eq!(result["interfaces"][2]["mac"], "02:00:00:00:00:09");
     let names = json!({"nameservers": ["192.0.2.53"], "search": ["a.b"], "options": ["ndots:2"]});
     assert_eq!(result["dns"], names);
@@ -281,9 +284,19 @@ fn what_is_wrong_is_told_by_its_number() {
     let cases = [
         (add.clone(), set("cniVersion", json!("2.0.0")), 1, "cniVersion \"2.0.0\" is not spoken here"),
         (changed("CNI_COMMAND", "GC"), set("cniVersion", json!("1.0.0")), 1, "cniVersion 1.0.0 has no GC"),
-        (changed("CNI_COMMAND", "CHECK"), set("cniVersion", json!("0.3.1")), 1, "cniVersion 0.3.1 has no CHECK"),
+        (
+            changed("CNI_COMMAND", "CHECK"),
+            set("cniVersion", json!("0.3.1")),
+            1,
+            "cniVersion 0.3.1 has no CHECK",
+        ),
         (add.clone(), set("vlan", json!(7)), 2, "vlan: 7 cannot be had"),
-        (add.clone(), set("hairpinMode", json!(false)), 2, "hairpinMode: false cannot be had: it is always true"),
+        (
+            add.clone(),
+            set("hairpinMode", json!(false)),
+            2,
+            "hairpinMode: false cannot be had: it is always true",
+        ),
         (add.clone(), good.clone(), 3, "enter network namespace /no/such/namespace"),
         (without("CNI_COMMAND"), good.clone(), 4, "CNI_COMMAND is not set"),
         (without("CNI_CONTAINERID"), good.clone(), 4, "CNI_CONTAINERID is not set"),
@@ -299,7 +312,12 @@ fn what_is_wrong_is_told_by_its_number() {
         (add.clone(), set("name", json!("a/b")), 7, "name is \"a/b\""),
         (add.clone(), set("subnets", json!(null)), 7, "subnets is missing"),
         (add.clone(), set("subnets", json!(["10.0.0.1/8"])), 7, "subnets: read \"10.0.0.1/8\" as a subnet"),
-        (add.clone(), set("subnets", json!(["10.0.0.0/24", "10.0.1.0/24"])), 7, "is the second one of its family"),
+        (
+            add.clone(),
+            set("subnets", json!(["10.0.0.0/24", "10.0.1.0/24"])),
+            7,
+            "is the second one of its family",
+        ),
         (add.clone(), set("mtu", json!(12)), 7, "mtu is 12; it must be from 68 to 65535"),
         (add.clone(), set("bridge", json!("much too long a name")), 7, "use network n: the bridge's name"),
         (add.clone(), set("dataDir", json!("here")), 7, "dataDir is \"here\"; it must begin with /"),
@@ -351,8 +369,9 @@ fn configuration() -> impl Strategy<Value = Value> {
         Just("dns"),
         Just("cni.dev/valid-attachments"),
     ];
-    prop::collection::vec((keys, leaf), 0..10)
-        .prop_map(|pairs| Value::Object(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()))
+    prop::collection::vec((keys, leaf), 0..10).prop_map(|pairs| {
+        Value::Object(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    })
 }
 
 proptest! {
