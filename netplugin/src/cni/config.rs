@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::environment::{Environment, is_id};
+use super::environment::{Command, Environment, is_id};
 use super::error::{CniError, Code};
 use super::result::Dns;
 use super::version::Version;
@@ -55,9 +55,11 @@ struct Ipam {
     kind: Option<String>,
 }
 
+/// What the runtime says of one container; see [`folded`].
 #[derive(Debug, Default, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "lowercase")]
 struct RuntimeConfig {
+    #[serde(rename = "portmappings")]
     port_mappings: Option<Vec<Port>>,
     ips: Option<Vec<String>>,
     mac: Option<String>,
@@ -74,26 +76,30 @@ struct RuntimeDns {
 
 #[derive(Debug, Default, Clone, Deserialize)]
 struct Port {
-    #[serde(rename = "hostPort")]
+    #[serde(rename = "hostport")]
     host_port: u16,
-    #[serde(rename = "containerPort")]
+    #[serde(rename = "containerport")]
     container_port: u16,
     protocol: Option<String>,
-    #[serde(rename = "hostIP")]
+    #[serde(rename = "hostip")]
     host_ip: Option<String>,
 }
 
 /// Limits of what goes through the cable; 0 is none.
 #[derive(Debug, Default, Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(default)]
 struct Limits {
     /// Into the container, in bits per second.
+    #[serde(rename = "ingressrate")]
     ingress_rate: u64,
     /// In bits.
+    #[serde(rename = "ingressburst")]
     ingress_burst: u64,
     /// Out of the container, in bits per second.
+    #[serde(rename = "egressrate")]
     egress_rate: u64,
     /// In bits.
+    #[serde(rename = "egressburst")]
     egress_burst: u64,
 }
 
@@ -164,8 +170,17 @@ impl PluginConfig {
     /// [`Code::Decode`], [`Code::IncompatibleVersion`], [`Code::UnsupportedField`] or [`Code::InvalidConfig`].
     pub(crate) fn read(whole: Value, environment: &Environment) -> Result<PluginConfig, CniError> {
         let version = version_of(&whole)?;
-        refuse_what_is_not_here(&whole)?;
-        let input: Input = serde_json::from_value(whole.clone())
+        let mut relevant = whole.clone();
+        relevant["runtimeConfig"] = folded(&whole["runtimeConfig"]);
+        if matches!(environment.command, Command::Add | Command::Check) {
+            refuse_what_is_not_here(&whole)?;
+        } else if let Some(relevant) = relevant.as_object_mut() {
+            // What one container wanted does not matter to taking it away: nothing must stay because of that.
+            for key in ["runtimeConfig", "args", "mtu", "dns"] {
+                relevant.remove(key);
+            }
+        }
+        let input: Input = serde_json::from_value(relevant)
             .map_err(|error| CniError::new(Code::Decode, format!("read the configuration: {error}")))?;
         let network = network(&input)?;
         let runtime = input.runtime_config.clone().unwrap_or_default();
@@ -186,6 +201,18 @@ impl PluginConfig {
             valid: input.valid_attachments,
             whole,
         })
+    }
+}
+
+/// All keys in small letters. Go's decoder takes them in any, and containerd relies on it: it writes `HostPort` where the
+/// convention says `hostPort`.
+fn folded(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            map.iter().map(|(key, value)| (key.to_ascii_lowercase(), folded(value))).collect()
+        }
+        Value::Array(list) => list.iter().map(folded).collect(),
+        other => other.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use e2e::{Archive, Background, Cmd, Host, Layer, Output, pod, wait_good};
 use serde_json::json;
 
-use super::{config, install, peer, write};
+use super::{DEBIAN, config, install, peer, write};
 
 /// A containerd with everything of its own.
 struct Containerd {
@@ -22,6 +22,8 @@ impl Containerd {
         let dir = host.dir().join("ctd");
         write(&dir.join("net.d"), "10-podbox.conflist", &config(host, "1.0.0"));
         let bin = install(host);
+        // containerd of this age calls this one by itself, and from the same directory.
+        std::os::unix::fs::symlink(format!("{DEBIAN}/loopback"), bin.join("loopback")).unwrap();
         let place = |name: &str| dir.join(name).display().to_string();
         let conf = format!(
             "version = 2\nroot = \"{}\"\nstate = \"{}\"\n[grpc]\naddress = \"{}\"\n\

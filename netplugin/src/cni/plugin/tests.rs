@@ -93,6 +93,24 @@ fn a_container_is_added_checked_and_deleted_twice() {
 }
 
 #[test]
+fn what_a_container_wants_may_be_spelled_as_containerd_does_and_never_keeps_del_from_its_work() {
+    let site = Site::new();
+    let ports = json!([{"HostPort": 8090, "ContainerPort": 90, "Protocol": "tcp", "HostIP": ""}]);
+    let spelled = json!({"portMappings": ports, "dns": {"Servers": ["192.0.2.1"], "Searches": null}});
+    let config = with(site.config("1.0.0"), "runtimeConfig", spelled);
+    let result = site.ask("ADD", &config).unwrap();
+    assert_eq!(result["dns"]["nameservers"], json!(["192.0.2.1"]));
+    let server = site.container.serve_tcp("[::]:90");
+    let seen = site.host.seen_by_tcp("10.77.0.1:8090").unwrap();
+    assert_eq!(seen.to_string(), "10.77.0.1", "{server}");
+    let mut broken = with(config, "runtimeConfig", json!({"portMappings": [{"hostPort": "many"}]}));
+    broken["vlan"] = json!(7);
+    assert!(site.ask("ADD", &broken).is_err());
+    site.ask("DEL", &broken).unwrap();
+    assert!(site.leases().is_empty());
+}
+
+#[test]
 fn del_knows_nothing_and_is_content() {
     let site = Site::new();
     let mut variables = variables("DEL", Path::new(""));
