@@ -172,7 +172,8 @@ impl PluginConfig {
         let version = version_of(&whole)?;
         let mut relevant = whole.clone();
         relevant["runtimeConfig"] = folded(&whole["runtimeConfig"]);
-        if matches!(environment.command, Command::Add | Command::Check) {
+        let is_particular = matches!(environment.command, Command::Add | Command::Check);
+        if is_particular {
             refuse_what_is_not_here(&whole)?;
         } else if let Some(relevant) = relevant.as_object_mut() {
             // What one container wanted does not matter to taking it away: nothing must stay because of that.
@@ -185,11 +186,10 @@ impl PluginConfig {
         let network = network(&input)?;
         let runtime = input.runtime_config.clone().unwrap_or_default();
         let kind = input.ipam.and_then(|ipam| ipam.kind).filter(|kind| !kind.is_empty() && kind != TYPE);
-        let wanted = Wanted {
-            ports: ports(&runtime)?,
-            addresses: addresses(&runtime, input.args.as_ref(), environment)?,
-            mac: mac(&runtime, input.args.as_ref(), environment)?,
-            bandwidth: runtime.bandwidth.unwrap_or_default().bandwidth(),
+        let wanted = if is_particular {
+            wanted(&runtime, input.args.as_ref(), environment)?
+        } else {
+            Wanted::default()
         };
         Ok(PluginConfig {
             version,
@@ -320,6 +320,19 @@ fn ports(runtime: &RuntimeConfig) -> Result<Vec<PortMapping>, CniError> {
         })
     };
     runtime.port_mappings.iter().flatten().map(mapping).collect()
+}
+
+fn wanted(
+    runtime: &RuntimeConfig,
+    args: Option<&Args>,
+    environment: &Environment,
+) -> Result<Wanted, CniError> {
+    Ok(Wanted {
+        ports: ports(runtime)?,
+        addresses: addresses(runtime, args, environment)?,
+        mac: mac(runtime, args, environment)?,
+        bandwidth: runtime.bandwidth.unwrap_or_default().bandwidth(),
+    })
 }
 
 /// By the runtime's capability, else by the older ways of saying the same.
