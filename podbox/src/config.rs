@@ -294,6 +294,22 @@ mod tests {
     }
 
     #[test]
+    fn a_cni_network_has_the_usual_places_and_places_alone_mean_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("podbox.toml");
+        let flags = Flags { config: Some(config.clone()), ..Flags::default() };
+        fs::write(&config, "[network]\ncni = \"net\"\n").unwrap();
+        let chain = load(&flags).unwrap().chain.unwrap();
+        assert_eq!((chain.name.as_str(), chain.conf_dir.as_path()), ("net", Path::new("/etc/cni/net.d")));
+        assert_eq!(chain.bin_dirs, [Path::new("/opt/cni/bin"), Path::new("/usr/lib/cni")]);
+        for (wrong, word) in [("cni-conf-dir = \"/x\"", "need cni"), ("cni = \"\"", "write the name")] {
+            fs::write(&config, format!("[network]\n{wrong}\n")).unwrap();
+            let error = load(&flags).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
     fn writable_layers_lie_where_the_file_says_and_else_on_the_disk_if_an_overlay_can_be_made_there() {
         assert_eq!(usual_layers(Path::new("/proc/not/there")), Layers::Disk);
         let dir = tempfile::tempdir().unwrap();

@@ -56,6 +56,11 @@ impl Site {
         self.podbox(&["toolbox", "connect", address, "peer"])
     }
 
+    fn pull_the_plug(&self, pod: &str) {
+        fs::create_dir_all(self.host.run_dir().join("ipam")).unwrap();
+        self.host.pull_the_plug(pod);
+    }
+
     /// Addresses that host-local has given and not got back.
     fn leased(&self) -> Vec<String> {
         let entries = fs::read_dir(self.host.dir().join("host-local/test")).into_iter().flatten().flatten();
@@ -149,6 +154,20 @@ fn what_plugins_have_leased_is_given_back_after_a_crash_and_after_a_power_cut() 
     assert_eq!(site.leased().len(), 1);
     site.podbox(&["down", "crash"]).ok();
     assert_eq!(site.leased().len(), 0);
+    // host-local remembers a pod over a reboot and gives it no second address: it has to be told first.
+    site.up(&pod("cut", CLIENT)).ok();
+    let before = site.podbox(&["get", "pod", "cut", "-o", "json"]).ok().json()["metadata"]["uid"].clone();
+    site.pull_the_plug("cut");
+    assert_eq!(site.leased().len(), 1, "the lease has outlived the pod");
+    site.podbox(&["up", "--all", "-d"]).ok();
+    let view = wait_for("the pod to run again", PATIENCE, || {
+        let view = site.podbox(&["get", "pod", "cut", "-o", "json"]).ok().json();
+        if view["status"]["podIP"].is_string() { Ok(view) } else { Err(view["status"].to_string()) }
+    });
+    assert_eq!(view["metadata"]["uid"], before);
+    assert_eq!(site.leased(), [view["status"]["podIP"].as_str().unwrap()]);
+    site.pull_the_plug("cut");
+    site.podbox(&["down", "cut"]).ok();
     site.finish();
 }
 
