@@ -71,6 +71,17 @@ impl Containerd {
     }
 }
 
+impl Drop for Containerd {
+    /// A test that failed leaves its sandbox to this.
+    fn drop(&mut self) {
+        let listed = self.cri("ListPodSandbox", b"").stdout;
+        if let Some(id) = hexadecimal(&listed, 64) {
+            self.cri("StopPodSandbox", &field(1, id.as_bytes()));
+            self.cri("RemovePodSandbox", &field(1, id.as_bytes()));
+        }
+    }
+}
+
 /// A field of a protobuf message that holds text or a message.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![number << 3 | 2];
