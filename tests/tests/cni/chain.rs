@@ -56,11 +56,6 @@ impl Site {
         self.podbox(&["toolbox", "connect", address, "peer"])
     }
 
-    fn pull_the_plug(&self, pod: &str) {
-        fs::create_dir_all(self.host.run_dir().join("ipam")).unwrap();
-        self.host.pull_the_plug(pod);
-    }
-
     /// Addresses that host-local has given and not got back.
     fn leased(&self) -> Vec<String> {
         let entries = fs::read_dir(self.host.dir().join("host-local/test")).into_iter().flatten().flatten();
@@ -157,7 +152,8 @@ fn what_plugins_have_leased_is_given_back_after_a_crash_and_after_a_power_cut() 
     // host-local remembers a pod over a reboot and gives it no second address: it has to be told first.
     site.up(&pod("cut", CLIENT)).ok();
     let before = site.podbox(&["get", "pod", "cut", "-o", "json"]).ok().json()["metadata"]["uid"].clone();
-    site.pull_the_plug("cut");
+    fs::create_dir_all(site.host.run_dir().join("ipam")).unwrap();
+    site.host.pull_the_plug("cut");
     assert_eq!(site.leased().len(), 1, "the lease has outlived the pod");
     site.podbox(&["up", "--all", "-d"]).ok();
     let view = wait_for("the pod to run again", PATIENCE, || {
@@ -166,7 +162,6 @@ fn what_plugins_have_leased_is_given_back_after_a_crash_and_after_a_power_cut() 
     });
     assert_eq!(view["metadata"]["uid"], before);
     assert_eq!(site.leased(), [view["status"]["podIP"].as_str().unwrap()]);
-    site.pull_the_plug("cut");
     site.podbox(&["down", "cut"]).ok();
     site.finish();
 }
