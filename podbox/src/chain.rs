@@ -195,3 +195,55 @@ fn bandwidth(pod: &Pod) -> Result<Option<Value>, String> {
     }
     Ok((!limits.is_empty()).then_some(Value::Object(limits)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use netplugin::Protocol;
+
+    use super::*;
+
+    fn pod(annotations: &[(&str, &str)]) -> Pod {
+        let mut pod: Pod = serde_json::from_str(include_str!("testdata/older/pod.json")).unwrap();
+        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        pod.annotations = annotations.iter().map(own).collect();
+        pod
+    }
+
+    #[test]
+    fn plugins_are_handed_what_containerd_hands_them() {
+        let mut pod = pod(&[
+            ("kubernetes.io/ingress-bandwidth", "10M"),
+            ("podbox.local/ip", "10.1.2.3, fd00::3"),
+            ("podbox.local/mac", "02:00:00:00:00:01"),
+        ]);
+        pod.dns.nameservers = vec!["192.0.2.1".to_owned()];
+        pod.dns.options = vec![("ndots".to_owned(), Some("2".to_owned())), ("edns0".to_owned(), None)];
+        let port = PortMapping {
+            host_ip: Some(Ipv4Addr::LOCALHOST.into()),
+            host_port: 8080,
+            container_port: 80,
+            protocol: Protocol::Udp,
+        };
+        let all = capabilities(&pod, &[port]).unwrap();
+        let mapping =
+            json!([{"hostPort": 8080, "containerPort": 80, "protocol": "udp", "hostIP": "127.0.0.1"}]);
+        assert_eq!(all["portMappings"], mapping);
+        assert_eq!(all["bandwidth"], json!({"ingressRate": 10_000_000, "ingressBurst": i32::MAX}));
+        assert_eq!(all["ips"], json!(["10.1.2.3", "fd00::3"]));
+        assert_eq!(all["mac"], "02:00:00:00:00:01");
+        assert_eq!(all["dns"]["options"], json!(["ndots:2", "edns0"]));
+    }
+
+    #[test]
+    fn a_bandwidth_that_makes_no_sense_names_its_annotation() {
+        for text in ["fast", "-1M"] {
+            let error = capabilities(&pod(&[("kubernetes.io/egress-bandwidth", text)]), &[]).unwrap_err();
+            assert!(
+                error.contains("annotation kubernetes.io/egress-bandwidth") && error.contains(text),
+                "{error}"
+            );
+        }
+    }
+}
