@@ -99,7 +99,7 @@ fn call(name: &str, environment: &Environment, config: &PluginConfig) -> Result<
     ];
     caller.call(name, &parameters, &config.whole).map_err(|error| match error {
         CallError::Refused { name, error } => {
-            CniError { msg: format!("{name}: {}", error.msg), cni_version: String::new(), ..error }
+            CniError { msg: format!("{name}: {}", error.msg), cni_version: String::new(), ..*error }
         }
         CallError::Missing { .. } => CniError::new(Code::InvalidConfig, error.to_string()),
         other => CniError::new(Code::Delegate, other.to_string()),

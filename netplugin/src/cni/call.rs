@@ -73,7 +73,7 @@ pub enum CallError {
         /// The plugin's type.
         name: String,
         /// What it said.
-        error: CniError,
+        error: Box<CniError>,
     },
     /// It said something else than a result or an error.
     #[error("{name}: {problem}")]
@@ -132,7 +132,7 @@ impl Caller {
                 .map_err(|error| nonsense(format!("its answer is no JSON: {error}")));
         }
         match serde_json::from_slice::<CniError>(&said.output) {
-            Ok(error) => Err(CallError::Refused { name: name.to_owned(), error }),
+            Ok(error) => Err(CallError::Refused { name: name.to_owned(), error: Box::new(error) }),
             Err(_) => {
                 said.output.extend(said.errors);
                 let text = String::from_utf8_lossy(&said.output).trim().to_owned();

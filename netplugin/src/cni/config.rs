@@ -237,7 +237,7 @@ pub(crate) fn version_of(whole: &Value) -> Result<Version, CniError> {
 
 fn refuse_what_is_not_here(whole: &Value) -> Result<(), CniError> {
     let is_set =
-        |value: &Value| !matches!(value, Value::Null | Value::Bool(false)) && *value != Value::from(0);
+        |value: &Value| !matches!(value, Value::Null | Value::Bool(false)) && value.as_u64() != Some(0);
     let refuse = |key: &str, why: &str| {
         Err(CniError::new(Code::UnsupportedField, format!("{key}: {} cannot be had{why}", whole[key])))
     };
