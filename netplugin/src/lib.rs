@@ -11,11 +11,14 @@
 
 mod balance;
 mod bridge;
+pub mod cni;
 mod config;
+pub mod conflist;
 mod conntrack;
 mod dial;
 mod error;
 mod host;
+mod inspect;
 mod ipam;
 mod links;
 mod netlink;
@@ -47,6 +50,7 @@ pub use config::{
 pub use dial::dial;
 pub use error::NetError;
 pub use host::host_addresses;
+pub use inspect::raise_loopback;
 pub use netlink::KernelError;
 pub use peers::{Led, LedState, Overlay, Peer, Peers, Place, Problem, Vxlan, apply_peers, peers};
 pub use wishes::{Bandwidth, Rate, WayOut, Wishes};
@@ -72,6 +76,17 @@ pub fn attach(config: &NetworkConfig, request: &Request<'_>) -> Result<Attached,
 /// back. The veth goes with the pod's network namespace, and nobody waits for it; one that does not go, because
 /// somebody has the namespace open, is deleted by [`release_idle`].
 pub fn detach(config: &NetworkConfig, id: &str) -> Vec<NetError> {
+    detach_those(config, id, |_| true)
+}
+
+/// As [`detach`], of one interface, whose cable goes at once.
+pub(crate) fn detach_interface(config: &NetworkConfig, request: &Request<'_>) -> Vec<NetError> {
+    let mut errors: Vec<NetError> = inspect::remove_cable(config, request).err().into_iter().collect();
+    errors.extend(detach_those(config, request.id, |lease| lease.ifname == request.ifname));
+    errors
+}
+
+fn detach_those(config: &NetworkConfig, id: &str, is_wanted: impl Fn(&Lease) -> bool) -> Vec<NetError> {
     let mut errors = Vec::new();
     if !is_file_name(id) {
         return errors;
@@ -80,10 +95,11 @@ pub fn detach(config: &NetworkConfig, id: &str) -> Vec<NetError> {
         Ok(None) => return errors,
         Ok(Some(_lock)) => match ipam::leases_of(config, id) {
             Ok(leases) => {
-                for lease in &leases {
+                let (wanted, others): (Vec<Lease>, Vec<Lease>) = leases.into_iter().partition(is_wanted);
+                for lease in &wanted {
                     give_back(config, lease, &mut errors);
                 }
-                if errors.is_empty() {
+                if errors.is_empty() && others.is_empty() {
                     errors.extend(ipam::forget_pod(config, id).err());
                 }
             }

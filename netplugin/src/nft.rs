@@ -19,7 +19,7 @@ pub(crate) mod rules;
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{Emitable, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, DataAttribute, Hook, HookNumber, ListAttribute, NfTablesMessage,
     RuleAttribute, RuleMessage, SetAttribute, SetElementAttribute, SetElementList, SetElementMessage,
@@ -213,6 +213,13 @@ struct Element {
 }
 
 impl Element {
+    /// Whether the kernel's answer to a question for the key holds the value too: the key may lead elsewhere.
+    fn is_in(&self, found: &NetfilterMessage) -> bool {
+        let mut bytes = vec![0; found.buffer_len()];
+        found.emit(&mut bytes);
+        bytes.windows(self.value.len()).any(|part| part == self.value)
+    }
+
     fn message(&self, table: &str) -> SetElementMessage {
         let pair = vec![
             SetElementAttribute::Key(DataAttribute::Value(self.key.clone())),
@@ -309,6 +316,36 @@ pub(crate) fn unmap_ports(
     forget_connections(&mut netlink, ports);
     netlink.close_later();
     problem.map_or(Ok(()), |source| Err(failed(source)))
+}
+
+/// Those host ports that do not lead to the pod, whoever took them away.
+pub(crate) fn unmapped(
+    config: &NetworkConfig,
+    ports: &[PortMapping],
+    addresses: &[IpAddr],
+) -> Result<Vec<PortMapping>, NetError> {
+    if ports.is_empty() {
+        return Ok(Vec::new());
+    }
+    let failed =
+        |source| NetError::Kernel { step: "look for the host ports' translation".to_owned(), source };
+    let table = config.table();
+    let mut netlink = Netlink::open(NETLINK_NETFILTER).map_err(|error| failed(error.into()))?;
+    let mut missing = Vec::new();
+    for mapping in ports {
+        for element in elements(mapping, addresses) {
+            let message = NfTablesMessage::GetSetElement(element.message(&table));
+            let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
+            match netlink.get(NetfilterMessage::new(header, message)) {
+                Ok(found) if element.is_in(&found) => {}
+                Ok(_) => missing.push(*mapping),
+                Err(error) if is_absent(&error) => missing.push(*mapping),
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+    missing.dedup();
+    Ok(missing)
 }
 
 /// A flow of UDP packets is translated as its first packet was, for as long as it lasts. After a change it

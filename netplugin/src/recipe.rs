@@ -273,7 +273,7 @@ impl Plan {
 
 /// The name of the cable's end on the host: from what it belongs to, so that `detach` and a second `attach`
 /// find it again, and unique among all networks of a host (FNV-1a, 48 bits).
-fn host_interface(config: &NetworkConfig, request: &Request<'_>) -> String {
+pub(crate) fn host_interface(config: &NetworkConfig, request: &Request<'_>) -> String {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     for text in [config.bridge.as_str(), "/", request.id, "/", request.ifname] {
         for byte in text.bytes() {

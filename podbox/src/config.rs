@@ -14,6 +14,7 @@ mod peers;
 mod pods;
 mod services;
 
+use crate::chain::ChainSettings;
 use crate::image::RegistryOptions;
 use crate::restart::BackoffSettings;
 use crate::services::Allotment;
@@ -37,6 +38,9 @@ pub struct Settings {
     /// Further networks, which pods join by annotation.
     #[serde(default)]
     pub further_networks: Vec<NetworkConfig>,
+    /// The chain of CNI plugins that pods get their network from instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<ChainSettings>,
     /// The delays between restarts and between pulls.
     pub backoff: BackoffSettings,
     /// containers' registries.conf, if not the usual one.
@@ -170,6 +174,9 @@ struct Network {
     vxlan_id: Option<u32>,
     vxlan_port: Option<u16>,
     underlay: Option<String>,
+    cni: Option<String>,
+    cni_conf_dir: Option<PathBuf>,
+    cni_bin_dirs: Option<Vec<PathBuf>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -207,7 +214,7 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         Some(path) => (path, true),
         None => (PathBuf::from(FILE), false),
     };
-    let (file, text) = read(&path, required)?;
+    let (mut file, text) = read(&path, required)?;
     let wrong = |message: String| ConfigError::Parse { path: path.clone(), message };
 
     let root = flags.root.clone().or_else(|| env("PODBOX_ROOT")).or(file.paths.root);
@@ -222,6 +229,7 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         data,
     };
     let services = ServiceSettings::resolve(&file.network).map_err(&wrong)?;
+    let chain = chain(&mut file.network).map_err(&wrong)?;
     let name = file.network.name.unwrap_or_else(|| "podbox".to_owned());
     let shared = peers::Shared {
         flat: [file.network.flat_ipv4, file.network.flat_ipv6],
@@ -257,7 +265,17 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
     let cdi_directories = file.containers.cdi_spec_dirs.unwrap_or_else(usual_cdi);
     let cdi_directories = cdi_directories.into_iter().map(absolute).collect();
     services.check(&network).map_err(&wrong)?;
-    Ok(Settings { store, network, further_networks, backoff, registries_conf, pods, services, cdi_directories })
+    Ok(Settings {
+        store,
+        network,
+        further_networks,
+        chain,
+        backoff,
+        registries_conf,
+        pods,
+        services,
+        cdi_directories,
+    })
 }
 
 /// An error with the line and the column of what it is about.
@@ -294,6 +312,25 @@ fn usual_layers(data: &Path) -> Layers {
 
 fn absolute(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
+}
+
+/// Where CNI's own tools put files and plugins, and where Debian's packages put the latter.
+fn chain(network: &mut Network) -> Result<Option<ChainSettings>, String> {
+    let Some(name) = network.cni.take() else {
+        let without = network.cni_conf_dir.is_some() || network.cni_bin_dirs.is_some();
+        let alone = "network: cni-conf-dir and cni-bin-dirs need cni = \"NAME\", the network to be used";
+        return if without { Err(alone.to_owned()) } else { Ok(None) };
+    };
+    if name.is_empty() {
+        return Err("network: cni is \"\"; write the name of a CNI network, or leave the key out".to_owned());
+    }
+    let bin_dirs = network.cni_bin_dirs.take();
+    let bin_dirs = bin_dirs.unwrap_or_else(|| vec!["/opt/cni/bin".into(), "/usr/lib/cni".into()]);
+    Ok(Some(ChainSettings {
+        name,
+        conf_dir: absolute(network.cni_conf_dir.take().unwrap_or_else(|| "/etc/cni/net.d".into())),
+        bin_dirs: bin_dirs.into_iter().map(absolute).collect(),
+    }))
 }
 
 /// `""` and `"none"` switch a family off.
@@ -351,6 +388,22 @@ mod tests {
         fs::write(&path, "[network]\nbrigde = \"x\"\n").unwrap();
         let error = load(&Flags { config: Some(path), ..Flags::default() }).unwrap_err();
         assert!(error.to_string().contains("brigde"), "{error}");
+    }
+
+    #[test]
+    fn a_cni_network_has_the_usual_places_and_places_alone_mean_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("podbox.toml");
+        let flags = Flags { config: Some(config.clone()), ..Flags::default() };
+        fs::write(&config, "[network]\ncni = \"net\"\n").unwrap();
+        let chain = load(&flags).unwrap().chain.unwrap();
+        assert_eq!((chain.name.as_str(), chain.conf_dir.as_path()), ("net", Path::new("/etc/cni/net.d")));
+        assert_eq!(chain.bin_dirs, [Path::new("/opt/cni/bin"), Path::new("/usr/lib/cni")]);
+        for (wrong, word) in [("cni-conf-dir = \"/x\"", "need cni"), ("cni = \"\"", "write the name")] {
+            fs::write(&config, format!("[network]\n{wrong}\n")).unwrap();
+            let error = load(&flags).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
     }
 
     #[test]

@@ -5,8 +5,10 @@
 //! `runtime` and `netplugin`) do one privileged thing each; *plumbing* (`supervisor`, `cli`) moves values between the two.
 
 pub mod cdi;
+pub mod chain;
 pub mod cli;
 pub mod clock;
+pub mod cni;
 pub mod config;
 mod confinement;
 pub mod context;

@@ -6,11 +6,14 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use podbox::{cli, guardian, image, supervisor, toolbox};
+use podbox::{cli, cni, guardian, image, supervisor, toolbox};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = env::args_os().collect();
     let word = |index: usize| args.get(index).and_then(|arg| arg.to_str()).unwrap_or_default();
+    if args.first().is_some_and(|name| cni::is_plugin(name)) {
+        return cni::main();
+    }
     if let Some(applet) = args.first().and_then(|name| toolbox::applet_for(name)) {
         return toolbox::main(applet, &args[1..]);
     }

@@ -2,6 +2,7 @@
 
 mod api_resources;
 mod attach;
+mod cni;
 mod completion;
 mod condition;
 mod containers;
@@ -132,6 +133,9 @@ enum Command {
     /// The pods' network
     #[command(subcommand)]
     Net(net::NetCommand),
+    /// podbox as a network plugin of other container runtimes
+    #[command(subcommand)]
+    Cni(cni::CniCommand),
     /// What this host can do
     #[command(subcommand)]
     System(system::SystemCommand),
@@ -179,6 +183,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Completion(args) => return completion::run(args),
         Command::ApiResources(args) => return api_resources::run(args),
         Command::Man(args) => return man::run(args),
+        Command::Cni(command) => return cni::run(command),
         Command::Version => {
             out::line(format_args!("podbox {}", env!("CARGO_PKG_VERSION")))?;
             return Ok(ExitCode::SUCCESS);
@@ -212,8 +217,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Image(command) => image::run(&session, command),
         Command::Net(command) => net::run(&session, &command),
         Command::System(command) => system::run(&session, &command),
-        Command::ApiResources(_) | Command::Completion(_) | Command::Man(_) | Command::Version => {
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::ApiResources(_)
+        | Command::Cni(_)
+        | Command::Completion(_)
+        | Command::Man(_)
+        | Command::Version => Ok(ExitCode::SUCCESS),
     }
 }

@@ -7,13 +7,13 @@ use clap::Args;
 use runtime::plan::{IdRange, SandboxPlan};
 use runtime::recipe;
 
+use crate::chain;
 use crate::confinement;
 use crate::environment::{self, Known};
 use crate::image::{Image, ImageConfig, Store as ImageStore};
 use crate::node;
 use crate::oci::Surroundings;
 use crate::pod::{Container, Pod, Role};
-use crate::store::PodDir;
 use crate::subpath;
 use crate::supervisor::{container_plan, interfaces, sandbox, surroundings_of};
 use crate::user_ids;
@@ -61,7 +61,11 @@ fn render(session: &Session, pod: &Pod) -> Result<String, Failure> {
     section(&mut text, "sandbox", recipe::sandbox_steps(&sandbox).iter().map(|s| (&*s.name, &*s.command)));
     if !pod.host.network {
         let netns = dir.namespaces().join("net");
-        let steps = interfaces::describe(&session.settings, pod, &netns).map_err(Failure::wrong)?;
+        let steps = match &session.settings.chain {
+            Some(chain) => chain::describe(chain, pod, &dir, &sandbox::port_mappings(pod)),
+            None => interfaces::describe(&session.settings, pod, &netns),
+        };
+        let steps = steps.map_err(Failure::wrong)?;
         section(&mut text, "network", steps.iter().map(|s| (&*s.name, &*s.command)));
     }
     for container in &pod.containers {

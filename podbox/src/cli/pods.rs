@@ -272,7 +272,8 @@ impl Found {
     pub(super) fn remove(&self, session: &Session) -> Result<(), Failure> {
         let store = &session.settings.store;
         let mut errors = Vec::new();
-        if self.dir.run().exists() {
+        // What CNI plugins have leased outlives the boot.
+        if self.dir.run().exists() || self.dir.chain().exists() {
             let memory = self.memory();
             if memory.as_ref().is_none_or(|memory| memory.finished.is_none()) {
                 self.wait_for_stages();

@@ -123,8 +123,11 @@ fn findings(session: &Session) -> Vec<Finding> {
         },
         Finding {
             what: "network".into(),
-            problem: netplugin::check(&settings.network).err().map(|error| crate::report::chain(&error)),
-            mend: "choose other addresses or another bridge under [network] in /etc/podbox/podbox.toml",
+            problem: match &settings.chain {
+                Some(chain) => chain.check().err(),
+                None => netplugin::check(&settings.network).err().map(|error| crate::report::chain(&error)),
+            },
+            mend: "choose another network, or other addresses or another bridge, under [network] in /etc/podbox/podbox.toml",
             optional: false,
         },
     ];

@@ -135,6 +135,9 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
         names::load_for(&session.settings, &files, strictness, &sysctls)?
     };
     names::require_root("start a pod")?;
+    if let Some(chain) = &session.settings.chain {
+        chain.check().map_err(Failure::wrong)?;
+    }
     loaded.pods.iter().try_for_each(|pod| refuse(pod, &sysctls))?;
     devices::refuse_missing(session, &loaded.pods)?;
     objects::refuse_in_terminating(session, &loaded.pods)?;

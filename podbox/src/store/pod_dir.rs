@@ -49,6 +49,13 @@ impl PodDir {
         self.data.join("object.json")
     }
 
+    /// What CNI plugins have made for the pod. It survives a reboot, because what they have leased may. Writer: supervisor;
+    /// whoever takes the pod down removes it.
+    #[must_use]
+    pub fn chain(&self) -> PathBuf {
+        self.data.join("cni.json")
+    }
+
     /// Is there once the pod has ended by itself: it does not start again with the machine. Writer: supervisor.
     #[must_use]
     pub fn finished(&self) -> PathBuf {

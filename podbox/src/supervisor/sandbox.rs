@@ -12,6 +12,7 @@ use runtime::launch::StageKind;
 use runtime::plan::{CgroupPlan, Identity, NamespaceSet, SandboxPlan, Shm};
 
 use crate::cdi;
+use crate::chain;
 use crate::clock::monotonic;
 use crate::config::Settings;
 use crate::etc_files;
@@ -160,7 +161,8 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
         reason: "FailedCreatePodSandBox".to_owned(),
         message: format!("Failed to create pod sandbox: {message}"),
     };
-    let remains = [&alias_file(&world.dir), &world.dir.namespaces(), world.dir.layers()];
+    let (alias, spaces, chain) = (alias_file(&world.dir), world.dir.namespaces(), world.dir.chain());
+    let remains = [&alias, &spaces, &chain, world.dir.layers()];
     if remains.into_iter().any(|path| path.exists()) {
         // Whoever began before was killed over it, or the machine was switched off. The alias above all would be taken
         // for another podbox's.
@@ -208,7 +210,7 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     }
     world.warm.be(&world.exe, (StageKind::Container, waiting));
     let ips =
-        if pod.host.network { world.host_ips.clone() } else { interfaces::attach(world).map_err(failed)? };
+        if pod.host.network { world.host_ips.clone() } else { attach(world).await.map_err(failed)? };
     etc.and_then(|()| write_hosts(world, &ips)).map_err(|error| failed(report::chain(&error)))?;
     Ok(SandboxFacts { ips, reaper: ready.process })
 }
@@ -250,6 +252,22 @@ fn unmounted(world: &World, failed: &Unmade) -> Failure {
     let (first, others) = failed;
     others.iter().map(failure).for_each(|other| tell(world, &other.reason, other.message));
     failure(first)
+}
+
+/// Plugins take their time, and the supervisor has other things to do.
+async fn attach_by_chain(world: &World, settings: &chain::ChainSettings) -> Result<Vec<IpAddr>, String> {
+    let (settings, pod, dir) = (settings.clone(), world.pod(), world.dir.clone());
+    let work = move || chain::attach(&settings, &pod, &dir, &port_mappings(&pod));
+    let added = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())??;
+    world.send(Message::Trace(lines("network", added.trace.iter().map(|t| (&t.name, &t.command, t.micros)))));
+    Ok(added.addresses)
+}
+
+async fn attach(world: &World) -> Result<Vec<IpAddr>, String> {
+    match &world.settings.chain {
+        Some(settings) => attach_by_chain(world, settings).await,
+        None => interfaces::attach(world),
+    }
 }
 
 pub(super) fn tell(world: &World, reason: &str, message: String) {

@@ -1,0 +1,249 @@
+//! Pods on somebody else's network: `[network] cni = "NAME"` has a chain of CNI plugins do what netplugin does
+//! otherwise. What a kubelet's runtime (containerd) hands to plugins is handed to them here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use netplugin::cni::Caller;
+use netplugin::conflist::{Added, Record, find};
+use netplugin::{Described, PortMapping};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::pod::{Pod, Quantity};
+use crate::report;
+use crate::store::{PodDir, remove};
+
+/// How long a plugin may take. DHCP asks over a network; whatever needs more than this hangs.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How far a moment may exceed a pod's bandwidth, in bits: containerd's value.
+const BURST: u64 = i32::MAX as u64;
+
+/// The annotation for addresses of the pod's own choice.
+const IP: &str = "podbox.local/ip";
+
+/// The annotation for its Ethernet address.
+const MAC: &str = "podbox.local/mac";
+
+/// Which chain, and where it lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainSettings {
+    /// The network's name, as its file has it.
+    pub name: String,
+    /// Where files with chains lie.
+    pub conf_dir: PathBuf,
+    /// Where plugins lie, in the order in which they are looked for.
+    pub bin_dirs: Vec<PathBuf>,
+}
+
+impl ChainSettings {
+    /// Whether the chain and all its plugins are there.
+    ///
+    /// # Errors
+    /// A sentence that names what is not, and what is there instead.
+    pub fn check(&self) -> Result<(), String> {
+        let chain = find(&self.conf_dir, &self.name).map_err(|error| report::chain(&error))?;
+        for plugin in &chain.plugins {
+            let name = plugin.get("type").and_then(Value::as_str).unwrap_or_default();
+            let found = self.caller().find(name);
+            found.map_err(|error| format!("{}: {}", chain.source.display(), report::chain(&error)))?;
+        }
+        Ok(())
+    }
+
+    fn caller(&self) -> Caller {
+        Caller { directories: self.bin_dirs.clone(), limit: LIMIT }
+    }
+}
+
+/// Puts the pod on the network, and raises its loopback interface, which no chain does. It takes as long as the plugins do.
+///
+/// # Errors
+/// What a plugin said, or that the chain cannot be run. What was made is taken back.
+pub fn attach(
+    settings: &ChainSettings,
+    pod: &Pod,
+    dir: &PodDir,
+    ports: &[PortMapping],
+) -> Result<Added, String> {
+    let mut record = record(settings, pod, dir, ports)?;
+    netplugin::raise_loopback(&record.netns).map_err(|error| report::chain(&error))?;
+    record.add(&dir.chain()).map_err(|error| report::chain(&error))
+}
+
+/// What [`attach`] would do, as commands.
+///
+/// # Errors
+/// That the chain cannot be found, or an annotation makes no sense.
+pub fn describe(
+    settings: &ChainSettings,
+    pod: &Pod,
+    dir: &PodDir,
+    ports: &[PortMapping],
+) -> Result<Vec<Described>, String> {
+    let record = record(settings, pod, dir, ports)?;
+    let loopback = Described {
+        name: "raise the pod's loopback interface".to_owned(),
+        command: format!("nsenter --net={} ip link set lo up", record.netns.display()),
+    };
+    Ok(std::iter::once(loopback).chain(record.describe()).collect())
+}
+
+/// Takes the pod off the network again, if a chain has put it there: by the record alone.
+pub fn detach(dir: &PodDir) -> Vec<String> {
+    let path = dir.chain();
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => return vec![format!("read {}: {error}", path.display())],
+    };
+    let record: Record = match serde_json::from_slice(&text) {
+        Ok(record) => record,
+        Err(error) => return vec![format!("understand {}: {error}", path.display())],
+    };
+    let mut errors: Vec<String> = record.delete().iter().map(|error| report::chain(error)).collect();
+    if errors.is_empty() {
+        errors.extend(remove(&path).err().map(|error| report::chain(&error)));
+    }
+    errors
+}
+
+fn record(
+    settings: &ChainSettings,
+    pod: &Pod,
+    dir: &PodDir,
+    ports: &[PortMapping],
+) -> Result<Record, String> {
+    let chain = find(&settings.conf_dir, &settings.name).map_err(|error| report::chain(&error))?;
+    let args = [
+        ("IgnoreUnknown", "1"),
+        ("K8S_POD_NAMESPACE", &pod.namespace),
+        ("K8S_POD_NAME", &pod.name),
+        ("K8S_POD_INFRA_CONTAINER_ID", &pod.uid),
+        ("K8S_POD_UID", &pod.uid),
+    ];
+    Ok(Record {
+        chain,
+        caller: settings.caller(),
+        version: String::new(),
+        container: pod.uid.clone(),
+        netns: netns(dir),
+        ifname: "eth0".to_owned(),
+        args: args.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        capabilities: capabilities(pod, ports)?,
+        result: None,
+    })
+}
+
+fn netns(dir: &PodDir) -> PathBuf {
+    let all: PathBuf = dir.namespaces();
+    Path::join(&all, "net")
+}
+
+/// Values for the conventional capabilities (CNI's CONVENTIONS.md), of which each plugin gets those that it declares.
+fn capabilities(pod: &Pod, ports: &[PortMapping]) -> Result<Map<String, Value>, String> {
+    let mut all = Map::new();
+    if !ports.is_empty() {
+        let mapping = |port: &PortMapping| {
+            json!({
+                "hostPort": port.host_port,
+                "containerPort": port.container_port,
+                "protocol": port.protocol.to_string(),
+                "hostIP": port.host_ip.map(|address| address.to_string()).unwrap_or_default(),
+            })
+        };
+        all.insert("portMappings".to_owned(), ports.iter().map(mapping).collect());
+    }
+    let dns = &pod.dns;
+    if !(dns.nameservers.is_empty() && dns.searches.is_empty() && dns.options.is_empty()) {
+        let option = |(name, value): &(String, Option<String>)| match value {
+            Some(value) => format!("{name}:{value}"),
+            None => name.clone(),
+        };
+        let options: Vec<_> = dns.options.iter().map(option).collect();
+        let value = json!({"servers": dns.nameservers, "searches": dns.searches, "options": options});
+        all.insert("dns".to_owned(), value);
+    }
+    if let Some(text) = pod.annotations.get(IP) {
+        let addresses: Vec<_> = text.split(',').map(str::trim).collect();
+        all.insert("ips".to_owned(), json!(addresses));
+    }
+    if let Some(text) = pod.annotations.get(MAC) {
+        all.insert("mac".to_owned(), json!(text.trim()));
+    }
+    if let Some(value) = bandwidth(pod)? {
+        all.insert("bandwidth".to_owned(), value);
+    }
+    all.insert("io.kubernetes.cri.pod-annotations".to_owned(), json!(pod.annotations));
+    Ok(all)
+}
+
+/// Kubernetes' annotations, in bits per second.
+fn bandwidth(pod: &Pod) -> Result<Option<Value>, String> {
+    let mut limits = Map::new();
+    for direction in ["ingress", "egress"] {
+        let key = format!("kubernetes.io/{direction}-bandwidth");
+        let Some(text) = pod.annotations.get(&key) else { continue };
+        let quantity: Quantity =
+            text.parse().map_err(|error| format!("annotation {key}: {text:?}: {error}"))?;
+        let rate =
+            u64::try_from(quantity.whole()).map_err(|_| format!("annotation {key}: {text:?} is negative"))?;
+        limits.insert(format!("{direction}Rate"), rate.into());
+        limits.insert(format!("{direction}Burst"), BURST.into());
+    }
+    Ok((!limits.is_empty()).then_some(Value::Object(limits)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use netplugin::Protocol;
+
+    use super::*;
+
+    fn pod(annotations: &[(&str, &str)]) -> Pod {
+        let mut pod: Pod = serde_json::from_str(include_str!("testdata/older/pod.json")).unwrap();
+        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        pod.annotations = annotations.iter().map(own).collect();
+        pod
+    }
+
+    #[test]
+    fn plugins_are_handed_what_containerd_hands_them() {
+        let mut pod = pod(&[
+            ("kubernetes.io/ingress-bandwidth", "10M"),
+            ("podbox.local/ip", "10.1.2.3, fd00::3"),
+            ("podbox.local/mac", "02:00:00:00:00:01"),
+        ]);
+        pod.dns.nameservers = vec!["192.0.2.1".to_owned()];
+        pod.dns.options = vec![("ndots".to_owned(), Some("2".to_owned())), ("edns0".to_owned(), None)];
+        let port = PortMapping {
+            host_ip: Some(Ipv4Addr::LOCALHOST.into()),
+            host_port: 8080,
+            container_port: 80,
+            protocol: Protocol::Udp,
+        };
+        let all = capabilities(&pod, &[port]).unwrap();
+        let mapping =
+            json!([{"hostPort": 8080, "containerPort": 80, "protocol": "udp", "hostIP": "127.0.0.1"}]);
+        assert_eq!(all["portMappings"], mapping);
+        assert_eq!(all["bandwidth"], json!({"ingressRate": 10_000_000, "ingressBurst": i32::MAX}));
+        assert_eq!(all["ips"], json!(["10.1.2.3", "fd00::3"]));
+        assert_eq!(all["mac"], "02:00:00:00:00:01");
+        assert_eq!(all["dns"]["options"], json!(["ndots:2", "edns0"]));
+    }
+
+    #[test]
+    fn a_bandwidth_that_makes_no_sense_names_its_annotation() {
+        for text in ["fast", "-1M"] {
+            let error = capabilities(&pod(&[("kubernetes.io/egress-bandwidth", text)]), &[]).unwrap_err();
+            assert!(
+                error.contains("annotation kubernetes.io/egress-bandwidth") && error.contains(text),
+                "{error}"
+            );
+        }
+    }
+}
