@@ -17,6 +17,7 @@ mod error;
 mod host;
 mod ipam;
 mod links;
+mod look;
 mod netlink;
 mod netns;
 mod nft;
@@ -42,6 +43,10 @@ pub use config::{
 pub use dial::dial;
 pub use error::NetError;
 pub use host::host_addresses;
+pub use look::{
+    Room, SeenAddress, SeenChain, SeenLease, SeenLink, SeenMap, SeenNeighbour, SeenRoute, SeenRule, SeenTable, Window, leases,
+    room,
+};
 pub use netlink::KernelError;
 
 use crate::ipam::Lease;
