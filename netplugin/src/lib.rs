@@ -44,8 +44,8 @@ pub use dial::dial;
 pub use error::NetError;
 pub use host::host_addresses;
 pub use look::{
-    Room, SeenAddress, SeenChain, SeenLease, SeenLink, SeenMap, SeenNeighbour, SeenRoute, SeenRule, SeenTable, Window, leases,
-    room,
+    Room, SeenAddress, SeenChain, SeenLease, SeenLink, SeenMap, SeenNeighbour, SeenRoute, SeenRule,
+    SeenTable, Window, leases, room,
 };
 pub use netlink::KernelError;
 

@@ -21,9 +21,14 @@ pub fn dot(picture: &Picture) -> String {
 }
 
 fn draw_host(out: &mut String, number: usize, host: &HostPart) {
-    let _ = writeln!(out, "  subgraph cluster_{number} {{\n    label={};", quoted(&[format!("host {}", host.name)]));
+    let _ = writeln!(
+        out,
+        "  subgraph cluster_{number} {{\n    label={};",
+        quoted(&[format!("host {}", host.name)])
+    );
     for link in &host.uplinks {
-        let _ = writeln!(out, "    {} [label={}];", id(&["link", &host.name, &link.name]), quoted(&end(link)));
+        let _ =
+            writeln!(out, "    {} [label={}];", id(&["link", &host.name, &link.name]), quoted(&end(link)));
     }
     for network in &host.networks {
         let Some(bridge) = &network.bridge else { continue };

@@ -10,7 +10,12 @@ pub fn mermaid(picture: &Picture) -> String {
     let mut out = String::from("flowchart LR\n");
     let mut names = Names::default();
     for host in &picture.hosts {
-        let _ = writeln!(out, "  subgraph {}[{}]", names.of(&host.name), quoted(&[format!("host {}", host.name)]));
+        let _ = writeln!(
+            out,
+            "  subgraph {}[{}]",
+            names.of(&host.name),
+            quoted(&[format!("host {}", host.name)])
+        );
         for link in &host.uplinks {
             let _ = writeln!(out, "    {}[{}]", names.of(&format!("link {}", link.name)), quoted(&end(link)));
         }

@@ -75,9 +75,12 @@ impl Sheet {
         for network in &host.networks {
             let mut words: Vec<Words> = vec![("t", format!("network {}", network.name))];
             words.extend(network.bridge.iter().flat_map(end));
-            words.extend(network.subnets.iter().map(|room| {
-                ("s", format!("{}: {} used, {} free", room.subnet, room.used, room.free))
-            }));
+            words.extend(
+                network
+                    .subnets
+                    .iter()
+                    .map(|room| ("s", format!("{}: {} used, {} free", room.subnet, room.used, room.free))),
+            );
             let wire = if network.masquerade { "routing, masquerade" } else { "routing" };
             self.wire("good", (HOST.0 + 40, left - GAP * 2), (HOST.0 + 40, left));
             self.words((HOST.0 + 50, left - GAP + 4), "s", wire);

@@ -14,7 +14,8 @@ fn example() -> Picture {
 fn same_as_document(path: &str, find: impl Fn(&str) -> Option<(usize, usize)>, drawn: &str) {
     let path = std::path::Path::new(ROOT).join(path);
     let document = std::fs::read_to_string(&path).unwrap_or_default();
-    let (start, end) = find(&document).unwrap_or_else(|| panic!("{}: no place for the picture", path.display()));
+    let (start, end) =
+        find(&document).unwrap_or_else(|| panic!("{}: no place for the picture", path.display()));
     if document[start..end] == *drawn {
         return;
     }

@@ -83,7 +83,8 @@ fn draw_bridge(out: &mut String, host: &HostPart, network: &NetworkPart) {
         if many { draw_line(out, pod, cable, last) } else { draw_pod(out, pod, cable, last) }
     }
     if plugged.len() > LINES {
-        let _ = writeln!(out, "   └─ … and {} more pods; -n NAMESPACE shows those of one", plugged.len() - LINES);
+        let _ =
+            writeln!(out, "   └─ … and {} more pods; -n NAMESPACE shows those of one", plugged.len() - LINES);
     }
 }
 

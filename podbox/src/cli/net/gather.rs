@@ -95,11 +95,7 @@ fn uplinks(window: &mut Window, links: &Links, bridge: &str) -> Result<Vec<End>,
 }
 
 /// The network of this podbox.
-pub(super) fn network(
-    session: &Session,
-    window: &mut Window,
-    links: &Links,
-) -> Result<NetworkPart, Failure> {
+pub(super) fn network(session: &Session, window: &mut Window, links: &Links) -> Result<NetworkPart, Failure> {
     let config = &session.settings.network;
     let held = leases(config).map_err(|error| Failure::host(&error))?;
     let tables = window.tables().unwrap_or_default();
@@ -107,7 +103,10 @@ pub(super) fn network(
         name: config.name.clone(),
         subnets: room(config, &held),
         masquerade: config.masquerade == Masquerade::Egress,
-        bridge: links.by_name(&config.bridge).filter(|link| link.kind == "bridge").map(|link| links.end(link)),
+        bridge: links
+            .by_name(&config.bridge)
+            .filter(|link| link.kind == "bridge")
+            .map(|link| links.end(link)),
         table: Some(config.table()).filter(|table| tables.contains(table)),
     })
 }
@@ -115,10 +114,12 @@ pub(super) fn network(
 /// A pod: what its files say of it, and what is in its namespace.
 fn pod(found: &Found, object: &serde_json::Value, host: &Links) -> PodPart {
     let conditions = &object["status"]["conditions"];
-    let is_ready = |condition: &&serde_json::Value| condition["type"] == "Ready" && condition["status"] == "True";
+    let is_ready =
+        |condition: &&serde_json::Value| condition["type"] == "Ready" && condition["status"] == "True";
     let netns = found.dir.namespaces().join("net");
     let inside = if found.pod.host.network { None } else { Window::of(&netns).ok() };
-    let cables = inside.and_then(|mut window| Links::read(&mut window).ok()).map(|inside| cables(&inside, host));
+    let cables =
+        inside.and_then(|mut window| Links::read(&mut window).ok()).map(|inside| cables(&inside, host));
     let has_netns = cables.is_some();
     PodPart {
         namespace: found.pod.namespace.clone(),

@@ -112,7 +112,8 @@ impl Plug {
         let window = Window::of(&path).map_err(|error| Failure::host(&error))?;
         let side = Side::read(window, format!("nsenter --net={} ", path.display()))?;
         let plugged = side.links.all().iter().find_map(|link| Some((link, host.links.other_end(link)?)));
-        let Some((inside, outside)) = plugged.map(|(inside, outside)| (inside.clone(), outside.clone())) else {
+        let Some((inside, outside)) = plugged.map(|(inside, outside)| (inside.clone(), outside.clone()))
+        else {
             return Ok(None);
         };
         let addresses = side.links.addresses_of(inside.index).iter().map(|held| held.address).collect();
@@ -149,7 +150,9 @@ impl Host<'_> {
         let own = self.side.links.by_name(bridge).and_then(|link| link.mac);
         let fact = match mac {
             None => format!("{bridge}: the Ethernet address is not known yet"),
-            Some(mac) if Some(mac) == own => format!("{mac} is {bridge}'s own: the packet goes up into the host"),
+            Some(mac) if Some(mac) == own => {
+                format!("{mac} is {bridge}'s own: the packet goes up into the host")
+            }
             Some(mac) => {
                 let entry = self.forwarding.iter().find(|entry| entry.mac == Some(mac));
                 match entry {
@@ -221,7 +224,11 @@ fn own(pod: &Plug, like: Option<IpAddr>) -> Option<IpAddr> {
 }
 
 /// The first hops of whatever leaves the pod; the last value is the Ethernet address that it goes to.
-fn leave(pod: &mut Plug, host: &Host<'_>, far: IpAddr) -> Result<(Vec<Hop>, Option<netplugin::Mac>), Failure> {
+fn leave(
+    pod: &mut Plug,
+    host: &Host<'_>,
+    far: IpAddr,
+) -> Result<(Vec<Hop>, Option<netplugin::Mac>), Failure> {
     let (route, first) = pod.side.route("pod: route", far)?;
     let Some(route) = route else { return Ok((vec![first], None)) };
     let (known, second) = pod.side.neighbour("pod: neighbour", route.via.unwrap_or(far));
@@ -251,7 +258,10 @@ fn to_pod(pod: &mut Plug, other: &Plug, host: &Host<'_>) -> Result<Journey, Fail
         hops.push(host.bridge(other.inside.mac));
     }
     hops.push(other.cable(&host.side));
-    let fact = format!("{far} is {}'s own; nothing has changed either address", other.side.name(Some(other.inside.index)));
+    let fact = format!(
+        "{far} is {}'s own; nothing has changed either address",
+        other.side.name(Some(other.inside.index))
+    );
     let show = format!("{}ip addr show {}", other.side.prefix, other.inside.name);
     hops.push(hop("other pod: arrives", [fact], show));
     Ok(Journey { title: format!("{title}, {far}"), hops })
@@ -291,11 +301,15 @@ fn to_services(session: &Session, found: &Found, pod: &mut Plug) -> Result<Vec<J
 fn to_service(name: &str, address: &str, pod: &mut Plug) -> Result<Journey, Failure> {
     let mut hops = Vec::new();
     for table in pod.side.window.tables().map_err(|error| Failure::host(&error))? {
-        let Some(table) = pod.side.window.table(&table).map_err(|error| Failure::host(&error))? else { continue };
+        let Some(table) = pod.side.window.table(&table).map_err(|error| Failure::host(&error))? else {
+            continue;
+        };
         let mut facts: Vec<String> = table
             .chains
             .iter()
-            .filter_map(|chain| Some(format!("chain {}: {} rules at {}", chain.name, chain.rules.len(), chain.hook.as_ref()?)))
+            .filter_map(|chain| {
+                Some(format!("chain {}: {} rules at {}", chain.name, chain.rules.len(), chain.hook.as_ref()?))
+            })
             .collect();
         let found: Vec<String> =
             table.elements_with(address).map(|(map, element)| format!("@{map} {{ {element} }}")).collect();
@@ -324,11 +338,15 @@ fn from_host_ports(found: &Found, pod: &Plug, host: &mut Host<'_>) -> Result<Vec
         let Some(host_port) = port.host_port else { continue };
         let Some(own) = own(pod, port.host_ip) else { continue };
         let wanted = host_port.to_string();
-        let elements: Vec<String> = host.table.iter().flat_map(|table| table.elements_with(&wanted))
+        let elements: Vec<String> = host
+            .table
+            .iter()
+            .flat_map(|table| table.elements_with(&wanted))
             .filter(|(_, element)| element.ends_with(&format!("{own} . {}", port.container_port)))
             .map(|(map, element)| format!("@{map} {{ {element} }}"))
             .collect();
-        let elements = if elements.is_empty() { vec!["no element leads it to the pod".to_owned()] } else { elements };
+        let elements =
+            if elements.is_empty() { vec!["no element leads it to the pod".to_owned()] } else { elements };
         let table = host.config.table();
         let mut hops = vec![host.rules("host: arrives", "arriving", &["jump".to_owned()])];
         let family = if own.is_ipv4() { "dnat ip to" } else { "dnat ip6 to" };
@@ -340,7 +358,10 @@ fn from_host_ports(found: &Found, pod: &Plug, host: &mut Host<'_>) -> Result<Vec
         hops.push(host.side.neighbour("host: neighbour", own).1);
         hops.push(host.bridge(pod.inside.mac));
         hops.push(pod.cable(&host.side));
-        let title = format!("in by host port {host_port}, to {}", std::net::SocketAddr::new(own, port.container_port));
+        let title = format!(
+            "in by host port {host_port}, to {}",
+            std::net::SocketAddr::new(own, port.container_port)
+        );
         journeys.push(Journey { title, hops });
     }
     Ok(journeys)
