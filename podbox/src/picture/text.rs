@@ -7,7 +7,7 @@ use super::model::{Cable, End, HostPart, NetworkPart, Picture, PodPart, ServiceP
 /// Columns of the whole.
 const WIDTH: usize = 98;
 /// Where the pods' boxes begin.
-const PODS: usize = 25;
+const PODS: usize = 30;
 /// More pods than this on one bridge are a line each.
 const BOXES: usize = 8;
 /// More pods than this are counted.
@@ -122,7 +122,7 @@ fn draw_pod(out: &mut String, pod: &PodPart, cable: &Cable, last: bool) {
         let lead = match number {
             0 => {
                 let corner = if last { '└' } else { '├' };
-                let plug = shortened(&plug(cable), PODS - 6);
+                let plug = shortened(&plug(cable), PODS - 8);
                 let wire = format!("   {corner}─ {plug} ");
                 format!("{wire}{}┤", "─".repeat(PODS - wire.chars().count()))
             }

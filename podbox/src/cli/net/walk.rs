@@ -277,7 +277,8 @@ fn to_outside(pod: &mut Plug, host: &mut Host<'_>) -> Result<Journey, Failure> {
     let (route, out) = host.side.route("host: route", far)?;
     hops.push(out);
     if route.is_some() {
-        let subnets = host.config.subnets().map(|subnet| format!("saddr {subnet}")).collect::<Vec<_>>();
+        let subnets = host.config.subnets().filter(|subnet| subnet.network().is_ipv4() == far.is_ipv4());
+        let subnets = subnets.map(|subnet| format!("saddr {subnet}")).collect::<Vec<_>>();
         let mut rules = host.rules("host: translation", "leaving", &subnets);
         rules.facts.retain(|rule| !rule.contains("ct status"));
         hops.push(rules);
