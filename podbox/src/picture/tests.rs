@@ -2,7 +2,8 @@ use serde_json::json;
 
 use super::*;
 
-/// What `podbox net graph -o json` printed for the pods and the Service of examples/network.yaml.
+/// What `podbox net graph -o json` printed for examples/network.yaml; only the host has got names and numbers that are
+/// nobody's.
 const EXAMPLE: &str = include_str!("../testdata/network.json");
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 

@@ -63,7 +63,7 @@ fn draw_uplinks(out: &mut String, host: &HostPart, network: &NetworkPart) {
 
 fn draw_bridge(out: &mut String, host: &HostPart, network: &NetworkPart) {
     let Some(bridge) = &network.bridge else {
-        let _ = writeln!(out, "   no bridge {}: it comes with the first pod", network.name);
+        let _ = writeln!(out, "   no bridge: it comes with the first pod");
         return;
     };
     let mut lines = wrapped(&end(bridge), WIDTH - 5);
