@@ -140,6 +140,19 @@ pub struct ContainerPart {
     pub ports: Vec<PortPart>,
 }
 
+impl ContainerPart {
+    /// `web: 8080/tcp http (host port 80)`
+    #[must_use]
+    pub fn what(&self) -> String {
+        let ports = self.ports.iter().map(|port| match port.on_host() {
+            Some(on_host) => format!("{} ({on_host})", port.what()),
+            None => port.what(),
+        });
+        let ports = ports.collect::<Vec<_>>().join(", ");
+        if ports.is_empty() { self.name.clone() } else { format!("{}: {ports}", self.name) }
+    }
+}
+
 /// A port of a container.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
