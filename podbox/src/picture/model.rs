@@ -33,9 +33,9 @@ pub struct HostPart {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkPart {
-    /// As the configuration calls it.
+    /// As the configuration calls it; somebody else's is called by its bridge.
     pub name: String,
-    /// Its addresses, and how many are taken.
+    /// Its addresses, and how many are taken; none of a network that is somebody else's.
     pub subnets: Vec<Room>,
     /// What leaves it gets the host's address.
     pub masquerade: bool,

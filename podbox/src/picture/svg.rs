@@ -13,8 +13,10 @@ const GAP: usize = 18;
 const TOP: usize = 44;
 /// Where the columns begin and how wide they are.
 const HOST: (usize, usize) = (20, 340);
-const PODS: (usize, usize) = (540, 380);
-const SERVICES: (usize, usize) = (1020, 300);
+const PODS: (usize, usize) = (600, 380);
+const SERVICES: (usize, usize) = (1080, 300);
+/// So much of a cable before a pod is straight, for its name to stand on.
+const STRAIGHT: usize = 160;
 /// How many tenths of a pixel a character is wide, large and small.
 const CHARACTER: (usize, usize) = (80, 68);
 
@@ -109,8 +111,10 @@ impl Sheet {
             let bridge = bridges.iter().find(|(name, _)| cable.bridge.is_some() && *name == cable.bridge);
             if let (Some((_, from)), Some(outside)) = (bridge, &cable.outside) {
                 let to = (PODS.0, top + PAD + LINE);
-                self.wire("good", (HOST.0 + HOST.1, *from), to);
-                self.words((PODS.0 - 165, to.1 - 6), "s", &format!("{} ({})", outside.name, outside.index));
+                let bend = (PODS.0 - STRAIGHT, to.1);
+                self.wire("good", (HOST.0 + HOST.1, *from), bend);
+                self.wire("good", bend, to);
+                self.words((bend.0 + 8, to.1 - 6), "s", &format!("{} ({})", outside.name, outside.index));
             }
         }
         for container in &pod.containers {

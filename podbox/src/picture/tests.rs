@@ -62,6 +62,22 @@ fn many_pods_are_a_line_each_and_very_many_are_counted() {
 }
 
 #[test]
+fn pods_on_the_networks_of_others_are_drawn_where_they_are() {
+    let mut picture = example();
+    let host = &mut picture.hosts[0];
+    let mut other = host.networks[0].clone();
+    (other.name, other.subnets) = ("cni0".to_owned(), Vec::new());
+    other.bridge.as_mut().unwrap().name = "cni0".to_owned();
+    host.networks.push(other);
+    host.pods[0].cables[0].bridge = Some("cni0".to_owned());
+    host.pods[1].cables[0].bridge = None;
+    let drawn = text(&picture);
+    let below = drawn.split_once("cni0 (5)").map(|(_, below)| below).unwrap();
+    assert!(below.contains("pod default/client"), "{drawn}");
+    assert!(below.contains("pods on other networks\n   default/web   Running, ready   eth0 (2)"), "{drawn}");
+}
+
+#[test]
 fn names_cannot_break_out_of_a_picture() {
     let mut picture = example();
     picture.hosts[0].name = "\"><script>&\u{7}\\".to_owned();
