@@ -23,19 +23,28 @@ use crate::sysctl;
 pub(crate) struct Bridge {
     /// Its number on the host.
     pub(crate) index: u32,
+    /// The largest packet on it, in bytes.
+    pub(crate) mtu: u32,
     /// Whether the nftables table was made, or is about to be.
     pub(crate) translates: bool,
     /// What this host could not give.
     pub(crate) notes: Vec<String>,
-    /// What it was made for.
+    /// What it was made for, without the peers: who they are makes no difference to the bridge.
     config: NetworkConfig,
 }
 
 impl Bridge {
     /// A bridge that is about to be made, or to be removed, with or without its table.
     pub(crate) fn unfinished(config: &NetworkConfig, translates: bool) -> Bridge {
-        Bridge { index: 0, translates, notes: Vec::new(), config: config.clone() }
+        Bridge { index: 0, mtu: DEFAULT_MTU, translates, notes: Vec::new(), config: own_part(config) }
     }
+}
+
+/// What the bridge is made for.
+fn own_part(config: &NetworkConfig) -> NetworkConfig {
+    let mut own = config.clone();
+    own.peers.hosts.clear();
+    own
 }
 
 fn file(config: &NetworkConfig) -> PathBuf {
@@ -51,11 +60,18 @@ pub(crate) fn mac(config: &NetworkConfig) -> Mac {
 /// The bridge if it is complete.
 pub(crate) fn find(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Option<Bridge>, NetError> {
     let Some(bridge) = state::read::<Bridge>(&file(config)).unwrap_or(None) else { return Ok(None) };
-    if bridge.config != *config {
+    if bridge.config != own_part(config) {
         return Ok(None);
     }
     let link = find_link(netlink, config)?;
     Ok(link.is_some_and(|link| link.index == bridge.index && link.is_bridge).then_some(bridge))
+}
+
+/// Whether there is a complete bridge, be it for an older configuration.
+pub(crate) fn is_complete(netlink: &mut Netlink, config: &NetworkConfig) -> Result<bool, NetError> {
+    let Some(bridge) = state::read::<Bridge>(&file(config)).unwrap_or(None) else { return Ok(false) };
+    let link = find_link(netlink, config)?;
+    Ok(link.is_some_and(|link| link.index == bridge.index && link.is_bridge))
 }
 
 fn find_link(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Option<Facts>, NetError> {
@@ -93,17 +109,29 @@ pub(crate) fn check(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Opt
     Ok(link)
 }
 
+/// Ethernet's.
+const DEFAULT_MTU: u32 = 1500;
+
+/// The largest packet of a bridge that is about to be made, in bytes.
+pub(crate) fn mtu(netlink: &mut Netlink, config: &NetworkConfig) -> u32 {
+    // Less than this and the kernel takes IPv6 from an interface (RFC 8200, section 5); more than this no veth has.
+    let least = if config.ipv6.is_some() { 1280 } else { 576 };
+    let uplink = || host::uplink_mtu(netlink, &config.bridge).unwrap_or(DEFAULT_MTU).clamp(least, 65535);
+    config.mtu.unwrap_or_else(uplink)
+}
+
 /// Makes the link, up, and returns its number.
 pub(crate) fn make(
     netlink: &mut Netlink,
     config: &NetworkConfig,
     existing: Option<u32>,
-    ipv6: Ipv6,
+    (ipv6, mtu): (Ipv6, u32),
 ) -> Result<u32, KernelError> {
-    if existing.is_none() {
-        let (message, flags) = links::create_bridge(&config.bridge, mac(config), config.mtu);
-        netlink.push(message, flags);
-    }
+    let (message, flags) = match existing {
+        None => links::create_bridge(&config.bridge, mac(config), mtu),
+        Some(index) => links::set_mtu(Link::Index(index), mtu),
+    };
+    netlink.push(message, flags);
     let link = Link::Name(&config.bridge);
     if ipv6 == Ipv6::On {
         let (message, flags) = links::no_link_local(link);

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::NetError;
+use crate::peers::Peers;
+use crate::wishes::Wishes;
 
 /// A range of addresses such as `10.244.0.0/16`. Its first address is the bridge's, the pods' gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -77,6 +79,26 @@ impl Subnet {
         let shorter = self.prefix.min(other.prefix);
         self.network.is_ipv4() == other.network.is_ipv4()
             && mask(self.network, shorter) == mask(other.network, shorter)
+    }
+
+    /// Whether packets to `address` go to everybody.
+    pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
+        match (address, self.network) {
+            (IpAddr::V4(address), IpAddr::V4(network)) => {
+                let host_bits = u32::MAX.checked_shr(u32::from(self.prefix)).unwrap_or(0);
+                u32::from(address) == u32::from(network) | host_bits
+            }
+            _ => false,
+        }
+    }
+
+    /// The host part of an address of this subnet, unless it is beyond all that are given by turns.
+    pub(crate) fn number_of(&self, address: IpAddr) -> Option<u32> {
+        match (address, self.network) {
+            (IpAddr::V4(a), IpAddr::V4(n)) => u32::from(a).checked_sub(u32::from(n)),
+            (IpAddr::V6(a), IpAddr::V6(n)) => u32::try_from(u128::from(a).checked_sub(u128::from(n))?).ok(),
+            _ => None,
+        }
     }
 
     /// The highest host part that a pod may have. IPv4 keeps its last address for broadcasts. Very wide
@@ -167,9 +189,13 @@ pub struct NetworkConfig {
     /// [`Attachment::notes`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<Subnet>,
-    /// In bytes; the kernel's 1500 if absent.
+    /// In bytes; if absent, that of the interface that the host's default route leads through when the bridge is
+    /// made (the least, where there are several), and 1500 without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// The other hosts of the flat space.
+    #[serde(default)]
+    pub peers: Peers,
     /// What leaves the flat space with whose address.
     #[serde(default)]
     pub masquerade: Masquerade,
@@ -205,7 +231,7 @@ impl NetworkConfig {
             (_, Some(v6)) if v6.network.is_ipv4() => wrong("ipv6 holds an IPv4 subnet"),
             (Some(v4), _) if v4.prefix > 30 => wrong("the IPv4 subnet has no room for a pod"),
             (_, Some(v6)) if v6.prefix > 126 => wrong("the IPv6 subnet has no room for a pod"),
-            _ => Ok(()),
+            _ => self.check_peers().or_else(|problem| wrong(&problem.text)),
         }
     }
 }
@@ -282,6 +308,8 @@ pub struct Request<'a> {
     pub ifname: &'a str,
     /// The host ports it wants.
     pub ports: &'a [PortMapping],
+    /// What else it is particular about.
+    pub wishes: Wishes<'a>,
 }
 
 /// An interface's address with the length of its prefix: `10.244.0.5/16`.
@@ -344,7 +372,11 @@ impl TryFrom<String> for Mac {
         let mut parts = text.split(':');
         for byte in &mut bytes {
             let part = parts.next().ok_or("an Ethernet address has six parts")?;
-            *byte = u8::from_str_radix(part, 16).map_err(|e| e.to_string())?;
+            let is_hex = matches!(part.len(), 1 | 2) && part.bytes().all(|b| b.is_ascii_hexdigit());
+            *byte = u8::from_str_radix(part, 16)
+                .ok()
+                .filter(|_| is_hex)
+                .ok_or_else(|| format!("{part:?} is no byte in hexadecimal digits"))?;
         }
         if parts.next().is_some() {
             Err("an Ethernet address has six parts".to_owned())
@@ -354,7 +386,21 @@ impl TryFrom<String> for Mac {
     }
 }
 
+impl FromStr for Mac {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Mac, String> {
+        Mac::try_from(text.to_owned())
+    }
+}
+
 impl Mac {
+    /// Whether an interface can have it: the kernel's rule (`is_valid_ether_addr`).
+    #[must_use]
+    pub fn is_unicast(&self) -> bool {
+        self.0[0] & 1 == 0 && self.0 != [0; 6]
+    }
+
     /// A locally administered address made from an IP address, so that the same pod address always has
     /// the same Ethernet address and nobody's ARP cache is ever wrong. `kind` keeps the ends of a veth apart.
     pub(crate) fn of(kind: u8, address: IpAddr) -> Mac {
@@ -385,7 +431,7 @@ pub struct Attachment {
     pub mtu: u32,
     /// IPv4 first.
     pub addresses: Vec<InterfaceAddress>,
-    /// The default routes' next hops, in the order of the addresses.
+    /// The default routes' next hops, in the order of the addresses; none where the way out is another interface's.
     pub gateways: Vec<IpAddr>,
     /// The bridge that the pod is plugged into.
     pub bridge: String,

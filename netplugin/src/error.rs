@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::config::{Protocol, Subnet};
+use crate::config::{Mac, Protocol, Subnet};
 
 /// Why a pod is not, or not cleanly, on or off the network.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,14 @@ pub enum NetError {
         /// What it is instead.
         problem: String,
     },
+    /// There is no way to another host of the flat space.
+    #[error("lead the way to peer {peer}: {problem}")]
+    Peer {
+        /// Its name.
+        peer: String,
+        /// What is in the way.
+        problem: String,
+    },
     /// No address is left.
     #[error("lease an address: all {size} addresses of {subnet} are leased")]
     PoolFull {
@@ -49,6 +57,30 @@ pub enum NetError {
         subnet: Subnet,
         /// How many pods it holds.
         size: u32,
+    },
+    /// An address that was asked for cannot be a pod's.
+    #[error("address {address} cannot be given: {problem}")]
+    AddressRefused {
+        /// The address.
+        address: IpAddr,
+        /// Why.
+        problem: String,
+    },
+    /// An Ethernet address that was asked for cannot be an interface's.
+    #[error("Ethernet address {mac} cannot be given: {problem}")]
+    MacRefused {
+        /// The address.
+        mac: Mac,
+        /// Why.
+        problem: String,
+    },
+    /// Another pod has the address that was asked for.
+    #[error("address {address} is held by {holder}")]
+    AddressHeld {
+        /// The IP address, or the Ethernet address.
+        address: String,
+        /// The owner of the pod that has it.
+        holder: String,
     },
     /// Another pod has this host port.
     #[error("host port {}{port}/{protocol} is held by {holder}", before_port(.host_ip))]

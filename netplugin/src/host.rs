@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, State};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -38,7 +38,12 @@ pub(crate) struct Facts {
     pub(crate) index: u32,
     pub(crate) name: String,
     pub(crate) mac: Option<Mac>,
+    /// Its largest packet, in bytes.
+    pub(crate) mtu: Option<u32>,
+    pub(crate) is_loopback: bool,
     pub(crate) is_bridge: bool,
+    /// Whether it is a VXLAN tunnel's end.
+    pub(crate) is_tunnel: bool,
     /// The bridge that it is a port of.
     pub(crate) master: Option<u32>,
     /// Whether it can carry packets: up, with a carrier, and the kernel has noticed.
@@ -70,7 +75,10 @@ fn facts(link: &LinkMessage) -> Facts {
         index: link.header.index,
         name: String::new(),
         mac: None,
+        mtu: None,
+        is_loopback: link.header.flags.contains(LinkFlags::Loopback),
         is_bridge: false,
+        is_tunnel: false,
         master: None,
         is_live: false,
     };
@@ -78,10 +86,12 @@ fn facts(link: &LinkMessage) -> Facts {
         match attribute {
             LinkAttribute::IfName(name) => facts.name.clone_from(name),
             LinkAttribute::Address(bytes) => facts.mac = bytes.as_slice().try_into().ok().map(Mac),
+            LinkAttribute::Mtu(mtu) => facts.mtu = Some(*mtu),
             LinkAttribute::Controller(master) => facts.master = Some(*master),
             LinkAttribute::OperState(state) => facts.is_live = *state == State::Up,
             LinkAttribute::LinkInfo(infos) => {
                 facts.is_bridge = infos.contains(&LinkInfo::Kind(InfoKind::Bridge));
+                facts.is_tunnel = infos.contains(&LinkInfo::Kind(InfoKind::Vxlan));
             }
             _ => (),
         }
@@ -121,12 +131,16 @@ fn address(message: &RouteNetlinkMessage) -> Option<Address> {
     })
 }
 
-/// A way that the host knows.
+/// A way that the host knows. One with several next hops counts once for each.
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
     pub(crate) to: Subnet,
     pub(crate) index: Option<u32>,
+    /// The next hop.
+    pub(crate) gateway: Option<IpAddr>,
     pub(crate) is_advertised: bool,
+    /// Whether some podbox made it.
+    pub(crate) is_ours: bool,
 }
 
 /// The host's routes in every table, except those that follow from its own addresses.
@@ -136,7 +150,7 @@ pub(crate) fn routes(netlink: &mut Netlink) -> Result<Vec<Route>, KernelError> {
         let mut message = RouteMessage::default();
         message.header.address_family = family;
         match netlink.dump(RouteNetlinkMessage::GetRoute(message)) {
-            Ok(messages) => found.extend(messages.iter().filter_map(route)),
+            Ok(messages) => found.extend(messages.iter().flat_map(ways)),
             Err(error) if error.is(Errno::EOPNOTSUPP) || error.is(Errno::EAFNOSUPPORT) => (),
             Err(error) => return Err(error),
         }
@@ -144,9 +158,24 @@ pub(crate) fn routes(netlink: &mut Netlink) -> Result<Vec<Route>, KernelError> {
     Ok(found)
 }
 
-fn route(message: &RouteNetlinkMessage) -> Option<Route> {
+fn ways(message: &RouteNetlinkMessage) -> Vec<Route> {
+    let RouteNetlinkMessage::NewRoute(message) = message else { return Vec::new() };
+    let Some(route) = route(message) else { return Vec::new() };
+    let hops = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::MultiPath(hops) => Some(hops),
+        _ => None,
+    });
+    match hops {
+        Some(hops) => {
+            let through = |index| Route { index: Some(index), ..route.clone() };
+            hops.iter().map(|hop| through(hop.interface_index)).collect()
+        }
+        None => vec![route],
+    }
+}
+
+fn route(message: &RouteMessage) -> Option<Route> {
     const LOCAL_TABLE: u8 = 255;
-    let RouteNetlinkMessage::NewRoute(message) = message else { return None };
     let header = &message.header;
     if header.table == LOCAL_TABLE || header.kind != RouteType::Unicast {
         return None;
@@ -158,6 +187,7 @@ fn route(message: &RouteNetlinkMessage) -> Option<Route> {
     };
     let mut to = unspecified;
     let mut index = None;
+    let gateway = message.attributes.iter().find_map(gateway);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(RouteAddress::Inet(v4)) => to = (*v4).into(),
@@ -167,7 +197,81 @@ fn route(message: &RouteNetlinkMessage) -> Option<Route> {
         }
     }
     let to = Subnet::new(to, header.destination_prefix_length).ok()?;
-    Some(Route { to, index, is_advertised: header.protocol == RouteProtocol::Ra })
+    let is_advertised = header.protocol == RouteProtocol::Ra;
+    let is_ours = header.protocol == RouteProtocol::Other(links::OUR_PROTOCOL);
+    Some(Route { to, index, gateway, is_advertised, is_ours })
+}
+
+fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
+    match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(v4)) | RouteAttribute::Via(RouteVia::Inet(v4)) => {
+            Some((*v4).into())
+        }
+        RouteAttribute::Gateway(RouteAddress::Inet6(v6)) | RouteAttribute::Via(RouteVia::Inet6(v6)) => {
+            Some((*v6).into())
+        }
+        _ => None,
+    }
+}
+
+/// Where a packet to somewhere would go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Towards {
+    /// The link that it leaves by.
+    pub(crate) index: u32,
+    /// The router that it goes by, unless the destination is on the link.
+    pub(crate) gateway: Option<IpAddr>,
+    /// Whether the destination is this host.
+    pub(crate) is_own: bool,
+}
+
+/// Where the host would send what is for `far`, by any link or by one; `None` if it would not.
+pub(crate) fn towards(
+    netlink: &mut Netlink,
+    far: IpAddr,
+    by: Option<u32>,
+) -> Result<Option<Towards>, KernelError> {
+    const UNREACHABLE: [Errno; 4] = [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EACCES, Errno::EINVAL];
+    let answer = match netlink.get(way_to(far, by)) {
+        Ok(RouteNetlinkMessage::NewRoute(answer)) => answer,
+        Ok(_) => return Ok(None),
+        Err(error) if UNREACHABLE.iter().any(|errno| error.is(*errno)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let index = answer.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    });
+    let is_own = answer.header.kind == RouteType::Local;
+    if !is_own && answer.header.kind != RouteType::Unicast {
+        return Ok(None);
+    }
+    let gateway = answer.attributes.iter().find_map(gateway);
+    Ok(index.map(|index| Towards { index, gateway, is_own }))
+}
+
+/// `ip route get`
+fn way_to(far: IpAddr, by: Option<u32>) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    message.header.table = RouteHeader::RT_TABLE_UNSPEC;
+    (message.header.address_family, message.header.destination_prefix_length) =
+        if far.is_ipv4() { (AddressFamily::Inet, 32) } else { (AddressFamily::Inet6, 128) };
+    message.attributes.push(RouteAttribute::Destination(far.into()));
+    message.attributes.extend(by.map(RouteAttribute::Oif));
+    RouteNetlinkMessage::GetRoute(message)
+}
+
+/// The largest packet, in bytes, that can leave the host: the least MTU of the interfaces that default routes lead
+/// through, save the bridge's own; `None` without any.
+pub(crate) fn uplink_mtu(netlink: &mut Netlink, bridge: &str) -> Option<u32> {
+    let mut indexes: Vec<u32> =
+        routes(netlink).ok()?.iter().filter(|r| r.to.prefix() == 0).filter_map(|r| r.index).collect();
+    indexes.sort_unstable();
+    indexes.dedup();
+    let link = |index| find_link(netlink, Link::Index(index)).ok().flatten();
+    let uplinks =
+        indexes.into_iter().filter_map(link).filter(|link| !link.is_loopback && link.name != bridge);
+    uplinks.filter_map(|link| link.mtu).min()
 }
 
 /// A link's name, for error texts.
@@ -246,13 +350,7 @@ fn own_addresses(netlink: &mut Netlink, config: &NetworkConfig) -> Vec<IpAddr> {
 
 /// The address that the host would send from to `far`.
 fn source_towards(netlink: &mut Netlink, far: IpAddr) -> Option<IpAddr> {
-    let mut message = RouteMessage::default();
-    message.header.table = RouteHeader::RT_TABLE_UNSPEC;
-    (message.header.address_family, message.header.destination_prefix_length) =
-        if far.is_ipv4() { (AddressFamily::Inet, 32) } else { (AddressFamily::Inet6, 128) };
-    message.attributes.push(RouteAttribute::Destination(far.into()));
-    let RouteNetlinkMessage::NewRoute(answer) = netlink.get(RouteNetlinkMessage::GetRoute(message)).ok()?
-    else {
+    let RouteNetlinkMessage::NewRoute(answer) = netlink.get(way_to(far, None)).ok()? else {
         return None;
     };
     answer.attributes.iter().find_map(|attribute| match attribute {

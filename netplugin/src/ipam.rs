@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{NetworkConfig, PortMapping, Request, Subnet};
+use crate::config::{Mac, NetworkConfig, PortMapping, Request, Subnet};
 use crate::error::NetError;
 use crate::state;
 
@@ -31,8 +31,23 @@ pub(crate) struct Lease {
     pub(crate) addresses: Vec<IpAddr>,
     /// The host ports it holds or was about to take.
     pub(crate) ports: Vec<PortMapping>,
+    /// The Ethernet address that it asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mac: Option<Mac>,
     /// The boot that this is true for.
     pub(crate) boot: String,
+}
+
+impl Lease {
+    /// The interface's Ethernet address.
+    pub(crate) fn mac(&self) -> Mac {
+        self.mac.unwrap_or_else(|| pod_mac(&self.addresses))
+    }
+}
+
+/// The Ethernet address of an interface that did not ask for one.
+pub(crate) fn pod_mac(addresses: &[IpAddr]) -> Mac {
+    Mac::of(0x0a, addresses.first().copied().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()))
 }
 
 /// How many tries before the whole directory is read.
@@ -67,6 +82,8 @@ pub(crate) fn find(
         && lease.addresses.iter().zip(subnets).all(|(address, subnet)| subnet.contains(*address))
         && lease.addresses.iter().all(|address| is_same_file(&file, &address_file(config, *address)))
         && lease.ports == request.ports
+        && lease.mac == request.wishes.mac
+        && request.wishes.addresses.iter().all(|wished| lease.addresses.contains(wished))
         && lease.boot == boot_id()?;
     Ok(if fits { Found::Fits(lease) } else { Found::Stale })
 }
@@ -85,20 +102,23 @@ pub(crate) fn lease(
         ifname: request.ifname.to_owned(),
         addresses: Vec::new(),
         ports: request.ports.to_vec(),
+        mac: request.wishes.mac,
         boot: boot_id()?,
     };
-    let result = take_first_free(config, subnets, |addresses| {
+    let result = take_what_is_wished(config, request, subnets, |addresses| {
         lease.addresses = addresses.to_vec();
         state::replace(&file, &lease)?;
         take(config, &file, addresses)
     });
-    match result {
+    match result.and_then(|number| check_mac(config, &lease).map(|()| number)) {
         Ok(number) => {
-            write_hint(config, number);
+            if let Some(number) = number {
+                write_hint(config, number);
+            }
             Ok(lease)
         }
         Err(error) => {
-            let _ = state::remove_file(&file);
+            let _ = give_back(config, &lease);
             let _ = state::remove_directory(&pod_directory(config, request.id));
             Err(error)
         }
@@ -111,7 +131,7 @@ pub(crate) fn peek(config: &NetworkConfig, request: &Request<'_>, subnets: &[Sub
         return lease.addresses;
     }
     let mut found = Vec::new();
-    let _ = take_first_free(config, subnets, |addresses| {
+    let _ = take_what_is_wished(config, request, subnets, |addresses| {
         found = addresses.to_vec();
         Ok(!addresses.iter().any(|address| address_file(config, *address).exists()))
     });
@@ -173,6 +193,83 @@ pub(crate) fn forget_other_boots(config: &NetworkConfig) -> Result<(), NetError>
     Ok(())
 }
 
+/// Offers addresses to `take` until it takes them: those that were asked for, with what goes best with them. Returns the
+/// host part where the search for it went round.
+fn take_what_is_wished(
+    config: &NetworkConfig,
+    request: &Request<'_>,
+    subnets: &[Subnet],
+    mut take: impl FnMut(&[IpAddr]) -> Result<bool, NetError>,
+) -> Result<Option<u32>, NetError> {
+    let wished = request.wishes.addresses;
+    if wished.is_empty() {
+        return take_first_free(config, subnets, take).map(Some);
+    }
+    if let Some(address) = wished.iter().find(|address| !subnets.iter().any(|s| s.contains(**address))) {
+        let problem = "pods have no addresses of its family here: IPv6 is off on this host".to_owned();
+        return Err(NetError::AddressRefused { address: *address, problem });
+    }
+    let in_subnet = |subnet: &Subnet| wished.iter().find(|address| subnet.contains(**address)).copied();
+    let together = |number: u32| -> Vec<IpAddr> {
+        subnets.iter().map(|subnet| in_subnet(subnet).unwrap_or_else(|| subnet.host(number))).collect()
+    };
+    let last = subnets.iter().map(Subnet::last_host).min().unwrap_or(1);
+    let number = subnets.iter().find_map(|subnet| subnet.number_of(in_subnet(subnet)?));
+    if let Some(number) = number.filter(|number| (2..=last).contains(number) || wished.len() == subnets.len())
+        && take(&together(number))?
+    {
+        return Ok(None);
+    }
+    refuse_held(config, request)?;
+    if wished.len() == subnets.len() {
+        // Both are free, each by itself: one of IPv6 may lie beyond all host parts. Or somebody has just let go.
+        return match take(&together(0))? {
+            true => Ok(None),
+            false => Err(held(config, wished[0])),
+        };
+    }
+    let rest: Vec<Subnet> = subnets.iter().filter(|subnet| in_subnet(subnet).is_none()).copied().collect();
+    take_first_free(config, &rest, |others| {
+        refuse_held(config, request)?;
+        let mut others = others.iter();
+        let all = subnets.iter().map(|subnet| in_subnet(subnet).or_else(|| others.next().copied()));
+        take(&all.flatten().collect::<Vec<_>>())
+    })?;
+    Ok(None)
+}
+
+/// Fails if another pod has an address that was asked for.
+fn refuse_held(config: &NetworkConfig, request: &Request<'_>) -> Result<(), NetError> {
+    match request.wishes.addresses.iter().find(|address| address_file(config, **address).exists()) {
+        Some(address) => Err(held(config, *address)),
+        None => Ok(()),
+    }
+}
+
+fn held(config: &NetworkConfig, address: IpAddr) -> NetError {
+    let lease = state::read::<Lease>(&address_file(config, address)).ok().flatten();
+    let holder = lease.map_or_else(|| "another pod".to_owned(), |lease| lease.owner);
+    NetError::AddressHeld { address: address.to_string(), holder }
+}
+
+/// Fails if an Ethernet address that was asked for is another interface's: the bridge would send each the other's
+/// packets. The caller holds the lock alone if it asked for one.
+fn check_mac(config: &NetworkConfig, lease: &Lease) -> Result<(), NetError> {
+    let Some(mac) = lease.mac else { return Ok(()) };
+    if mac == crate::bridge::mac(config) {
+        let problem = "it is the gateway's".to_owned();
+        return Err(NetError::MacRefused { mac, problem });
+    }
+    for id in state::names(&config.state_dir.join("pods"))? {
+        let same =
+            |other: &Lease| other.mac() == mac && (&other.id, &other.ifname) != (&lease.id, &lease.ifname);
+        if let Some(other) = leases_of(config, &id)?.into_iter().find(same) {
+            return Err(NetError::AddressHeld { address: mac.to_string(), holder: other.owner });
+        }
+    }
+    Ok(())
+}
+
 /// Offers the addresses of one host part after the other to `take` until it takes them; returns the host part.
 fn take_first_free(
     config: &NetworkConfig,
@@ -225,12 +322,7 @@ fn take(config: &NetworkConfig, file: &Path, addresses: &[IpAddr]) -> Result<boo
 fn taken_numbers(config: &NetworkConfig, subnets: &[Subnet]) -> Result<BTreeSet<u32>, NetError> {
     let number = |name: String| {
         let address: IpAddr = name.parse().ok()?;
-        let subnet = subnets.iter().find(|subnet| subnet.contains(address))?;
-        match (address, subnet.network()) {
-            (IpAddr::V4(a), IpAddr::V4(n)) => Some(u32::from(a) - u32::from(n)),
-            (IpAddr::V6(a), IpAddr::V6(n)) => u32::try_from(u128::from(a) - u128::from(n)).ok(),
-            _ => None,
-        }
+        subnets.iter().find(|subnet| subnet.contains(address))?.number_of(address)
     };
     Ok(state::names(&config.state_dir)?.into_iter().filter_map(number).collect())
 }

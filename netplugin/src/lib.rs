@@ -22,11 +22,14 @@ mod netlink;
 mod netns;
 mod nft;
 mod occupied;
+mod peers;
 mod ports;
 mod recipe;
+mod shaping;
 mod state;
 mod sweep;
 mod sysctl;
+mod wishes;
 
 #[cfg(test)]
 extern crate self as netplugin;
@@ -48,6 +51,8 @@ pub use look::{
     SeenTable, Window, leases, room,
 };
 pub use netlink::KernelError;
+pub use peers::{Led, LedState, Overlay, Peer, Peers, Place, Problem, Vxlan, apply_peers, peers};
+pub use wishes::{Bandwidth, Rate, WayOut, Wishes};
 
 use crate::ipam::Lease;
 use crate::netlink::Netlink;
@@ -61,6 +66,7 @@ use crate::state::Sharing;
 pub fn attach(config: &NetworkConfig, request: &Request<'_>) -> Result<Attached, NetError> {
     config.validate()?;
     validate(request)?;
+    wishes::check(config, &request.wishes)?;
     let (attachment, trace) = recipe::World::new(config, request)?.attach()?;
     Ok(Attached { attachment, trace })
 }
@@ -130,6 +136,7 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
             .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
         sweep::remove_cables(&mut netlink, config)
             .map_err(|source| NetError::Kernel { step: "delete cables without a pod".to_owned(), source })?;
+        peers::record::remove(&mut netlink, config)?;
         bridge::remove(&mut netlink, config)?;
         bridge::forget(config)?;
     }
@@ -153,12 +160,13 @@ pub fn describe(config: &NetworkConfig, request: &Request<'_>) -> Vec<Described>
 /// [`attach`] checks this too, when it makes the bridge.
 ///
 /// # Errors
-/// [`NetError::SubnetClash`] or [`NetError::BridgeTaken`], which name what is in the way.
+/// [`NetError::SubnetClash`], [`NetError::BridgeTaken`] or [`NetError::Peer`], which name what is in the way.
 pub fn check(config: &NetworkConfig) -> Result<(), NetError> {
     config.validate()?;
     let mut netlink = Netlink::open(NETLINK_ROUTE)
         .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
-    bridge::check(&mut netlink, config).map(|_| ())
+    bridge::check(&mut netlink, config)?;
+    peers::plan(&mut netlink, config, host::Ipv6::here()).map(|_| ())
 }
 
 fn validate(request: &Request<'_>) -> Result<(), NetError> {

@@ -7,19 +7,21 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData,
-    InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
-    LinkMessage,
+    InfoKind, InfoPortData, InfoPortKind, InfoVeth, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags,
+    LinkInfo, LinkMessage,
 };
 use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+    RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use crate::config::{InterfaceAddress, Mac};
+use crate::config::{InterfaceAddress, Mac, Subnet};
 use crate::host::Ipv6;
+use crate::peers::{Family, Reach, Tunnel};
 
 /// One request and its flags.
 pub(crate) type Message = (RouteNetlinkMessage, u16);
@@ -72,6 +74,13 @@ pub(crate) fn up(which: Link<'_>) -> Message {
     (RouteNetlinkMessage::SetLink(message), 0)
 }
 
+/// `ip link set mtu`
+pub(crate) fn set_mtu(which: Link<'_>, mtu: u32) -> Message {
+    let mut message = link(which);
+    message.attributes.push(LinkAttribute::Mtu(mtu));
+    (RouteNetlinkMessage::SetLink(message), 0)
+}
+
 /// `ip link delete`
 pub(crate) fn delete(which: Link<'_>) -> Message {
     (RouteNetlinkMessage::DelLink(link(which)), 0)
@@ -80,10 +89,10 @@ pub(crate) fn delete(which: Link<'_>) -> Message {
 /// A bridge that forwards from the first moment: no spanning tree, no delay, no multicast snooping (which
 /// drops neighbour solicitations when its timers and ours disagree). With a MAC of its own: otherwise it
 /// takes the lowest of its ports' and changes it when pods come and go, and connections break.
-pub(crate) fn create_bridge(name: &str, mac: Mac, mtu: Option<u32>) -> Message {
+pub(crate) fn create_bridge(name: &str, mac: Mac, mtu: u32) -> Message {
     let mut message = link(Link::Name(name));
     message.attributes.push(LinkAttribute::Address(mac.0.to_vec()));
-    message.attributes.extend(mtu.map(LinkAttribute::Mtu));
+    message.attributes.push(LinkAttribute::Mtu(mtu));
     message.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Bridge),
         LinkInfo::Data(InfoData::Bridge(vec![
@@ -170,6 +179,26 @@ pub(crate) fn raise_port(which: Link<'_>) -> Message {
     (RouteNetlinkMessage::NewLink(message), 0)
 }
 
+/// This host's end of a tunnel: `ip link add … type vxlan`. It learns nothing: whatever it is to know is put down for
+/// good. Without a local address the routes decide which one packets leave with, also after it has changed; for
+/// IPv6 the unspecified one says so, because the kernel makes an IPv4 tunnel of one that has none.
+pub(crate) fn create_tunnel(tunnel: &Tunnel, underlay: Option<u32>) -> Message {
+    let mut options =
+        vec![InfoVxlan::Id(tunnel.id), InfoVxlan::Port(tunnel.port), InfoVxlan::Learning(false)];
+    if tunnel.family == Family::Ipv6 {
+        options.push(InfoVxlan::Local6(std::net::Ipv6Addr::UNSPECIFIED));
+    }
+    options.extend(underlay.map(InfoVxlan::Link));
+    let mut message = link(Link::Name(&tunnel.name));
+    message.attributes.push(LinkAttribute::Address(tunnel.mac.0.to_vec()));
+    message.attributes.push(LinkAttribute::Mtu(tunnel.mtu));
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Vxlan),
+        LinkInfo::Data(InfoData::Vxlan(options)),
+    ]));
+    (RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
 fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
@@ -200,10 +229,7 @@ pub(crate) fn add_neighbour(index: u32, address: IpAddr, mac: Mac) -> Message {
     message.header.ifindex = index;
     message.header.state = NeighbourState::Permanent;
     message.header.kind = RouteType::Unicast;
-    message.attributes.push(NeighbourAttribute::Destination(match address {
-        IpAddr::V4(v4) => NeighbourAddress::Inet(v4),
-        IpAddr::V6(v6) => NeighbourAddress::Inet6(v6),
-    }));
+    message.attributes.push(NeighbourAttribute::Destination(neighbour(address)));
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
     (RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
 }
@@ -219,4 +245,91 @@ pub(crate) fn add_default_route(index: u32, gateway: IpAddr) -> Message {
     message.attributes.push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
     message.attributes.push(RouteAttribute::Oif(index));
     (RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// The number by which podbox's routes are told from others (`proto`). The kernel keeps those below 4 for itself, and
+/// iproute2's rt_protos has nobody of this number.
+pub(crate) const OUR_PROTOCOL: u8 = 112;
+
+/// A route to a slice.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) to: Subnet,
+    pub(crate) via: IpAddr,
+    /// The interface.
+    pub(crate) index: u32,
+    pub(crate) reach: Reach,
+    /// What the host's own packets have as their source.
+    pub(crate) source: IpAddr,
+}
+
+/// `ip route replace`
+pub(crate) fn add_route(route: &Route) -> Message {
+    let mut message = route_by(route.to, route.via);
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    if route.reach == Reach::OnLink {
+        message.header.flags = RouteFlags::Onlink;
+    }
+    message.attributes.push(RouteAttribute::Oif(route.index));
+    message.attributes.push(RouteAttribute::PrefSource(RouteAddress::from(route.source)));
+    (RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// `ip route delete`
+pub(crate) fn delete_route(to: Subnet, via: IpAddr) -> Message {
+    let mut message = route_by(to, via);
+    message.header.scope = RouteScope::NoWhere;
+    (RouteNetlinkMessage::DelRoute(message), 0)
+}
+
+fn route_by(to: Subnet, via: IpAddr) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(to.network());
+    message.header.destination_prefix_length = to.prefix();
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Other(OUR_PROTOCOL);
+    message.attributes.push(RouteAttribute::Destination(RouteAddress::from(to.network())));
+    message.attributes.push(match via {
+        IpAddr::V6(v6) if to.network().is_ipv4() => RouteAttribute::Via(RouteVia::Inet6(v6)),
+        same => RouteAttribute::Gateway(RouteAddress::from(same)),
+    });
+    message
+}
+
+/// `bridge fdb replace … self permanent`: frames for an Ethernet address leave by a tunnel for a host.
+pub(crate) fn add_forward(index: u32, mac: Mac, to: IpAddr) -> Message {
+    (RouteNetlinkMessage::NewNeighbour(forward(index, mac, to)), NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// `bridge fdb delete … self`
+pub(crate) fn delete_forward(index: u32, mac: Mac, to: IpAddr) -> Message {
+    (RouteNetlinkMessage::DelNeighbour(forward(index, mac, to)), 0)
+}
+
+fn forward(index: u32, mac: Mac, to: IpAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.header.ifindex = index;
+    message.header.state = NeighbourState::Permanent;
+    message.header.flags = NeighbourFlags::Own;
+    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+    message.attributes.push(NeighbourAttribute::Destination(neighbour(to)));
+    message
+}
+
+fn neighbour(address: IpAddr) -> NeighbourAddress {
+    match address {
+        IpAddr::V4(v4) => NeighbourAddress::Inet(v4),
+        IpAddr::V6(v6) => NeighbourAddress::Inet6(v6),
+    }
+}
+
+/// `ip neighbour delete`
+pub(crate) fn delete_neighbour(index: u32, address: IpAddr) -> Message {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(address);
+    message.header.ifindex = index;
+    message.attributes.push(NeighbourAttribute::Destination(neighbour(address)));
+    (RouteNetlinkMessage::DelNeighbour(message), 0)
 }

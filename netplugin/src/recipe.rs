@@ -31,6 +31,9 @@ use crate::ipam::{self, Lease};
 use crate::links::{self, Link};
 use crate::netlink::{KernelError, Netlink};
 use crate::nft;
+use crate::peers;
+use crate::shaping;
+use crate::wishes::{Bandwidth, WayOut};
 
 mod acts;
 
@@ -82,15 +85,19 @@ pub(crate) struct World<'a> {
     lock: Option<File>,
     found: Option<Facts>,
     bridge: Option<Bridge>,
+    /// What leads to other hosts, where the bridge is to be made.
+    beyond: peers::Plan,
+    /// The largest packet of a bridge that is to be made, in bytes.
+    mtu: u32,
     /// Whether a cable of ours may exist.
     has_cable: bool,
     trace: Vec<Timed>,
+    /// What could not be had.
+    notes: Vec<String>,
     /// For tests of crashes: do no more than so many steps.
     #[cfg(test)]
     stop_after: usize,
 }
-
-const DEFAULT_MTU: u32 = 1500;
 
 impl<'a> World<'a> {
     pub(crate) fn new(config: &'a NetworkConfig, request: &'a Request<'a>) -> Result<World<'a>, NetError> {
@@ -106,8 +113,11 @@ impl<'a> World<'a> {
             lock: None,
             found: None,
             bridge: None,
+            beyond: peers::Plan::default(),
+            mtu: 0,
             has_cable: false,
             trace: Vec::with_capacity(16),
+            notes: Vec::new(),
             #[cfg(test)]
             stop_after: usize::MAX,
         })
@@ -149,7 +159,9 @@ impl<'a> World<'a> {
             timed.command = lease_command(self.config, self.request, addresses.unwrap_or_default());
         }
         if self.bridge.is_none() {
-            self.run(bridge_steps(self.config, self.host_ipv6))?;
+            self.beyond = peers::plan(&mut self.host, self.config, self.host_ipv6)?;
+            self.mtu = self.beyond.fit(bridge::mtu(&mut self.host, self.config));
+            self.run(bridge_steps(self.config, self.host_ipv6, self.mtu, &self.beyond))?;
             self.lock = None;
         }
         let plan = self.plan();
@@ -157,7 +169,8 @@ impl<'a> World<'a> {
     }
 
     fn plan(&self) -> Plan {
-        Plan::new(self.config, self.request, self.addresses(), self.host_ipv6)
+        let mtu = self.bridge.as_ref().map_or(0, |bridge| bridge.mtu);
+        Plan::new(self.config, self.request, self.addresses(), (self.host_ipv6, mtu))
     }
 
     fn addresses(&self) -> &[IpAddr] {
@@ -183,6 +196,7 @@ impl<'a> World<'a> {
     fn attachment(&self) -> Attachment {
         let plan = self.plan();
         let mut notes = self.bridge.as_ref().map(|bridge| bridge.notes.clone()).unwrap_or_default();
+        notes.extend(self.notes.iter().cloned());
         if self.config.ipv6.is_some() && self.ipv6() == Ipv6::Off {
             notes.push("the pod has no IPv6 address: IPv6 is off on this host".to_owned());
         }
@@ -192,7 +206,10 @@ impl<'a> World<'a> {
             mac: plan.pod_mac,
             mtu: plan.mtu,
             addresses: plan.addresses,
-            gateways: plan.gateways,
+            gateways: match self.request.wishes.way_out {
+                WayOut::Here => plan.gateways,
+                WayOut::Elsewhere => Vec::new(),
+            },
             bridge: self.config.bridge.clone(),
             host_interface: plan.host_interface,
             ports: self.request.ports.to_vec(),
@@ -231,7 +248,12 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAddr], ipv6: Ipv6) -> Plan {
+    fn new(
+        config: &NetworkConfig,
+        request: &Request<'_>,
+        addresses: &[IpAddr],
+        (ipv6, mtu): (Ipv6, u32),
+    ) -> Plan {
         let subnet_of = |address: &IpAddr| config.subnets().find(|subnet| subnet.contains(*address));
         let first = addresses.first().copied().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
         Plan {
@@ -240,10 +262,10 @@ impl Plan {
                 .filter_map(|a| Some(InterfaceAddress { address: *a, prefix: subnet_of(a)?.prefix() }))
                 .collect(),
             gateways: addresses.iter().filter_map(|a| Some(subnet_of(a)?.gateway())).collect(),
-            pod_mac: Mac::of(0x0a, first),
+            pod_mac: request.wishes.mac.unwrap_or_else(|| ipam::pod_mac(addresses)),
             host_mac: host_mac(first),
             host_interface: host_interface(config, request),
-            mtu: config.mtu.unwrap_or(DEFAULT_MTU),
+            mtu,
             ipv6,
         }
     }
@@ -318,11 +340,10 @@ fn lease_command(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpA
 }
 
 /// The steps that make what all pods share.
-fn bridge_steps(config: &NetworkConfig, ipv6: Ipv6) -> Vec<Step> {
+fn bridge_steps(config: &NetworkConfig, ipv6: Ipv6, mtu: u32, beyond: &peers::Plan) -> Vec<Step> {
     let name = &config.bridge;
-    let mtu = config.mtu.map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
     let mut make = format!(
-        "ip link add {name} address {}{mtu} type bridge forward_delay 0 stp_state 0 mcast_snooping 0",
+        "ip link add {name} address {} mtu {mtu} type bridge forward_delay 0 stp_state 0 mcast_snooping 0",
         bridge::mac(config)
     );
     if ipv6 == Ipv6::On {
@@ -335,7 +356,7 @@ fn bridge_steps(config: &NetworkConfig, ipv6: Ipv6) -> Vec<Step> {
     forward.extend(config.ipv4.map(|_| "sysctl -w net.ipv4.ip_forward=1"));
     forward
         .extend(config.ipv6.filter(|_| ipv6 == Ipv6::On).map(|_| "sysctl -w net.ipv6.conf.all.forwarding=1"));
-    vec![
+    let mut steps = vec![
         Step {
             name: "check that nobody else uses these addresses",
             command: "ip address show\nip route show table all".to_owned(),
@@ -352,6 +373,12 @@ fn bridge_steps(config: &NetworkConfig, ipv6: Ipv6) -> Vec<Step> {
             command: forward.join("\n"),
             act: acts::forward_packets,
         },
+    ];
+    if !beyond.ways.is_empty() {
+        let command = peers::record::commands(&beyond.ways);
+        steps.push(Step { name: "lead the way to the other hosts", command, act: acts::lead_beyond });
+    }
+    steps.extend([
         Step {
             name: "make the table of address translation",
             command: nft::commands(config),
@@ -362,7 +389,8 @@ fn bridge_steps(config: &NetworkConfig, ipv6: Ipv6) -> Vec<Step> {
             command: format!("touch {}", config.state_dir.join("bridge").display()),
             act: acts::remember_bridge,
         },
-    ]
+    ]);
+    steps
 }
 
 /// The steps that belong to the pod alone.
@@ -377,10 +405,9 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
         plan.addresses.iter().map(|a| format!("ip address replace {a} dev {ifname} nodad")).collect();
     let mac = bridge::mac(config);
     let ways = plan.gateways.iter().flat_map(|gateway| {
-        [
-            format!("ip neighbour replace {gateway} lladdr {mac} dev {ifname} nud permanent"),
-            format!("ip {} route replace default via {gateway} dev {ifname}", family(gateway)),
-        ]
+        let neighbour = format!("ip neighbour replace {gateway} lladdr {mac} dev {ifname} nud permanent");
+        let route = format!("ip {} route replace default via {gateway} dev {ifname}", family(gateway));
+        iter::once(neighbour).chain((request.wishes.way_out == WayOut::Here).then_some(route))
     });
     let mut steps = vec![
         Step {
@@ -401,6 +428,15 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
             act: acts::raise,
         },
         Step { name: "show the pod the way out", command: inside(ways.collect()), act: acts::route_pod },
+    ];
+    if !request.wishes.bandwidth.is_unlimited() {
+        let Bandwidth { ingress, egress } = request.wishes.bandwidth;
+        let egress = egress.map(|rate| inside(vec![shaping::command(ifname, rate, plan.mtu)]));
+        let ingress = ingress.map(|rate| shaping::command(host, rate, plan.mtu));
+        let command = egress.into_iter().chain(ingress).collect::<Vec<_>>().join("\n");
+        steps.push(Step { name: "limit the pod's bandwidth", command, act: acts::limit });
+    }
+    steps.extend([
         Step {
             name: "plug the cable into the bridge",
             command: format!(
@@ -417,7 +453,7 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
             ),
             act: acts::await_carrier,
         },
-    ];
+    ]);
     if !request.ports.is_empty() {
         let addresses: Vec<_> = plan.addresses.iter().map(|a| a.address).collect();
         let command = nft::add_commands(config, request.ports, &addresses);
@@ -431,12 +467,21 @@ pub(crate) fn describe(config: &NetworkConfig, request: &Request<'_>) -> Vec<Des
     let ipv6 = Ipv6::here();
     let addresses = ipam::peek(config, request, &ipam::subnets(config, ipv6));
     let mut steps = first_steps(config, request, &addresses);
-    let bridge =
-        Netlink::open(NETLINK_ROUTE).ok().and_then(|mut host| bridge::find(&mut host, config).ok()?);
+    let mut host = Netlink::open(NETLINK_ROUTE).ok();
+    let bridge = host.as_mut().and_then(|host| bridge::find(host, config).ok()?);
+    let beyond = match (&bridge, &mut host) {
+        (None, Some(host)) => peers::plan(host, config, ipv6).unwrap_or_default(),
+        _ => peers::Plan::default(),
+    };
+    let mtu = match (&bridge, &mut host) {
+        (Some(bridge), _) => bridge.mtu,
+        (None, Some(host)) => beyond.fit(bridge::mtu(host, config)),
+        (None, None) => config.mtu.unwrap_or_default(),
+    };
     if bridge.is_none() {
-        steps.extend(bridge_steps(config, ipv6));
+        steps.extend(bridge_steps(config, ipv6, mtu, &beyond));
     }
-    steps.extend(pod_steps(config, request, &Plan::new(config, request, &addresses, ipv6)));
+    steps.extend(pod_steps(config, request, &Plan::new(config, request, &addresses, (ipv6, mtu))));
     steps.into_iter().map(|s| Described { name: s.name.to_owned(), command: s.command }).collect()
 }
 

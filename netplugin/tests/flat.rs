@@ -161,8 +161,14 @@ fn the_described_commands_make_the_same_rules() {
     let host = Host::new();
     let pod = Netns::new();
     let ports = [support::tcp(8080, 80), support::udp(53, 53)];
-    let request =
-        netplugin::Request { id: "a", owner: "default/a", netns: pod.path(), ifname: "eth0", ports: &ports };
+    let request = netplugin::Request {
+        id: "a",
+        owner: "default/a",
+        netns: pod.path(),
+        ifname: "eth0",
+        ports: &ports,
+        wishes: netplugin::Wishes::default(),
+    };
     let described = host.netns.run(|| netplugin::describe(&host.config, &request));
     assert_eq!(host.left_behind(), "", "describing touches nothing");
     let attached = host.attach("a", &pod, &ports).unwrap_or_else(|e| panic!("{}", chain(&e)));

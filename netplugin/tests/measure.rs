@@ -31,8 +31,14 @@ fn attach_and_detach_in_microseconds() {
             let owner = format!("default/{id}");
             let mapping = [tcp(8000 + number, 80)];
             let ports = &mapping[..ports];
-            let request =
-                netplugin::Request { id: &id, owner: &owner, netns: pod.path(), ifname: "eth0", ports };
+            let request = netplugin::Request {
+                id: &id,
+                owner: &owner,
+                netns: pod.path(),
+                ifname: "eth0",
+                ports,
+                wishes: netplugin::Wishes::default(),
+            };
             let (attached, micros) = host.netns.run(|| {
                 let start = Instant::now();
                 let attached = netplugin::attach(&host.config, &request).unwrap();

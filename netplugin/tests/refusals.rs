@@ -65,6 +65,7 @@ fn a_namespace_that_is_not_there_is_refused_by_name() {
         netns: std::path::Path::new("/run/netns/none"),
         ifname: "eth0",
         ports: &[],
+        wishes: netplugin::Wishes::default(),
     };
     let error = host.netns.run(|| netplugin::attach(&host.config, &request)).unwrap_err();
     assert_eq!(

@@ -8,6 +8,7 @@ use std::time::Duration;
 use netplugin::{Masquerade, NetworkConfig, Subnet};
 use serde::{Deserialize, Serialize};
 
+mod peers;
 mod pods;
 
 use crate::image::RegistryOptions;
@@ -79,6 +80,18 @@ pub enum ConfigError {
         /// With line and column.
         message: String,
     },
+    /// One thing in the file cannot be as it is.
+    #[error("{}:{line}:{column}: {message}", path.display())]
+    At {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// In characters, counted from 1.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -86,6 +99,7 @@ pub enum ConfigError {
 struct File {
     paths: Paths,
     network: Network,
+    peer: Vec<peers::File>,
     restart: Restart,
     images: Images,
     containers: Containers,
@@ -109,6 +123,12 @@ struct Network {
     ipv6: Option<String>,
     mtu: Option<u32>,
     masquerade: Option<bool>,
+    flat_ipv4: Option<toml::Spanned<String>>,
+    flat_ipv6: Option<toml::Spanned<String>>,
+    overlay: Option<peers::Way>,
+    vxlan_id: Option<u32>,
+    vxlan_port: Option<u16>,
+    underlay: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -146,7 +166,7 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         Some(path) => (path, true),
         None => (PathBuf::from(FILE), false),
     };
-    let file = read(&path, required)?;
+    let (file, text) = read(&path, required)?;
     let wrong = |message: String| ConfigError::Parse { path: path.clone(), message };
 
     let root = flags.root.clone().or_else(|| env("PODBOX_ROOT")).or(file.paths.root);
@@ -161,7 +181,14 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         data,
     };
     let name = file.network.name.unwrap_or_else(|| "podbox".to_owned());
-    let network = NetworkConfig {
+    let shared = peers::Shared {
+        flat: [file.network.flat_ipv4, file.network.flat_ipv6],
+        overlay: file.network.overlay,
+        vxlan_id: file.network.vxlan_id,
+        vxlan_port: file.network.vxlan_port,
+        underlay: file.network.underlay,
+    };
+    let mut network = NetworkConfig {
         bridge: file.network.bridge.unwrap_or_else(|| "podbox0".to_owned()),
         ipv4: subnet(file.network.ipv4.as_deref().unwrap_or("10.244.0.0/16")).map_err(&wrong)?,
         ipv6: subnet(file.network.ipv6.as_deref().unwrap_or("fd70:6f64:626f:7800::/64")).map_err(&wrong)?,
@@ -171,9 +198,11 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         } else {
             Masquerade::Egress
         },
+        peers: netplugin::Peers::default(),
         state_dir: store.leases(&name),
         name,
     };
+    peers::resolve(&mut network, shared, &file.peer).map_err(|wrong| placed(&path, &text, wrong))?;
     let default = BackoffSettings::default();
     let delay = |text: Option<String>, default| text.map_or(Ok(default), |text| duration(&text));
     let backoff = BackoffSettings {
@@ -187,11 +216,25 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
     Ok(Settings { store, network, backoff, registries_conf, pods, cdi_directories })
 }
 
-fn read(path: &Path, required: bool) -> Result<File, ConfigError> {
+/// An error with the line and the column of what it is about.
+fn placed(path: &Path, text: &str, wrong: peers::Wrong) -> ConfigError {
+    let (path, message) = (path.to_path_buf(), wrong.message);
+    let Some(before) = wrong.span.and_then(|span| text.get(..span.start)) else {
+        return ConfigError::Parse { path, message };
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    ConfigError::At { path, line, column, message }
+}
+
+fn read(path: &Path, required: bool) -> Result<(File, String), ConfigError> {
     match fs::read_to_string(path) {
         Ok(text) => toml::from_str(&text)
+            .map(|file| (file, text))
             .map_err(|error| ConfigError::Parse { path: path.to_path_buf(), message: error.to_string() }),
-        Err(error) if error.kind() == ErrorKind::NotFound && !required => Ok(File::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound && !required => {
+            Ok((File::default(), String::new()))
+        }
         Err(source) => Err(ConfigError::Read { path: path.to_path_buf(), source }),
     }
 }

@@ -34,6 +34,7 @@ pub struct Builder {
     network: String,
     sections: String,
     devices: bool,
+    own_net: bool,
 }
 
 impl Builder {
@@ -41,6 +42,13 @@ impl Builder {
     #[must_use]
     pub fn devices(mut self) -> Builder {
         self.devices = true;
+        self
+    }
+
+    /// A network namespace of its own, with nothing but loopback: a machine of its own, as far as networks go.
+    #[must_use]
+    pub fn own_net(mut self) -> Builder {
+        self.own_net = true;
         self
     }
 
@@ -134,8 +142,10 @@ impl Builder {
         let pods = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).expect("watch for pods");
         fs::create_dir_all(run.join("pods")).expect("make a directory of the test");
         pods.add_watch(&run.join("pods"), AddWatchFlags::IN_CREATE).expect("watch for pods");
+        let netns = self.own_net.then(|| slot.make_netns());
         Host {
             slot,
+            netns,
             dir,
             run,
             root,
@@ -155,6 +165,7 @@ struct Seen {
 /// down, and then nothing may be left.
 pub struct Host {
     slot: Slot,
+    netns: Option<String>,
     dir: PathBuf,
     run: PathBuf,
     root: PathBuf,
@@ -238,7 +249,62 @@ impl Host {
     /// A podbox command, to be run or spawned.
     #[must_use]
     pub fn cmd<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Cmd {
-        self.environment(Cmd::new(crate::binary())).args(args)
+        let podbox = match &self.netns {
+            None => Cmd::new(crate::binary()),
+            Some(_) => self.beside(crate::binary()),
+        };
+        self.environment(podbox).args(args)
+    }
+
+    /// The network namespace of [`Builder::own_net`], by its name for `ip netns`.
+    ///
+    /// # Panics
+    /// If the host has none of its own.
+    #[must_use]
+    pub fn netns(&self) -> &str {
+        self.netns.as_deref().expect("a host with a network of its own")
+    }
+
+    /// Any program, in the host's own network namespace; its mounts are everybody's, unlike `ip netns exec`'s.
+    ///
+    /// # Panics
+    /// If the host has none of its own.
+    #[must_use]
+    pub fn beside(&self, program: impl AsRef<std::ffi::OsStr>) -> Cmd {
+        Cmd::new("nsenter").args([format!("--net=/run/netns/{}", self.netns())]).args([program.as_ref()])
+    }
+
+    /// Changes the configuration: lines for `[network]`, and sections.
+    ///
+    /// # Panics
+    /// If the disk says no.
+    pub fn configure(&self, network: &str, sections: &str) {
+        let path = self.dir.join("podbox.toml");
+        let text = fs::read_to_string(&path).expect("read the configuration");
+        let text = text.replace("[network]\n", &format!("[network]\n{network}\n"));
+        fs::write(&path, format!("{text}\n{sections}\n")).expect("write the configuration");
+    }
+
+    /// Writes the configuration.
+    ///
+    /// # Panics
+    /// If the disk says no.
+    pub fn rewrite_configuration(&self, change: impl FnOnce(String) -> String) {
+        let path = self.dir.join("podbox.toml");
+        let text = fs::read_to_string(&path).expect("read the configuration");
+        fs::write(&path, change(text)).expect("write the configuration");
+    }
+
+    /// The pods' IPv4 addresses.
+    #[must_use]
+    pub fn slice(&self) -> String {
+        self.slot.ipv4()
+    }
+
+    /// The pods' IPv6 addresses.
+    #[must_use]
+    pub fn slice6(&self) -> String {
+        self.slot.ipv6()
     }
 
     /// Any command, in this podbox's environment.
@@ -486,7 +552,8 @@ impl Host {
         self.look();
         let seen = self.seen.lock().expect("no holder panics");
         let bridge = self.slot.bridge();
-        let places = Places { dir: &self.dir, run: &self.run, root: &self.root, bridge: &bridge };
+        let netns = self.netns.as_deref();
+        let places = Places { dir: &self.dir, run: &self.run, root: &self.root, bridge: &bridge, netns };
         let own: Vec<PathBuf> = [&self.run, &self.root].into_iter().cloned().collect();
         wait_for("nothing to be left behind", GRACE, || {
             let mut left = leftovers::list(&places, &seen.traces);
@@ -501,6 +568,9 @@ impl Host {
             let _ = umount2(path, MntFlags::MNT_DETACH);
         }
         let _ = fs::remove_dir_all(&self.dir);
+        if let Some(netns) = &self.netns {
+            leftovers::delete_netns(netns);
+        }
     }
 
     /// Everything that helps to understand a failure.
@@ -532,6 +602,9 @@ impl Drop for Host {
         if !self.finished {
             leftovers::scrub_dir(&self.dir);
             leftovers::scrub_network(&self.slot.bridge(), &self.slot.outside_name());
+            if let Some(netns) = &self.netns {
+                leftovers::delete_netns(netns);
+            }
         }
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Places<'a> {
     pub(crate) run: &'a Path,
     pub(crate) root: &'a Path,
     pub(crate) bridge: &'a str,
+    /// Its own network namespace, by name.
+    pub(crate) netns: Option<&'a str>,
 }
 
 /// Everything that is left, one line each.
@@ -44,6 +46,7 @@ pub(crate) fn list(places: &Places<'_>, traces: &Traces) -> Vec<String> {
     left.extend(cgroups(&traces.uids).into_iter().map(|path| format!("cgroup {}", path.display())));
     left.extend(links(places, traces));
     left.extend(netns(traces));
+    left.extend(places.netns.into_iter().flat_map(inside));
     if tables().contains(&table(places.bridge)) {
         left.push(format!("nftables table {}", table(places.bridge)));
     }
@@ -101,6 +104,33 @@ fn links(places: &Places<'_>, traces: &Traces) -> Vec<String> {
         }
     }
     left
+}
+
+/// What a podbox may have left in a network namespace of its own: links other than loopback and the test's `eth…`,
+/// its routes (by their protocol), permanent neighbours, tables.
+fn inside(netns: &str) -> Vec<String> {
+    let mut left = Vec::new();
+    let mut tell = |what: &str, program: &str, words: &str| {
+        let prefix = [format!("--net=/run/netns/{netns}"), program.to_owned()];
+        let output = Cmd::new("nsenter").args(prefix).args(words.split(' ')).run();
+        let is_tests_own =
+            |line: &&str| what == "link" && [": lo:", ": eth"].iter().any(|name| line.contains(name));
+        let lines = output.stdout.lines().filter(|line| !line.trim().is_empty() && !is_tests_own(line));
+        left.extend(lines.map(|line| format!("{what} in {netns}: {line}")));
+    };
+    tell("link", "ip", "-o link show");
+    tell("route", "ip", "-4 route show table all proto 112");
+    tell("route", "ip", "-6 route show table all proto 112");
+    tell("neighbour", "ip", "neighbour show nud permanent");
+    tell("table", "nft", "list tables");
+    left
+}
+
+/// Deletes a network namespace by its name, where it is.
+pub(crate) fn delete_netns(name: &str) {
+    if Path::new("/run/netns").join(name).exists() {
+        Cmd::new("ip").args(["netns", "del", name]).run();
+    }
 }
 
 /// Interfaces that are ports of the bridge now.

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use crate::command::Cmd;
 use crate::leftovers;
 
 const SLOTS: u32 = 200;
@@ -50,6 +51,19 @@ impl Slot {
         format!("fd70:6f64:e2e:{:x}::/64", self.number)
     }
 
+    /// A fresh network namespace, with loopback up.
+    pub(crate) fn make_netns(&self) -> String {
+        let name = self.netns_name();
+        for words in [format!("netns add {name}"), format!("-n {name} link set lo up")] {
+            Cmd::new("ip").args(words.split(' ')).run().ok();
+        }
+        name
+    }
+
+    fn netns_name(&self) -> String {
+        format!("pbn{}", self.number)
+    }
+
     pub(crate) fn outside_name(&self) -> String {
         format!("pbo{}", self.number)
     }
@@ -67,6 +81,7 @@ impl Slot {
             leftovers::scrub_dir(&entry.path());
         }
         leftovers::scrub_network(&self.bridge(), &self.outside_name());
+        leftovers::delete_netns(&self.netns_name());
     }
 }
 

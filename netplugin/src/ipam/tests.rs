@@ -16,6 +16,7 @@ fn config(state_dir: &Path, ipv4: &str, ipv6: Option<&str>) -> NetworkConfig {
         ipv4: Some(ipv4.parse().unwrap()),
         ipv6: ipv6.map(|text| text.parse().unwrap()),
         mtu: None,
+        peers: netplugin::Peers::default(),
         masquerade: Masquerade::Egress,
         state_dir: state_dir.to_owned(),
     }
@@ -23,7 +24,14 @@ fn config(state_dir: &Path, ipv4: &str, ipv6: Option<&str>) -> NetworkConfig {
 
 fn take_lease(config: &NetworkConfig, id: &str) -> Result<Lease, NetError> {
     let owner = format!("default/{id}");
-    let request = Request { id, owner: &owner, netns: Path::new("/"), ifname: "eth0", ports: &[] };
+    let request = Request {
+        id,
+        owner: &owner,
+        netns: Path::new("/"),
+        ifname: "eth0",
+        ports: &[],
+        wishes: netplugin::Wishes::default(),
+    };
     let subnets: Vec<Subnet> = config.subnets().collect();
     let _lock = state::lock(&config.state_dir, Sharing::Shared)?;
     match find(config, &request, &subnets)? {

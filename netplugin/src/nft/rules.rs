@@ -282,7 +282,7 @@ pub(super) fn rules(config: &NetworkConfig) -> Vec<Rule> {
             && let Some(multicast) = multicast(pods)
         {
             let outward = rule(LEAVING).leaves_not_by(bridge).of_family(pods).within(Side::Source, pods);
-            let outward = outward.outside(Side::Destination, pods);
+            let outward = outward.outside(Side::Destination, config.space_of(pods));
             rules.push(outward.outside(Side::Destination, multicast).masquerade());
         }
     }

@@ -16,7 +16,8 @@ use crate::ipam;
 use crate::links::{self, Link, Message, Veth};
 use crate::netlink::Netlink;
 use crate::state::{self, Sharing};
-use crate::{netns, nft, ports, sysctl};
+use crate::wishes::{Bandwidth, WayOut};
+use crate::{netns, nft, peers, ports, shaping, sysctl};
 
 const LOOPBACK_INDEX: u32 = 1;
 
@@ -48,7 +49,9 @@ pub(super) fn lease(world: &mut World<'_>) -> Result<(), Fault> {
     }
     // Whoever removes an idle bridge does so alone and looks for leases first: once ours is written, the
     // bridge that we find stays.
-    let _lock = state::lock(&world.config.state_dir, Sharing::Shared)?;
+    // An Ethernet address that was asked for is compared with everybody's.
+    let sharing = if world.request.wishes.mac.is_some() { Sharing::Exclusive } else { Sharing::Shared };
+    let _lock = state::lock(&world.config.state_dir, sharing)?;
     let found = match ipam::find(world.config, world.request, &subnets)? {
         ipam::Found::Fits(lease) => lease,
         ipam::Found::Nothing => ipam::lease(world.config, world.request, &subnets)?,
@@ -103,9 +106,9 @@ pub(super) fn check_host(world: &mut World<'_>) -> Result<(), Fault> {
 
 pub(super) fn make_bridge(world: &mut World<'_>) -> Result<(), Fault> {
     let existing = world.found.as_ref().map(|link| link.index);
-    let index = bridge::make(&mut world.host, world.config, existing, world.host_ipv6)?;
+    let index = bridge::make(&mut world.host, world.config, existing, (world.host_ipv6, world.mtu))?;
     if let Some(bridge) = &mut world.bridge {
-        bridge.index = index;
+        (bridge.index, bridge.mtu) = (index, world.mtu);
     }
     Ok(())
 }
@@ -121,6 +124,15 @@ pub(super) fn forward_packets(world: &mut World<'_>) -> Result<(), Fault> {
     if let Some(bridge) = &mut world.bridge {
         bridge.notes.extend(note);
     }
+    Ok(())
+}
+
+/// Makes the ways to other hosts, unless a bridge that was there already has them: then whoever reads the
+/// configuration last keeps them, and a pod that was started with an older one does not bring back what is gone.
+pub(super) fn lead_beyond(world: &mut World<'_>) -> Result<(), Fault> {
+    let kept = peers::record::read(world.config)?.filter(|record| record.complete && world.found.is_some());
+    let ways = kept.map_or_else(|| std::mem::take(&mut world.beyond.ways), |record| record.ways);
+    peers::record::apply(&mut world.host, world.config, &ways)?;
     Ok(())
 }
 
@@ -215,12 +227,47 @@ pub(super) fn raise(world: &mut World<'_>) -> Result<(), Fault> {
 pub(super) fn route_pod(world: &mut World<'_>) -> Result<(), Fault> {
     let plan = world.plan();
     let mac = bridge::mac(world.config);
+    let way_out = world.request.wishes.way_out;
     let inside = world.inside()?;
     for gateway in plan.gateways {
         push(&mut inside.netlink, links::add_neighbour(inside.index, gateway, mac));
-        push(&mut inside.netlink, links::add_default_route(inside.index, gateway));
+        if way_out == WayOut::Here {
+            push(&mut inside.netlink, links::add_default_route(inside.index, gateway));
+        }
     }
     Ok(inside.netlink.commit()?)
+}
+
+/// A kernel without token buckets lets everything pass, which is worth a note and no failure.
+pub(super) fn limit(world: &mut World<'_>) -> Result<(), Fault> {
+    match try_limit(world) {
+        Err(Fault::Kernel(error))
+            if [Errno::ENOENT, Errno::EOPNOTSUPP].iter().any(|errno| error.is(*errno)) =>
+        {
+            world.notes.push(format!(
+                "the pod's bandwidth is not limited: this kernel has no token bucket filter (sch_tbf): {error}"
+            ));
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn try_limit(world: &mut World<'_>) -> Result<(), Fault> {
+    let plan = world.plan();
+    let Bandwidth { ingress, egress } = world.request.wishes.bandwidth;
+    if let Some(rate) = egress {
+        let inside = world.inside()?;
+        push(&mut inside.netlink, shaping::limit(inside.index, rate, plan.mtu));
+        inside.netlink.commit()?;
+    }
+    if let Some(rate) = ingress {
+        let link = host::find_link(&mut world.host, Link::Name(&plan.host_interface))?;
+        let index = link.map_or(0, |link| link.index);
+        push(&mut world.host, shaping::limit(index, rate, plan.mtu));
+        world.host.commit()?;
+    }
+    Ok(())
 }
 
 /// Last, when the pod's side is complete: the kernel then sets to work on the new port, and would hold the

@@ -9,7 +9,14 @@ use crate::support::{self, Host, Netns, tcp, udp};
 /// Does the first steps of attaching and then nothing more, as if killed. True if all were done.
 fn crash_after(steps: usize, host: &Host, pod: &Netns, ports: &[PortMapping]) -> bool {
     host.netns.run(|| {
-        let request = Request { id: "a", owner: "default/a", netns: pod.path(), ifname: "eth0", ports };
+        let request = Request {
+            id: "a",
+            owner: "default/a",
+            netns: pod.path(),
+            ifname: "eth0",
+            ports,
+            wishes: netplugin::Wishes::default(),
+        };
         let mut world = World::new(&host.config, &request).unwrap();
         world.stop_after = steps;
         match world.attach_steps() {
@@ -151,4 +158,94 @@ fn without_net_admin_what_is_there_is_complained_about_and_stays_known() {
     drop(pod);
     host.wait_for_cables();
     assert_eq!(host.left_behind(), "");
+}
+
+/// A host on a link with another one, which has a slice of the flat space.
+fn host_with_a_peer(overlay: peers::Overlay) -> Host {
+    let mut host = Host::new();
+    host.netns.sh("ip link add uplink0 type bridge
+         ip addr add 192.0.2.1/24 dev uplink0
+         ip -6 addr add 2001:db8::1/64 dev uplink0 nodad
+         ip link set uplink0 up");
+    host.config.ipv4 = Some("10.244.1.0/24".parse().unwrap());
+    host.config.ipv6 = Some("fd00:10:244:1::/64".parse().unwrap());
+    host.config.peers = peers::Peers {
+        flat: vec!["10.244.0.0/16".parse().unwrap(), "fd00:10:244::/48".parse().unwrap()],
+        overlay,
+        underlay: None,
+        hosts: vec![peers::Peer {
+            name: "b".to_owned(),
+            slices: vec!["10.244.2.0/24".parse().unwrap(), "fd00:10:244:2::/64".parse().unwrap()],
+            addresses: vec!["192.0.2.2".parse().unwrap(), "2001:db8::2".parse().unwrap()],
+        }],
+    };
+    host
+}
+
+#[test]
+fn after_a_crash_at_any_step_nothing_that_leads_to_other_hosts_is_left_and_the_next_try_succeeds() {
+    for overlay in [peers::Overlay::HostGw, peers::Overlay::default()] {
+        for steps in 0.. {
+            let host = host_with_a_peer(overlay.clone());
+            let ways = || {
+                host.netns
+                    .sh("ip route show proto 112; ip -6 route show proto 112; ip -o link show type vxlan")
+            };
+            let pod = Netns::new();
+            let complete = crash_after(steps, &host, &pod, &[]);
+            let attached = host.attach("a", &pod, &[]).unwrap_or_else(|e| panic!("after {steps}: {e}"));
+            assert!(ways().contains("10.244.2.0/24") && ways().contains("fd00:10:244:2::/64"), "{}", ways());
+            drop(attached);
+            host.detach("a");
+            assert!(host.release_idle());
+            assert_eq!(ways(), "", "after {steps} steps and a complete try");
+            crash_after(steps, &host, &pod, &[]);
+            host.detach("a");
+            assert!(host.release_idle());
+            assert_eq!(ways(), "", "after {steps} steps");
+            if complete {
+                assert!(steps > 11, "{steps}");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_record_of_ways_that_were_never_made_is_taken_back_and_one_of_others_is_made_anew() {
+    let host = host_with_a_peer(peers::Overlay::default());
+    let pod = Netns::new();
+    assert!(crash_after(usize::MAX, &host, &pod, &[]));
+    host.netns.sh("ip link del podbox0.vx");
+    host.netns.run(|| crate::apply_peers(&host.config)).unwrap();
+    assert!(host.netns.sh("ip -d link show podbox0.vx").contains("vxlan id 10244"));
+    let mut routed = host.config.clone();
+    routed.peers.overlay = peers::Overlay::HostGw;
+    let done = host.netns.run(|| crate::apply_peers(&routed)).unwrap();
+    assert!(done.iter().any(|step| step.command == "ip link delete podbox0.vx"), "{done:?}");
+    let routes = host.netns.sh("ip route show proto 112");
+    assert!(routes.contains("10.244.2.0/24 via 192.0.2.2 dev uplink0 src 10.244.1.1"), "{routes}");
+    host.netns.sh("ip route del 10.244.2.0/24");
+    host.detach("a");
+    assert!(host.release_idle());
+    assert_eq!(host.netns.sh("ip -6 route show proto 112"), "");
+}
+
+#[test]
+fn a_pod_that_knows_an_older_list_of_peers_does_not_bring_back_one_that_is_gone() {
+    let mut host = host_with_a_peer(peers::Overlay::default());
+    let ways = |host: &Host| host.netns.sh("ip route show proto 112; ip -o link show type vxlan");
+    let (first, second) = (Netns::new(), Netns::new());
+    host.attach("a", &first, &[]).unwrap();
+    assert!(ways(&host).contains("10.244.2.0/24"));
+    let older = host.config.clone();
+    host.config.peers.hosts.clear();
+    host.netns.run(|| crate::apply_peers(&host.config)).unwrap();
+    assert_eq!(ways(&host), "");
+    host.config = older;
+    host.attach("b", &second, &[]).unwrap();
+    assert_eq!(ways(&host), "");
+    host.detach("a");
+    host.detach("b");
+    assert!(host.release_idle());
 }

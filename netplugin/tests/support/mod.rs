@@ -174,7 +174,14 @@ impl Host {
 
     pub fn attach(&self, id: &str, pod: &Netns, ports: &[PortMapping]) -> Result<Attached, NetError> {
         let owner = format!("default/{id}");
-        let request = Request { id, owner: &owner, netns: pod.path(), ifname: "eth0", ports };
+        let request = Request {
+            id,
+            owner: &owner,
+            netns: pod.path(),
+            ifname: "eth0",
+            ports,
+            wishes: netplugin::Wishes::default(),
+        };
         self.netns.run(|| netplugin::attach(&self.config, &request))
     }
 
@@ -224,6 +231,7 @@ pub fn config(state_dir: PathBuf) -> NetworkConfig {
         ipv4: Some("10.244.0.0/16".parse().unwrap()),
         ipv6: Some("fd00:10:244::/64".parse().unwrap()),
         mtu: None,
+        peers: netplugin::Peers::default(),
         masquerade: Masquerade::Egress,
         state_dir,
     }

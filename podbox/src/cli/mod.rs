@@ -124,12 +124,12 @@ enum Command {
     Condition(condition::ConditionArgs),
     /// Print every step that was taken for a pod, with its duration
     Trace(trace::TraceArgs),
-    /// See the network
-    #[command(subcommand)]
-    Net(net::NetCommand),
     /// Manage images
     #[command(subcommand)]
     Image(image::ImageCommand),
+    /// The pods' network
+    #[command(subcommand)]
+    Net(net::NetCommand),
     /// What this host can do
     #[command(subcommand)]
     System(system::SystemCommand),
@@ -203,8 +203,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Top(args) => top::run(&session, &args),
         Command::Condition(args) => condition::run(&session, &args),
         Command::Trace(args) => trace::run(&session, &args),
-        Command::Net(command) => net::run(&session, &command),
         Command::Image(command) => image::run(&session, command),
+        Command::Net(command) => net::run(&session, &command),
         Command::System(command) => system::run(&session, &command),
         Command::ApiResources(_) | Command::Completion(_) | Command::Man(_) | Command::Version => {
             Ok(ExitCode::SUCCESS)

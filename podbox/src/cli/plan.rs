@@ -61,7 +61,14 @@ fn render(session: &Session, pod: &Pod) -> Result<String, Failure> {
         let ports = port_mappings(pod);
         let owner = format!("{}/{}", pod.namespace, pod.name);
         let netns = dir.namespaces().join("net");
-        let request = Request { id: &pod.uid, owner: &owner, netns: &netns, ifname: "eth0", ports: &ports };
+        let request = Request {
+            id: &pod.uid,
+            owner: &owner,
+            netns: &netns,
+            ifname: "eth0",
+            ports: &ports,
+            wishes: netplugin::Wishes::default(),
+        };
         let steps = netplugin::describe(&session.settings.network, &request);
         section(&mut text, "network", steps.iter().map(|s| (&*s.name, &*s.command)));
     }

@@ -134,6 +134,8 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
     loaded.pods.iter().try_for_each(|pod| refuse(pod, &sysctls))?;
     devices::refuse_missing(session, &loaded.pods)?;
     objects::refuse_in_terminating(session, &loaded.pods)?;
+    // Who the peers are is no pod's own business: whoever reads the configuration last keeps the ways to them.
+    netplugin::apply_peers(&session.settings.network).map_err(|error| Failure::host(&error))?;
     let kept = if args.prune { set::keys(&loaded) } else { BTreeSet::new() };
     let Loaded { pods: mut loaded, objects, .. } = loaded;
     if let Some(set) = &set {

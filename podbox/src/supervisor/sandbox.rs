@@ -256,6 +256,7 @@ fn attach(world: &World) -> Result<Vec<IpAddr>, String> {
         netns: &request_netns,
         ifname: "eth0",
         ports: &port_mappings(&pod),
+        wishes: netplugin::Wishes::default(),
     };
     let attached =
         netplugin::attach(&world.settings.network, &request).map_err(|error| report::chain(&error))?;

@@ -1,8 +1,9 @@
-//! `podbox net`: to see the network.
+//! `podbox net`: to see the pods' network, and the ways to other hosts.
 
 mod gather;
 mod graph;
 mod ls;
+mod peers;
 mod show;
 mod walk;
 
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Failure, Session};
+use super::{Failure, Session, names, out};
 
 /// Subcommands of `net`.
 #[derive(Debug, Subcommand)]
@@ -22,6 +23,8 @@ pub(super) enum NetCommand {
     Graph(graph::GraphArgs),
     /// Tell which way a pod's packets go, hop by hop, with the command that shows each hop
     Show(show::ShowArgs),
+    /// List the other hosts of the flat space, and what leads to them
+    Peers(peers::PeersArgs),
 }
 
 /// Runs the command.
@@ -30,5 +33,6 @@ pub(super) fn run(session: &Session, command: &NetCommand) -> Result<ExitCode, F
         NetCommand::Ls(args) => ls::run(session, args),
         NetCommand::Graph(args) => graph::run(session, args),
         NetCommand::Show(args) => show::run(session, args),
+        NetCommand::Peers(args) => peers::run(session, args),
     }
 }
