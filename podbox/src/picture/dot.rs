@@ -13,6 +13,10 @@ pub fn dot(picture: &Picture) -> String {
     for (number, host) in picture.hosts.iter().enumerate() {
         draw_host(&mut out, number, host);
     }
+    for peer in &picture.peers {
+        let own = id(&["host", &peer.name]);
+        let _ = writeln!(out, "  {own} [label={}];", quoted(&[format!("host {}", peer.name), peer.what()]));
+    }
     for service in &picture.services {
         draw_service(&mut out, service);
     }

@@ -41,6 +41,10 @@ pub fn mermaid(picture: &Picture) -> String {
         }
         out.push_str("  end\n");
     }
+    for peer in &picture.peers {
+        let own = names.of(&format!("host {}", peer.name));
+        let _ = writeln!(out, "  {own}[{}]", quoted(&[format!("host {}", peer.name), peer.what()]));
+    }
     for service in &picture.services {
         let own = names.of(&format!("service {}", service.full_name()));
         let lines = [format!("service {}", service.full_name()), service.what()];

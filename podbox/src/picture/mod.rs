@@ -10,7 +10,9 @@ mod services;
 mod svg;
 mod text;
 
-pub use model::{Cable, ContainerPart, End, Endpoint, HostPart, NetworkPart, Picture, PodPart, PortPart};
+pub use model::{
+    Cable, ContainerPart, End, Endpoint, HostPart, NetworkPart, PeerPart, Picture, PodPart, PortPart,
+};
 pub use model::{ServicePart, ServicePort};
 pub use services::services;
 

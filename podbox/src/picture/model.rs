@@ -9,10 +9,35 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Picture {
-    /// This host, and those that it knows.
+    /// This host.
     pub hosts: Vec<HostPart>,
+    /// The other hosts of the flat space.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<PeerPart>,
     /// Services of all hosts.
     pub services: Vec<ServicePart>,
+}
+
+/// Another host, as far as it can be seen from here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerPart {
+    /// Its name.
+    pub name: String,
+    /// Where it is reached.
+    pub addresses: Vec<String>,
+    /// The addresses of its pods.
+    pub slices: Vec<String>,
+    /// What leads to it is there: `ready`, `absent`, `stale`.
+    pub state: String,
+}
+
+impl PeerPart {
+    /// `10.244.1.0/24 at 192.0.2.8, ready`
+    #[must_use]
+    pub fn what(&self) -> String {
+        format!("{} at {}, {}", self.slices.join(", "), self.addresses.join(", "), self.state)
+    }
 }
 
 /// A host.

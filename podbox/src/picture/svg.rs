@@ -39,6 +39,10 @@ pub fn svg(picture: &Picture) -> String {
     for host in &picture.hosts {
         bottom = sheet.host(host, bottom) + GAP * 2;
     }
+    for peer in &picture.peers {
+        let words = [("t", format!("host {}", peer.name)), ("s", peer.what())];
+        bottom = sheet.boxed("up", HOST, bottom, &words) + GAP;
+    }
     let mut at = TOP;
     for service in &picture.services {
         at = sheet.service(service, at) + GAP;

@@ -78,6 +78,24 @@ fn pods_on_the_networks_of_others_are_drawn_where_they_are() {
 }
 
 #[test]
+fn other_hosts_are_drawn_with_what_leads_to_them() {
+    let peer = PeerPart {
+        name: "next".to_owned(),
+        addresses: vec!["192.0.2.8".to_owned()],
+        slices: vec!["10.244.1.0/24".to_owned()],
+        state: "ready".to_owned(),
+    };
+    let picture = Picture { peers: vec![peer], ..example() };
+    assert!(text(&picture).contains("\nhost next   10.244.1.0/24 at 192.0.2.8, ready\n"));
+    for drawn in [svg(&picture), dot(&picture), mermaid(&picture)] {
+        assert!(
+            drawn.contains("host next") && drawn.contains("10.244.1.0/24 at 192.0.2.8, ready"),
+            "{drawn}"
+        );
+    }
+}
+
+#[test]
 fn names_cannot_break_out_of_a_picture() {
     let mut picture = example();
     picture.hosts[0].name = "\"><script>&\u{7}\\".to_owned();
@@ -94,7 +112,7 @@ fn nothing_at_all_can_be_drawn_too() {
     assert!(svg(&empty).ends_with("</svg>\n"));
     assert!(dot(&empty).ends_with("}\n"));
     let host = HostPart { name: "a".to_owned(), ..HostPart::default() };
-    assert_eq!(text(&Picture { hosts: vec![host], services: Vec::new() }), "host a\n");
+    assert_eq!(text(&Picture { hosts: vec![host], ..Picture::default() }), "host a\n");
 }
 
 #[test]

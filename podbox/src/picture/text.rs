@@ -20,6 +20,9 @@ pub fn text(picture: &Picture) -> String {
     for host in &picture.hosts {
         draw_host(&mut out, host);
     }
+    for peer in &picture.peers {
+        let _ = writeln!(out, "\n{}", shortened(&format!("host {}   {}", peer.name, peer.what()), WIDTH));
+    }
     for service in &picture.services {
         draw_service(&mut out, service);
     }

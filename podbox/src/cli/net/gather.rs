@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use netplugin::{InterfaceAddress, Masquerade, SeenAddress, SeenLink, Window, leases, room};
+use netplugin::{InterfaceAddress, Led, Masquerade, SeenAddress, SeenLink, Window, leases, room};
 
 use crate::node;
-use crate::picture::{self, Cable, ContainerPart, End, HostPart, NetworkPart, Picture, PodPart, PortPart};
+use crate::picture::{
+    self, Cable, ContainerPart, End, HostPart, NetworkPart, PeerPart, Picture, PodPart, PortPart,
+};
 use crate::store::ObjectKind;
 
 use super::super::pods::{self, Found};
@@ -83,7 +85,20 @@ pub(super) fn picture(session: &Session, namespace: Option<&str>) -> Result<Pict
         pods,
     };
     let services = stored::fitting(session, ObjectKind::Service, &Query::within(namespace));
-    Ok(Picture { hosts: vec![host], services: picture::services(&services, &objects) })
+    let peers = peers(session)?;
+    Ok(Picture { hosts: vec![host], peers, services: picture::services(&services, &objects) })
+}
+
+/// The other hosts, and whether what leads to them is there.
+fn peers(session: &Session) -> Result<Vec<PeerPart>, Failure> {
+    let found = netplugin::peers(&session.settings.network).map_err(|error| Failure::host(&error))?;
+    let part = |led: Led| PeerPart {
+        name: led.peer.name,
+        addresses: led.peer.addresses.iter().map(ToString::to_string).collect(),
+        slices: led.peer.slices.iter().map(ToString::to_string).collect(),
+        state: format!("{:?}", led.state).to_lowercase(),
+    };
+    Ok(found.into_iter().map(part).collect())
 }
 
 /// The links by which packets leave for everywhere else.
