@@ -1,5 +1,6 @@
 //! Settings: built-in defaults, `/etc/podbox/podbox.toml` over them, the environment over that, flags last.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use netplugin::{Masquerade, NetworkConfig, Subnet};
 use serde::{Deserialize, Serialize};
 
+mod networks;
 mod peers;
 mod pods;
 
@@ -29,6 +31,9 @@ pub struct Settings {
     pub store: Store,
     /// The pods' network.
     pub network: NetworkConfig,
+    /// Further networks, which pods join by annotation.
+    #[serde(default)]
+    pub further_networks: Vec<NetworkConfig>,
     /// The delays between restarts and between pulls.
     pub backoff: BackoffSettings,
     /// containers' registries.conf, if not the usual one.
@@ -42,6 +47,17 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// All networks, the one that every pod is on first.
+    pub fn networks(&self) -> impl Iterator<Item = &NetworkConfig> {
+        std::iter::once(&self.network).chain(&self.further_networks)
+    }
+
+    /// The network of that name.
+    #[must_use]
+    pub fn network_of(&self, name: &str) -> Option<&NetworkConfig> {
+        self.networks().find(|network| network.name == name)
+    }
+
     /// Where registries are configured.
     #[must_use]
     pub fn registry_options(&self) -> RegistryOptions {
@@ -100,6 +116,7 @@ struct File {
     paths: Paths,
     network: Network,
     peer: Vec<peers::File>,
+    networks: BTreeMap<String, networks::Further>,
     restart: Restart,
     images: Images,
     containers: Containers,
@@ -203,6 +220,7 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         name,
     };
     peers::resolve(&mut network, shared, &file.peer).map_err(|wrong| placed(&path, &text, wrong))?;
+    let further_networks = networks::resolve(file.networks, &network, &store).map_err(&wrong)?;
     let default = BackoffSettings::default();
     let delay = |text: Option<String>, default| text.map_or(Ok(default), |text| duration(&text));
     let backoff = BackoffSettings {
@@ -213,7 +231,7 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
     let pods = file.pods.resolve(&store.data).map_err(&wrong)?;
     let cdi_directories = file.containers.cdi_spec_dirs.unwrap_or_else(usual_cdi);
     let cdi_directories = cdi_directories.into_iter().map(absolute).collect();
-    Ok(Settings { store, network, backoff, registries_conf, pods, cdi_directories })
+    Ok(Settings { store, network, further_networks, backoff, registries_conf, pods, cdi_directories })
 }
 
 /// An error with the line and the column of what it is about.

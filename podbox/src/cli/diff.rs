@@ -31,8 +31,12 @@ pub(super) struct DiffArgs {
 /// Runs the command: exit code 0 if nothing would change, 1 if something would, more if it cannot be told.
 pub(super) fn run(session: &Session, args: &DiffArgs) -> Result<ExitCode, Failure> {
     let files = [args.files.as_slice(), &args.filename].concat();
-    let loaded =
-        names::load(&files, args.validate.strictness(), &session.settings.pods.allowed_unsafe_sysctls)?;
+    let loaded = names::load_for(
+        &session.settings,
+        &files,
+        args.validate.strictness(),
+        &session.settings.pods.allowed_unsafe_sysctls,
+    )?;
     let mut text = String::new();
     for one in &loaded.objects {
         let (kind, store) = (one.kind, &session.settings.store);

@@ -198,8 +198,8 @@ fn sweep(session: &Session) -> Vec<Failure> {
     for (namespace, name, uid) in empty.into_iter().filter(|(_, _, uid)| free(uid)) {
         store.release(&namespace, &name, &uid);
     }
-    failures
-        .extend(netplugin::release_idle(&session.settings.network).err().map(|error| Failure::host(&error)));
+    let idle = session.settings.networks().map(netplugin::release_idle);
+    failures.extend(idle.filter_map(Result::err).map(|error| Failure::host(&error)));
     failures
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
+use crate::config::Settings;
 use crate::manifest::{self, Color, Loaded, Options, Severity, Source, Strictness};
 use crate::report;
 
@@ -66,6 +67,19 @@ pub(super) fn load(
     allowed_sysctls: &[String],
 ) -> Result<Loaded, Failure> {
     let options = Options { allowed_sysctls: allowed_sysctls.to_vec(), strictness, ..Options::default() };
+    load_sources(&sources(paths)?, &options)
+}
+
+/// The same, for pods that are to be on the networks of this host.
+pub(super) fn load_for(
+    settings: &Settings,
+    paths: &[String],
+    strictness: Strictness,
+    allowed_sysctls: &[String],
+) -> Result<Loaded, Failure> {
+    let networks = settings.networks().cloned().collect();
+    let options =
+        Options { allowed_sysctls: allowed_sysctls.to_vec(), strictness, networks, ..Options::default() };
     load_sources(&sources(paths)?, &options)
 }
 

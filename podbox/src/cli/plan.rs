@@ -4,7 +4,6 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use netplugin::Request;
 use runtime::plan::{IdRange, SandboxPlan};
 use runtime::recipe;
 
@@ -16,8 +15,7 @@ use crate::oci::Surroundings;
 use crate::pod::{Container, Pod, Role};
 use crate::store::PodDir;
 use crate::subpath;
-use crate::supervisor::sandbox::{self, port_mappings};
-use crate::supervisor::{container_plan, surroundings_of};
+use crate::supervisor::{container_plan, interfaces, sandbox, surroundings_of};
 use crate::user_ids;
 
 use super::strictness::ValidateFlag;
@@ -38,8 +36,12 @@ const UID: &str = "00000000-0000-4000-8000-000000000000";
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &PlanArgs) -> Result<ExitCode, Failure> {
-    let loaded =
-        names::load(&args.files, args.validate.strictness(), &session.settings.pods.allowed_unsafe_sysctls)?;
+    let loaded = names::load_for(
+        &session.settings,
+        &args.files,
+        args.validate.strictness(),
+        &session.settings.pods.allowed_unsafe_sysctls,
+    )?;
     for object in &loaded.objects {
         let what = removal::shown(object.kind, &object.namespace, &object.name);
         let dir = session.settings.store.objects_of(object.kind, &object.namespace);
@@ -58,18 +60,8 @@ fn render(session: &Session, pod: &Pod) -> Result<String, Failure> {
     let sandbox = SandboxPlan { users: users(session, pod), ..sandbox::plan(pod, &dir) };
     section(&mut text, "sandbox", recipe::sandbox_steps(&sandbox).iter().map(|s| (&*s.name, &*s.command)));
     if !pod.host.network {
-        let ports = port_mappings(pod);
-        let owner = format!("{}/{}", pod.namespace, pod.name);
         let netns = dir.namespaces().join("net");
-        let request = Request {
-            id: &pod.uid,
-            owner: &owner,
-            netns: &netns,
-            ifname: "eth0",
-            ports: &ports,
-            wishes: netplugin::Wishes::default(),
-        };
-        let steps = netplugin::describe(&session.settings.network, &request);
+        let steps = interfaces::describe(&session.settings, pod, &netns).map_err(Failure::wrong)?;
         section(&mut text, "network", steps.iter().map(|s| (&*s.name, &*s.command)));
     }
     for container in &pod.containers {

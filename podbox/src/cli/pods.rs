@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::context::kept_environment;
 use crate::pod::Pod;
+use crate::pod::interfaces;
 use crate::report;
 use crate::status::qos;
 use crate::store::{PodDir, Store, StoreError, is_locked, remove, try_lock};
@@ -179,6 +180,9 @@ impl Found {
         object["apiVersion"] = json!("v1");
         object["kind"] = json!("Pod");
         object["metadata"]["uid"] = json!(self.pod.uid);
+        if let Ok(networks) = fs::read_to_string(self.dir.network_status()) {
+            object["metadata"]["annotations"][interfaces::STATUS] = json!(networks);
+        }
         let memory = self.memory();
         let written =
             || jiff::Timestamp::try_from(fs::metadata(self.dir.object()).ok()?.modified().ok()?).ok();
@@ -273,7 +277,7 @@ impl Found {
                 self.wait_for_stages();
             }
             let reaper = memory.as_ref().and_then(|memory| memory.sandbox.facts()?.reaper);
-            errors.extend(take_down_pod(&self.pod, &self.dir, &session.settings.network, reaper));
+            errors.extend(take_down_pod(&self.pod, &self.dir, &session.settings, reaper));
         }
         volumes::release(&self.pod, &self.dir, store);
         let logs = self.dir.logs(&self.pod.namespace, &self.pod.name, &self.pod.uid);

@@ -129,7 +129,11 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
     let ahead = at_once.then(|| Ahead::try_new(session)).flatten();
     let set = if args.all { None } else { set::name(args, &files)? };
     let strictness = args.validate.strictness();
-    let loaded = if args.all { Loaded::default() } else { names::load(&files, strictness, &sysctls)? };
+    let loaded = if args.all {
+        Loaded::default()
+    } else {
+        names::load_for(&session.settings, &files, strictness, &sysctls)?
+    };
     names::require_root("start a pod")?;
     loaded.pods.iter().try_for_each(|pod| refuse(pod, &sysctls))?;
     devices::refuse_missing(session, &loaded.pods)?;
@@ -251,7 +255,9 @@ fn undo(session: &Session, started: &[Start]) {
     }
     // Usually their supervisors do this, but those may be what has failed. If it cannot be done, the failure that led
     // here says why.
-    let _ = netplugin::release_idle(&session.settings.network);
+    for network in session.settings.networks() {
+        let _ = netplugin::release_idle(network);
+    }
 }
 
 /// Ends the pods after a Ctrl-C. All of them get their request at once, so that another Ctrl-C may leave them to end

@@ -19,8 +19,12 @@ pub(super) struct ValidateArgs {
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &ValidateArgs) -> Result<ExitCode, Failure> {
-    let loaded =
-        names::load(&args.files, args.validate.strictness(), &session.settings.pods.allowed_unsafe_sysctls)?;
+    let loaded = names::load_for(
+        &session.settings,
+        &args.files,
+        args.validate.strictness(),
+        &session.settings.pods.allowed_unsafe_sysctls,
+    )?;
     if !session.quiet {
         for loaded in &loaded.pods {
             out::line(format_args!("pod {}/{} is valid", loaded.pod.namespace, loaded.pod.name))?;

@@ -99,6 +99,8 @@ pub struct Options {
     pub limits: Limits,
     /// Patterns of unsafe kernel parameters that pods may set on this host.
     pub allowed_sysctls: Vec<String>,
+    /// The host's networks, the default one first; without any, nothing is compared with them.
+    pub networks: Vec<netplugin::NetworkConfig>,
     /// What becomes of fields that nobody knows.
     pub strictness: Strictness,
     /// The Pods are there already: they may have `ephemeralContainers`.
@@ -111,6 +113,7 @@ impl Default for Options {
             namespace: "default".to_owned(),
             limits: Limits::default(),
             allowed_sysctls: Vec::new(),
+            networks: Vec::new(),
             strictness: Strictness::default(),
             existing: false,
         }
@@ -473,6 +476,8 @@ impl Reader<'_, '_> {
                     foreseen
                         .map(|one| Finding { severity: Severity::Warning, ..self.placed(node, path, one) }),
                 );
+                let refused = refusals::networks(&pod, path, &self.options.networks).into_iter();
+                found.extend(refused.map(|one| self.placed(node, path, one)));
                 let line = self.source.line_of(span.start);
                 self.pods.push(LoadedPod { pod, object, file: self.source.name.clone(), line });
             }

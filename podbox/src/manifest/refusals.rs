@@ -2,11 +2,14 @@
 //!
 //! Each is judged by what refuses it later, so that both always say the same.
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::core::v1 as k8s;
+use netplugin::NetworkConfig;
 
 use crate::image;
 use crate::pod::field::{Errors, FieldError, Path};
-use crate::pod::{ContainerSecurity, Pod, sysctl};
+use crate::pod::{ContainerSecurity, Pod, interfaces, sysctl};
 
 /// All of it, for a Pod that stands at `path`: `written` as the user did, `pod` as it would run.
 pub(super) fn foresee(
@@ -48,6 +51,35 @@ pub(super) fn foresee(
         }
     }
     found.into_vec()
+}
+
+/// What a pod's annotations ask of networks that this host does not have, or that they cannot give to anybody.
+pub(super) fn networks(pod: &Pod, path: &Path<'_>, networks: &[NetworkConfig]) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    let (Some(first), Ok(asked)) = (networks.first(), interfaces::read(&pod.annotations)) else {
+        return Vec::new();
+    };
+    let metadata = path.field("metadata");
+    let annotations = metadata.field("annotations");
+    let mut check = |network: &NetworkConfig, key: &str, addresses: &[IpAddr]| {
+        for address in addresses {
+            if let Err(why) = network.check_address(*address) {
+                errors.invalid(&annotations.key(key), address.to_string().as_str(), &why.to_string());
+            }
+        }
+    };
+    check(first, interfaces::IP, &asked.addresses);
+    let named = |name: &str| networks.iter().find(|network| network.name == name);
+    for further in &asked.further {
+        if let Some(network) = named(&further.network) {
+            check(network, interfaces::NETWORKS, &further.addresses);
+        }
+    }
+    for further in asked.further.iter().filter(|further| named(&further.network).is_none()) {
+        errors.not_found(&annotations.key(interfaces::NETWORKS), &further.network);
+        errors.hint_names("networks", networks.iter().map(|network| network.name.as_str()));
+    }
+    errors.into_vec()
 }
 
 fn refused(what: &str, why: &str) -> String {

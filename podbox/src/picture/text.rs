@@ -88,7 +88,7 @@ fn draw_uplinks(out: &mut String, host: &HostPart, network: &NetworkPart) -> Abo
 
 fn draw_bridge(out: &mut String, host: &HostPart, network: &NetworkPart, above: Above) {
     let Some(bridge) = &network.bridge else {
-        let _ = writeln!(out, "   no bridge: it comes with the first pod");
+        let _ = writeln!(out, "   no bridge of network {}: it comes with the first pod", network.name);
         return;
     };
     let mut lines = wrapped(&end(bridge), WIDTH - 5);

@@ -10,6 +10,7 @@ mod downward;
 pub(crate) mod ephemeral;
 pub mod field;
 mod files;
+pub mod interfaces;
 mod model;
 mod mount;
 pub mod quantity;

@@ -135,6 +135,12 @@ impl PodDir {
         self.run.join("ns")
     }
 
+    /// What the pod's interfaces have got, if its annotations ask for further ones. Writer: the supervisor.
+    #[must_use]
+    pub fn network_status(&self) -> PathBuf {
+        self.run.join("network-status")
+    }
+
     /// Who holds which ids of the host for a user namespace, for all pods. Writer: each pod's supervisor, its own link.
     #[must_use]
     pub fn id_leases(&self) -> PathBuf {

@@ -515,8 +515,10 @@ impl Effects {
 
     /// Takes the bridge down if no pod is on it any more.
     pub(super) fn release_network(&self) {
-        if let Err(error) = netplugin::release_idle(&self.world.settings.network) {
-            report::log(format_args!("supervisor: {}", report::chain(&error)));
+        for network in self.world.settings.networks() {
+            if let Err(error) = netplugin::release_idle(network) {
+                report::log(format_args!("supervisor: {}", report::chain(&error)));
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ mod exits;
 mod full;
 mod hooks;
 mod images;
+pub mod interfaces;
 pub mod machine;
 mod message;
 mod missing;

@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use netplugin::{PortMapping, Request};
+use netplugin::PortMapping;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use runtime::launch::StageKind;
 use runtime::plan::{CgroupPlan, Identity, NamespaceSet, SandboxPlan, Shm};
 
 use crate::cdi;
 use crate::clock::monotonic;
+use crate::config::Settings;
 use crate::etc_files;
 use crate::oci::{class_limits, pod_limits, pod_path};
 use crate::ownership;
@@ -23,6 +24,7 @@ use crate::user_ids;
 use crate::volumes::{self, Unmade, VolumeError};
 
 use super::devices;
+use super::interfaces;
 use super::machine::{Event, Failure, Index, Note, SandboxFacts};
 use super::trace::TraceLine;
 use super::world::{Message, World};
@@ -203,7 +205,8 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     }
     let others = attempts.len().clamp(1, WARM_STAGES) - 1;
     (0..others).for_each(|_| world.warm.add(&world.exe, StageKind::Container));
-    let ips = if pod.host.network { world.host_ips.clone() } else { attach(world).map_err(failed)? };
+    let ips =
+        if pod.host.network { world.host_ips.clone() } else { interfaces::attach(world).map_err(failed)? };
     etc.and_then(|()| write_hosts(world, &ips)).map_err(|error| failed(report::chain(&error)))?;
     Ok(SandboxFacts { ips, reaper: ready.process })
 }
@@ -247,28 +250,7 @@ fn unmounted(world: &World, failed: &Unmade) -> Failure {
     failure(first)
 }
 
-fn attach(world: &World) -> Result<Vec<IpAddr>, String> {
-    let request_netns = world.dir.namespaces().join("net");
-    let (owner, pod) = (world.pod_name(), world.pod());
-    let request = Request {
-        id: &pod.uid,
-        owner: &owner,
-        netns: &request_netns,
-        ifname: "eth0",
-        ports: &port_mappings(&pod),
-        wishes: netplugin::Wishes::default(),
-    };
-    let attached =
-        netplugin::attach(&world.settings.network, &request).map_err(|error| report::chain(&error))?;
-    let steps = attached.trace.iter().map(|t| (&t.name, &t.command, t.micros));
-    world.send(Message::Trace(lines("network", steps)));
-    for note in attached.attachment.notes {
-        tell(world, "NetworkDegraded", note);
-    }
-    Ok(attached.attachment.addresses.iter().map(|address| address.address).collect())
-}
-
-fn tell(world: &World, reason: &str, message: String) {
+pub(super) fn tell(world: &World, reason: &str, message: String) {
     let note = Note { warning: true, reason: reason.to_owned(), message, container: None };
     world.event(Event::Told(note));
 }
@@ -326,21 +308,16 @@ fn alias_file(dir: &PodDir) -> PathBuf {
 
 /// Takes down whatever there is of the sandbox: all of it, half of it or nothing. Errors are collected.
 pub(super) fn take_down(world: &World, reaper: Option<Identity>) -> Vec<String> {
-    take_down_pod(&world.pod(), &world.dir, &world.settings.network, reaper)
+    take_down_pod(&world.pod(), &world.dir, &world.settings, reaper)
 }
 
 /// As [`take_down`], for a pod that has no supervisor.
-pub fn take_down_pod(
-    pod: &Pod,
-    dir: &PodDir,
-    network: &netplugin::NetworkConfig,
-    reaper: Option<Identity>,
-) -> Vec<String> {
+pub fn take_down_pod(pod: &Pod, dir: &PodDir, settings: &Settings, reaper: Option<Identity>) -> Vec<String> {
     let mut plan = plan(pod, dir);
     plan.netns_alias = fs::read_to_string(alias_file(dir)).ok().map(PathBuf::from);
     let mut errors = Vec::new();
     if !pod.host.network {
-        errors.extend(netplugin::detach(network, &pod.uid).iter().map(|error| report::chain(error)));
+        errors.extend(interfaces::detach(settings, pod));
     }
     if cdi::is_used(pod) {
         let released = dir.device_leases().release(&pod.uid);
@@ -351,7 +328,9 @@ pub fn take_down_pod(
         let given_back = user_ids::release(dir, &pod.uid);
         errors.extend(given_back.err().map(|error| format!("give back ids: {error}")));
     }
-    for path in [dir.layers(), &dir.containers(), &dir.etc(), &dir.namespaces(), &dir.shm()] {
+    for path in
+        [dir.layers(), &dir.containers(), &dir.etc(), &dir.namespaces(), &dir.shm(), &dir.network_status()]
+    {
         errors.extend(crate::store::remove(path).err().map(|error| report::chain(&error)));
     }
     errors

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use netplugin::{InterfaceAddress, Led, Masquerade, SeenAddress, SeenLink, Window, leases, room};
+use netplugin::{
+    InterfaceAddress, Led, Masquerade, NetworkConfig, SeenAddress, SeenLink, Window, leases, room,
+};
 
 use crate::node;
 use crate::picture::{
@@ -76,8 +78,12 @@ pub(super) fn picture(session: &Session, namespace: Option<&str>) -> Result<Pict
     let objects: Vec<_> = found.iter().map(Found::object).collect();
     let pods: Vec<_> =
         found.iter().zip(&objects).map(|(pod, object)| self::pod(pod, object, &links)).collect();
-    let mut networks = vec![network(session, &mut window, &links)?];
-    networks.extend(other_networks(&pods, &links, &session.settings.network.bridge));
+    let mut networks = Vec::new();
+    for config in session.settings.networks() {
+        networks.push(network(config, &mut window, &links)?);
+    }
+    let own: Vec<&str> = session.settings.networks().map(|config| config.bridge.as_str()).collect();
+    networks.extend(other_networks(&pods, &links, &own));
     let host = HostPart {
         name: node::name(),
         uplinks: uplinks(&mut window, &links, &session.settings.network.bridge)?,
@@ -112,9 +118,12 @@ fn uplinks(window: &mut Window, links: &Links, bridge: &str) -> Result<Vec<End>,
     Ok(found.into_values().collect())
 }
 
-/// The network of this podbox.
-pub(super) fn network(session: &Session, window: &mut Window, links: &Links) -> Result<NetworkPart, Failure> {
-    let config = &session.settings.network;
+/// A network of this podbox.
+pub(super) fn network(
+    config: &NetworkConfig,
+    window: &mut Window,
+    links: &Links,
+) -> Result<NetworkPart, Failure> {
     let held = leases(config).map_err(|error| Failure::host(&error))?;
     let tables = window.tables().unwrap_or_default();
     Ok(NetworkPart {
@@ -130,9 +139,9 @@ pub(super) fn network(session: &Session, window: &mut Window, links: &Links) -> 
 }
 
 /// The bridges of others that pods are plugged into.
-fn other_networks(pods: &[PodPart], links: &Links, own: &str) -> Vec<NetworkPart> {
+fn other_networks(pods: &[PodPart], links: &Links, own: &[&str]) -> Vec<NetworkPart> {
     let plugs = pods.iter().flat_map(|pod| &pod.cables).filter_map(|cable| cable.bridge.as_deref());
-    let bridges: BTreeSet<&str> = plugs.filter(|bridge| *bridge != own).collect();
+    let bridges: BTreeSet<&str> = plugs.filter(|bridge| !own.contains(bridge)).collect();
     let network = |bridge: &str| NetworkPart {
         name: bridge.to_owned(),
         subnets: Vec::new(),

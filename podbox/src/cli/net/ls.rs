@@ -25,18 +25,24 @@ pub(in crate::cli) struct LsArgs {
 pub(super) fn run(session: &Session, args: &LsArgs) -> Result<ExitCode, Failure> {
     let mut window = Window::here().map_err(|error| Failure::host(&error))?;
     let links = Links::read(&mut window)?;
-    let network = gather::network(session, &mut window, &links)?;
+    let mut networks = Vec::new();
+    for config in session.settings.networks() {
+        networks.push((config, gather::network(config, &mut window, &links)?));
+    }
     if args.output == "json" {
-        let text = serde_json::to_string_pretty(&[network]).map_err(|error| Failure::host(&error))?;
+        let parts: Vec<_> = networks.iter().map(|(_, part)| part).collect();
+        let text = serde_json::to_string_pretty(&parts).map_err(|error| Failure::host(&error))?;
         out::line(text)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new(["NETWORK", "BRIDGE", "INDEX", "SUBNET", "GATEWAY", "USED", "FREE"]);
-    for room in &network.subnets {
+    let rooms =
+        networks.iter().flat_map(|(config, part)| part.subnets.iter().map(move |room| (config, part, room)));
+    for (config, network, room) in rooms {
         let index = network.bridge.as_ref().map(|bridge| bridge.index.to_string());
         table.push([
             network.name.clone(),
-            session.settings.network.bridge.clone(),
+            config.bridge.clone(),
             index.unwrap_or_default(),
             room.subnet.to_string(),
             room.subnet.gateway().to_string(),

@@ -18,12 +18,13 @@ mod selector;
 mod volume;
 pub(crate) mod volume_source;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as k8s;
 
 use super::field::{Errors, FieldError, Path};
+use super::interfaces;
 
 const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 /// What `activeDeadlineSeconds` may be.
@@ -62,6 +63,12 @@ fn metadata(errors: &mut Errors, path: &Path<'_>, pod: &k8s::Pod) {
         errors.invalid_all(&annotations, key, &names::qualified(&key.to_lowercase()));
         size += key.len() + value.len();
         confinement::check_annotation(errors, &annotations, pod, key, value);
+    }
+    for wrong in
+        interfaces::read(meta.annotations.as_ref().unwrap_or(&BTreeMap::new())).err().unwrap_or_default()
+    {
+        let value = meta.annotations.as_ref().and_then(|all| all.get(wrong.key)).map_or("", String::as_str);
+        errors.invalid(&annotations.key(wrong.key), value, &wrong.detail);
     }
     if size > ANNOTATIONS_MAX {
         errors.too_long(&annotations, &format!("may not be more than {ANNOTATIONS_MAX} bytes"));
