@@ -21,6 +21,7 @@ mod host;
 mod inspect;
 mod ipam;
 mod links;
+mod look;
 mod netlink;
 mod netns;
 mod nft;
@@ -51,6 +52,10 @@ pub use dial::dial;
 pub use error::NetError;
 pub use host::host_addresses;
 pub use inspect::raise_loopback;
+pub use look::{
+    Room, SeenAddress, SeenChain, SeenLease, SeenLink, SeenMap, SeenNeighbour, SeenRoute, SeenRule,
+    SeenTable, Window, leases, room,
+};
 pub use netlink::KernelError;
 pub use peers::{Led, LedState, Overlay, Peer, Peers, Place, Problem, Vxlan, apply_peers, peers};
 pub use wishes::{Bandwidth, Rate, WayOut, Wishes};
