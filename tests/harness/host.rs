@@ -122,9 +122,12 @@ impl Builder {
         let (initial, max) = self.backoff.unwrap_or(("200ms", "1s"));
         let ipv4 = slot.ipv4().replace("/24", &format!("/{}", self.ipv4_prefix.unwrap_or(24)));
         let mut config = format!(
-            "[network]\nbridge = \"{}\"\nipv4 = \"{ipv4}\"\nipv6 = \"{}\"\n{}\n[restart]\ninitial-backoff = \"{initial}\"\nmax-backoff = \"{max}\"\n",
+            "[network]\nbridge = \"{}\"\nipv4 = \"{ipv4}\"\nipv6 = \"{}\"\nservices-ipv4 = \"{}\"\nservices-ipv6 = \"{}\"\nnode-ports = \"{}\"\n{}\n[restart]\ninitial-backoff = \"{initial}\"\nmax-backoff = \"{max}\"\n",
             slot.bridge(),
             slot.ipv6(),
+            slot.services4(),
+            slot.services6(),
+            slot.node_ports(),
             self.network,
         );
         config.push_str(&self.sections);

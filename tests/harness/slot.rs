@@ -64,6 +64,19 @@ impl Slot {
         format!("pbn{}", self.number)
     }
 
+    pub(crate) fn services4(&self) -> String {
+        format!("10.214.{}.0/24", self.number)
+    }
+
+    pub(crate) fn services6(&self) -> String {
+        format!("fd70:6f64:e2f:{:x}::/112", self.number)
+    }
+
+    /// The last ten of the slot's ports.
+    pub(crate) fn node_ports(&self) -> String {
+        format!("{}-{}", self.port(30), self.port(39))
+    }
+
     pub(crate) fn outside_name(&self) -> String {
         format!("pbo{}", self.number)
     }

@@ -1,0 +1,258 @@
+//! Services: one address for several pods, of which only those that are ready get traffic.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use e2e::{Host, Output, PATIENCE, pod, wait_good, wait_until};
+
+/// A Service called web for the pods that [`server`] makes, with these lines in its `spec`.
+fn service(lines: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec:\n  selector: {{app: web}}\n  ports: [{{name: http, port: 80, targetPort: http}}]\n{lines}"
+    )
+}
+
+/// A pod that answers with its name, and is ready while `/ready` is there.
+fn server(name: &str) -> String {
+    pod(
+        name,
+        r"
+  terminationGracePeriodSeconds: 5
+  containers:
+  - name: c
+    image: podbox.local/toolbox
+    command: [sh, -c, 'touch /ready; exec http --port 8080']
+    ports: [{name: http, containerPort: 8080}]
+    readinessProbe: {exec: {command: [test, -e, /ready]}, periodSeconds: 1, failureThreshold: 1}
+",
+    )
+    .replace(&format!("name: {name}"), &format!("name: {name}\n  labels: {{app: web}}"))
+}
+
+fn client(host: &Host) {
+    host.up(&pod("client", "  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity]}]"));
+}
+
+fn address(host: &Host, path: &str) -> String {
+    host.podbox(["get", "svc", "web", "-o", &format!("jsonpath={{{path}}}")]).ok().text().trim().to_owned()
+}
+
+/// Asks from the client pod.
+fn ask(host: &Host, url: &str) -> Output {
+    host.podbox(["exec", "client", "--", "get", url])
+}
+
+fn endpoints(host: &Host) -> usize {
+    let listed = host.podbox(["get", "endpoints", "web", "-o", "json"]).ok().json();
+    listed["subsets"][0]["addresses"].as_array().map_or(0, Vec::len)
+}
+
+/// Who has answered so many questions, and how often.
+fn answers(host: &Host, url: &str, count: usize) -> BTreeMap<String, u32> {
+    let script = format!("for i in $(seq {count}); do get {url}; done");
+    let mut seen = BTreeMap::new();
+    for line in host.exec("client", &["sh", "-c", &script]).lines() {
+        *seen.entry(line.trim_start_matches("You've hit ").to_owned()).or_default() += 1;
+    }
+    seen
+}
+
+#[test]
+fn a_service_leads_to_its_ready_pods_on_both_families_and_the_server_sees_the_client() {
+    let host = Host::new();
+    host.up(&service("  ipFamilyPolicy: RequireDualStack\n")).says("service/web created");
+    host.up_ready(&server("one"));
+    client(&host);
+    wait_until("an endpoint", PATIENCE, || endpoints(&host) == 1);
+    for path in [".spec.clusterIPs[0]", ".spec.clusterIPs[1]"] {
+        let ip = address(&host, path);
+        let at = if ip.contains(':') { format!("http://[{ip}]/") } else { format!("http://{ip}/") };
+        let said = wait_good("the Service", || ask(&host, &at));
+        assert!(said.text().contains("one"), "{}", said.text());
+        wait_good("the Service, from the host", || host.podbox(["toolbox", "get", &at]));
+        // From a pod behind it: it may lead to the pod itself.
+        host.podbox(["exec", "one", "--", "get", &at]).ok();
+    }
+    host.up(&pod(
+        "echo",
+        "  containers: [{name: c, image: podbox.local/toolbox, command: [tcp-echo, --port, '9000']}]",
+    )
+    .replace("name: echo", "name: echo\n  labels: {app: echo}"));
+    host.up("apiVersion: v1\nkind: Service\nmetadata: {name: echo}\nspec:\n  selector: {app: echo}\n  ports: [{port: 9000}]\n");
+    let at = host.podbox(["get", "svc", "echo", "-o", "jsonpath={.spec.clusterIP}:9000"]).ok();
+    let said = wait_good("the other Service", || {
+        host.podbox(["exec", "client", "--", "connect", at.text().trim(), "peer"])
+    });
+    assert!(said.text().contains(&host.pod("client").ip()), "{}", said.text());
+    host.finish();
+}
+
+#[test]
+fn connections_are_spread_evenly_over_the_ready_pods() {
+    let host = Host::new();
+    host.up(&service(""));
+    for name in ["one", "two", "three"] {
+        host.up_ready(&server(name));
+    }
+    client(&host);
+    wait_until("three endpoints", PATIENCE, || endpoints(&host) == 3);
+    let url = format!("http://{}/", address(&host, ".spec.clusterIP"));
+    wait_until("all three to be led to", PATIENCE, || answers(&host, &url, 20).len() == 3);
+    let seen = answers(&host, &url, 300);
+    // Chi-squared with two degrees of freedom: a fair die is above this once in a hundred thousand runs.
+    let squared = |count: u32| f64::from(count.abs_diff(100)).powi(2) / 100.0;
+    let sum: f64 = seen.values().map(|count| squared(*count)).sum();
+    assert!(seen.len() == 3 && sum < 23.0, "{seen:?}: {sum}");
+    host.finish();
+}
+
+#[test]
+fn a_pod_that_is_not_ready_gets_no_new_connection_and_gets_them_again() {
+    let host = Host::new();
+    host.up(&service(""));
+    host.up_ready(&server("one"));
+    host.up_ready(&server("two"));
+    client(&host);
+    wait_until("both endpoints", PATIENCE, || endpoints(&host) == 2);
+    let url = format!("http://{}/", address(&host, ".spec.clusterIP"));
+    wait_until("both to be led to", PATIENCE, || answers(&host, &url, 20).len() == 2);
+    host.exec("two", &["rm", "/ready"]);
+    host.wait_pod("two", "not ready", |pod| !pod.is("Ready"));
+    wait_until("one endpoint", Duration::from_secs(2), || answers(&host, &url, 10).len() == 1);
+    assert_eq!(answers(&host, &url, 60).keys().collect::<Vec<_>>(), ["one"]);
+    let slices = host.podbox(["get", "endpointslices", "-o", "json"]).ok().json();
+    assert_eq!(slices["items"][0]["endpoints"][1]["conditions"]["ready"], false);
+    host.exec("two", &["touch", "/ready"]);
+    host.wait_pod("two", "ready again", |pod| pod.is("Ready"));
+    wait_until("two endpoints", PATIENCE, || answers(&host, &url, 20).len() == 2);
+    host.finish();
+}
+
+#[test]
+fn without_a_ready_pod_connections_are_refused_at_once_and_so_is_what_nobody_has() {
+    let host = Host::new();
+    host.up(&service(""));
+    client(&host);
+    let ip = address(&host, ".spec.clusterIP");
+    let unused = format!("{}.200", ip.rsplit_once('.').expect("an IPv4 address").0);
+    let refused = |output: &Output| output.to_string().contains("refused");
+    for at in [format!("http://{ip}/"), format!("http://{ip}:81/"), format!("http://{unused}/")] {
+        let begun = Instant::now();
+        wait_until("a refusal", PATIENCE, || refused(&ask(&host, &at)));
+        wait_until("a refusal on the host", PATIENCE, || refused(&host.podbox(["toolbox", "get", &at])));
+        assert!(begun.elapsed() < Duration::from_secs(10), "nothing may hang");
+    }
+    host.finish();
+}
+
+#[test]
+fn a_port_of_the_host_leads_there_from_outside_host_loopback_and_pods() {
+    let host = Host::new();
+    let outside = host.outside();
+    host.up(&service("  type: NodePort\n  ipFamilyPolicy: PreferDualStack\n"));
+    host.up_ready(&server("one"));
+    client(&host);
+    wait_until("an endpoint", PATIENCE, || endpoints(&host) == 1);
+    let port = address(&host, ".spec.ports[0].nodePort");
+    for at in [outside.host(), format!("[{}]", outside.host6())] {
+        let url = format!("http://{at}:{port}/");
+        wait_good("the port from outside", || outside.toolbox(&["get", &url]).run());
+        wait_good("the port from the host", || host.podbox(["toolbox", "get", &url]));
+        wait_good("the port from a pod", || ask(&host, &url));
+    }
+    wait_good("the port from loopback", || {
+        host.podbox(["toolbox", "get", &format!("http://127.0.0.1:{port}/")])
+    });
+    host.finish();
+}
+
+#[test]
+fn a_client_stays_with_its_pod_until_that_is_gone() {
+    let host = Host::new();
+    host.up(&service("  sessionAffinity: ClientIP\n"));
+    host.up_ready(&server("one"));
+    host.up_ready(&server("two"));
+    client(&host);
+    wait_until("both endpoints", PATIENCE, || endpoints(&host) == 2);
+    let url = format!("http://{}/", address(&host, ".spec.clusterIP"));
+    wait_good("the Service", || ask(&host, &url));
+    let first = answers(&host, &url, 30);
+    assert_eq!(first.len(), 1, "{first:?}");
+    let (here, other) = if first.contains_key("one") { ("one", "two") } else { ("two", "one") };
+    host.exec(here, &["rm", "/ready"]);
+    wait_until("the other one", PATIENCE, || answers(&host, &url, 5).keys().eq([other]));
+    // And there it stays.
+    host.exec(here, &["touch", "/ready"]);
+    wait_until("both endpoints again", PATIENCE, || endpoints(&host) == 2);
+    assert_eq!(answers(&host, &url, 30).keys().collect::<Vec<_>>(), [other]);
+    host.finish();
+}
+
+#[test]
+fn a_service_that_changes_or_goes_is_followed_and_a_killed_supervisor_changes_nothing() {
+    let host = Host::new();
+    host.up(&service(""));
+    host.up_ready(&server("one"));
+    client(&host);
+    let ip = address(&host, ".spec.clusterIP");
+    wait_good("the Service", || ask(&host, &format!("http://{ip}/")));
+    let old = host.next_supervisor("client", None);
+    host.kill(old);
+    ask(&host, &format!("http://{ip}/")).ok();
+    host.next_supervisor("client", Some(old));
+    host.up(&service("").replace("port: 80,", "port: 81,")).says("service/web configured");
+    assert_eq!(address(&host, ".spec.clusterIP"), ip);
+    wait_good("the new port", || ask(&host, &format!("http://{ip}:81/")));
+    wait_until("the old port to be refused", PATIENCE, || {
+        ask(&host, &format!("http://{ip}/")).to_string().contains("refused")
+    });
+    host.podbox(["down", "svc/web"]).ok();
+    wait_until("the address to be nobody's", PATIENCE, || !ask(&host, &format!("http://{ip}:81/")).good());
+    host.up(&service(""));
+    assert_eq!(address(&host, ".spec.clusterIP"), ip, "the same name mostly gets the same address");
+    wait_good("the Service again", || ask(&host, &format!("http://{ip}/")));
+    host.finish();
+}
+
+#[test]
+fn addresses_and_ports_that_are_taken_or_out_of_range_are_refused_by_name() {
+    let host = Host::new();
+    host.up(&service(""));
+    let ip = address(&host, ".spec.clusterIP");
+    let other = |lines: &str| service(lines).replace("name: web", "name: other");
+    host.try_up(&other(&format!("  clusterIP: {ip}\n")), &[])
+        .code(2)
+        .complains("provided IP is already allocated");
+    host.try_up(&other("  clusterIP: 192.0.2.1\n"), &[]).code(2).complains("The range of valid IPs is");
+    host.try_up(
+        &other("  type: NodePort\n").replace("port: 80,", "port: 80, nodePort: 80,"),
+        &[],
+    )
+    .code(2)
+    .complains("The range of valid ports is");
+    host.podbox(["get", "svc", "other"]).code(2);
+    host.up(&service(""))
+        .says("service/web unchanged");
+    host.finish();
+}
+
+#[test]
+fn a_pod_that_ends_drains_while_others_take_over() {
+    let host = Host::new();
+    host.up(&service(""));
+    host.up_ready(&server("one"));
+    host.up_ready(
+        &server("two")
+            .replace("exec http --port 8080", "trap \"sleep 3; exit 0\" TERM; http --port 8080 & wait; wait"),
+    );
+    client(&host);
+    wait_until("both endpoints", PATIENCE, || endpoints(&host) == 2);
+    let url = format!("http://{}/", address(&host, ".spec.clusterIP"));
+    wait_until("both to be led to", PATIENCE, || answers(&host, &url, 20).len() == 2);
+    let mut down = host.cmd(["down", "two"]).spawn();
+    host.wait_pod("two", "its end to begin", |pod| pod.text("metadata.deletionTimestamp") != "");
+    wait_until("only the other one", Duration::from_secs(2), || answers(&host, &url, 10).len() == 1);
+    assert_eq!(answers(&host, &url, 30).keys().collect::<Vec<_>>(), ["one"]);
+    down.end(PATIENCE);
+    host.finish();
+}
