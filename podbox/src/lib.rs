@@ -11,6 +11,7 @@ pub mod config;
 mod confinement;
 pub mod context;
 pub mod environment;
+pub mod dns;
 pub mod etc_files;
 pub mod events;
 pub mod exec;
