@@ -17,6 +17,7 @@ mod error;
 mod host;
 mod ipam;
 mod links;
+mod listen;
 mod netlink;
 mod netns;
 mod nft;
@@ -42,6 +43,7 @@ pub use config::{
 pub use dial::dial;
 pub use error::NetError;
 pub use host::host_addresses;
+pub use listen::listen;
 pub use netlink::KernelError;
 
 use crate::ipam::Lease;

@@ -155,7 +155,10 @@ fn a_name_gets_what_coredns_gives() {
 fn where_a_headless_service_is_comes_with_its_addresses() {
     let name = "_http._tcp.db.default.svc.cluster.local";
     let below = "db.default.svc.cluster.local";
-    assert_eq!(look(name, TYPE::SRV), [format!("0 50 80 db-0.{below}"), format!("0 50 80 10-244-0-6.{below}")]);
+    assert_eq!(
+        look(name, TYPE::SRV),
+        [format!("0 50 80 db-0.{below}"), format!("0 50 80 10-244-0-6.{below}")]
+    );
     let bytes = ask(&query(name, TYPE::SRV.into(), CLASS::IN.into()));
     let reply = Packet::parse(&bytes).unwrap();
     let helping: Vec<_> =
@@ -170,7 +173,9 @@ fn where_a_headless_service_is_comes_with_its_addresses() {
 
 #[test]
 fn what_is_not_the_clusters_is_somebody_elses() {
-    for name in ["example.com", "local", "cluster.local.example", "9.0.96.10.in-addr.arpa", "notcluster.local"] {
+    for name in
+        ["example.com", "local", "cluster.local.example", "9.0.96.10.in-addr.arpa", "notcluster.local"]
+    {
         let packet = query(name, TYPE::A.into(), CLASS::IN.into());
         assert_eq!(reply_of(&packet, Transport::Udp, 0), Reply::Forward, "{name}");
     }
@@ -195,7 +200,9 @@ fn what_is_wrong_is_told_as_such() {
 
     let whole = query(name, TYPE::A.into(), CLASS::IN.into()).build_bytes_vec().unwrap();
     let zone = Zone::new("cluster.local");
-    let Reply::Send(bytes) = respond(&whole[..20], Transport::Udp, &zone, &Known { crowd: 0 }) else { panic!() };
+    let Reply::Send(bytes) = respond(&whole[..20], Transport::Udp, &zone, &Known { crowd: 0 }) else {
+        panic!()
+    };
     let reply = Packet::parse(&bytes).unwrap();
     assert_eq!((reply.id(), reply.rcode()), (7, RCODE::FormatError));
     assert_eq!(Packet::parse(&unanswered(&whole).unwrap()).unwrap().rcode(), RCODE::ServerFailure);

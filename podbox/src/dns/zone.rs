@@ -187,8 +187,7 @@ fn of_service(entry: &Entry, name: &str, rest: &[&str], kind: Kind) -> Found {
     };
     let fits = |port: &&Port| {
         wanted.is_none_or(|(name, protocol)| {
-            port.protocol == protocol
-                && port.name.as_deref().unwrap_or_default().eq_ignore_ascii_case(name)
+            port.protocol == protocol && port.name.as_deref().unwrap_or_default().eq_ignore_ascii_case(name)
         })
     };
     match entry {
@@ -266,7 +265,8 @@ fn reversed(labels: &[String]) -> Option<IpAddr> {
         ("ip6", "arpa", 32) => {
             let mut bits = 0u128;
             for label in rest.iter().rev() {
-                let digit = if label.len() == 1 { u128::from_str_radix(label, 16).ok()? } else { return None };
+                let digit =
+                    if label.len() == 1 { u128::from_str_radix(label, 16).ok()? } else { return None };
                 bits = bits << 4 | digit;
             }
             Some(Ipv6Addr::from_bits(bits).into())

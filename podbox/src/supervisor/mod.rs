@@ -18,6 +18,7 @@ mod images;
 pub mod machine;
 mod message;
 mod missing;
+mod naming;
 mod output;
 mod probing;
 mod pull_secrets;
@@ -158,6 +159,9 @@ async fn supervise(run_dir: &Path, guardian: Pid) -> Result<End, SupervisorError
     if fresh {
         effects.scheduled(now.wall);
     } else {
+        if let machine::SandboxState::Ready(sandbox) = &machine.memory().sandbox {
+            naming::begin(&world, &sandbox.ips);
+        }
         adopt::adopt(&mut effects, machine.memory());
     }
     world.event(Event::Begin);
