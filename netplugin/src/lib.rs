@@ -22,6 +22,7 @@ mod inspect;
 mod ipam;
 mod links;
 mod look;
+mod listen;
 mod netlink;
 mod netns;
 mod nft;
@@ -56,6 +57,7 @@ pub use look::{
     Room, SeenAddress, SeenChain, SeenLease, SeenLink, SeenMap, SeenNeighbour, SeenRoute, SeenRule,
     SeenTable, Window, leases, room,
 };
+pub use listen::listen;
 pub use netlink::KernelError;
 pub use peers::{Led, LedState, Overlay, Peer, Peers, Place, Problem, Vxlan, apply_peers, peers};
 pub use wishes::{Bandwidth, Rate, WayOut, Wishes};

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use crate::pod::{Dns, DnsPolicy, HostAlias, Pod};
+use crate::pod::{CLUSTER_DOMAIN, Dns, DnsPolicy, HostAlias, Pod};
 
 const MAX_NAMESERVERS: usize = 3;
 const MAX_SEARCHES: usize = 32;
@@ -53,12 +53,26 @@ struct Resolver {
     options: Vec<(String, Option<String>)>,
 }
 
+/// Where a pod asks for the names of the cluster.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cluster<'a> {
+    /// None: it cannot, and has the host's servers, as under a kubelet that knows no cluster DNS.
+    pub servers: &'a [IpAddr],
+    /// The pod's own, whose Services it knows by their first name.
+    pub namespace: &'a str,
+}
+
+/// How many dots a name has that is tried as it is first (kubelet, `defaultDNSOptions`).
+const NDOTS: &str = "5";
+
 /// /etc/resolv.conf, and warnings in the kubelet's words (event DNSConfigForming).
 #[must_use]
-pub fn resolv_conf(dns: &Dns, host_file: &str) -> (String, Vec<String>) {
+pub fn resolv_conf(dns: &Dns, cluster: &Cluster<'_>, host_file: &str) -> (String, Vec<String>) {
     let mut resolver = match dns.policy {
         DnsPolicy::None => Resolver::default(),
-        // There is no cluster DNS here, so ClusterFirst falls back to Default, as a kubelet without one does.
+        DnsPolicy::ClusterFirst | DnsPolicy::ClusterFirstWithHostNet if !cluster.servers.is_empty() => {
+            of_cluster(cluster, parse(host_file).searches)
+        }
         DnsPolicy::ClusterFirst | DnsPolicy::ClusterFirstWithHostNet | DnsPolicy::Default => parse(host_file),
     };
     for server in &dns.nameservers {
@@ -87,6 +101,22 @@ pub fn resolv_conf(dns: &Dns, host_file: &str) -> (String, Vec<String>) {
         ));
     }
     (print(&resolver), warnings)
+}
+
+fn of_cluster(cluster: &Cluster<'_>, of_host: Vec<String>) -> Resolver {
+    let mut searches = vec![
+        format!("{}.svc.{CLUSTER_DOMAIN}", cluster.namespace),
+        format!("svc.{CLUSTER_DOMAIN}"),
+        CLUSTER_DOMAIN.to_owned(),
+    ];
+    for search in &of_host {
+        push_new(&mut searches, search);
+    }
+    Resolver {
+        nameservers: cluster.servers.iter().map(ToString::to_string).collect(),
+        searches,
+        options: vec![("ndots".to_owned(), Some(NDOTS.to_owned()))],
+    }
 }
 
 fn push_new(list: &mut Vec<String>, item: &str) {
@@ -136,6 +166,10 @@ fn print(resolver: &Resolver) -> String {
 mod tests {
     use super::*;
 
+    fn resolv_conf(dns: &Dns, host_file: &str) -> (String, Vec<String>) {
+        super::resolv_conf(dns, &Cluster::default(), host_file)
+    }
+
     fn dns(policy: DnsPolicy) -> Dns {
         Dns { policy, ..Dns::default() }
     }
@@ -149,6 +183,20 @@ mod tests {
             "search x.y z\nnameserver 192.0.2.1\nnameserver 192.0.2.2\noptions edns0 timeout:2\n"
         );
         assert!(warnings.is_empty());
+    }
+
+    #[test]
+    fn cluster_first_asks_the_cluster_with_its_searches_before_the_hosts() {
+        let servers = ["10.96.0.10".parse().unwrap()];
+        let host = "search example.com\nnameserver 192.0.2.1\noptions timeout:2\n";
+        let cluster = Cluster { servers: &servers, namespace: "team" };
+        let (text, warnings) = super::resolv_conf(&dns(DnsPolicy::ClusterFirst), &cluster, host);
+        let expected = "search team.svc.cluster.local svc.cluster.local cluster.local example.com\n\
+                        nameserver 10.96.0.10\noptions ndots:5\n";
+        assert_eq!((text.as_str(), warnings.len()), (expected, 0));
+        let without = Cluster { servers: &[], namespace: "team" };
+        let (text, _) = super::resolv_conf(&dns(DnsPolicy::ClusterFirst), &without, host);
+        assert_eq!(text, "search example.com\nnameserver 192.0.2.1\noptions timeout:2\n");
     }
 
     #[test]

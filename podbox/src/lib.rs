@@ -12,6 +12,7 @@ pub mod cni;
 pub mod config;
 mod confinement;
 pub mod context;
+pub mod dns;
 pub mod environment;
 pub mod etc_files;
 pub mod events;

@@ -24,7 +24,7 @@ pub(crate) use volume::host_path_type;
 
 /// The longest hostname that the kernel and Kubernetes agree on.
 const HOSTNAME_MAX: usize = 63;
-const CLUSTER_DOMAIN: &str = "cluster.local";
+pub(crate) const CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// Converts; `uid` is left empty and `manifest_hash` is taken as it is.
 pub(crate) fn convert(pod: &k8s::Pod, manifest_hash: String) -> Pod {

@@ -17,7 +17,7 @@ pub mod quantity;
 pub(crate) mod sysctl;
 mod validate;
 
-pub(crate) use convert::{convert, host_path_type};
+pub(crate) use convert::{CLUSTER_DOMAIN, convert, host_path_type};
 pub use files::*;
 pub use model::*;
 pub use mount::*;

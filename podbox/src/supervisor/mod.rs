@@ -20,6 +20,7 @@ pub mod interfaces;
 pub mod machine;
 mod message;
 mod missing;
+mod naming;
 mod output;
 mod probing;
 mod pull_secrets;
@@ -162,6 +163,9 @@ async fn supervise(run_dir: &Path, guardian: Pid, stages: FirstStages) -> Result
     if fresh {
         effects.scheduled(now.wall);
     } else {
+        if let machine::SandboxState::Ready(sandbox) = &machine.memory().sandbox {
+            naming::begin(&world, &sandbox.ips);
+        }
         adopt::adopt(&mut effects, machine.memory());
     }
     world.event(Event::Begin);

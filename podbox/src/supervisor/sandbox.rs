@@ -27,6 +27,7 @@ use crate::volumes::{self, Unmade, VolumeError};
 use super::devices;
 use super::interfaces;
 use super::machine::{Event, Failure, Index, Note, SandboxFacts};
+use super::naming;
 use super::trace::TraceLine;
 use super::world::{Message, World};
 
@@ -156,7 +157,7 @@ pub(super) async fn make(world: Arc<World>, attempts: Vec<(Index, u32)>) {
     world.event(event);
 }
 
-async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFacts, Failure> {
+async fn try_make(world: &Arc<World>, attempts: &[(Index, u32)]) -> Result<SandboxFacts, Failure> {
     let failed = |message: String| Failure {
         reason: "FailedCreatePodSandBox".to_owned(),
         message: format!("Failed to create pod sandbox: {message}"),
@@ -197,7 +198,8 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     let waiting = attempts.len().clamp(1, WARM_STAGES);
     world.warm.be(&world.exe, (StageKind::Container, waiting.min(EARLY_STAGES)));
     let volumes = if early { Ok(()) } else { prepare_volumes(world) };
-    let etc = prepare_etc(world);
+    let expected = naming::addresses(world);
+    let etc = prepare_etc(world, &expected);
     attempts.iter().for_each(|(index, attempt)| world.ready.add(world, *index, *attempt));
     let ready = stage.ready().await;
     // It has said all; its end is nobody's concern.
@@ -211,6 +213,20 @@ async fn try_make(world: &World, attempts: &[(Index, u32)]) -> Result<SandboxFac
     world.warm.be(&world.exe, (StageKind::Container, waiting));
     let ips =
         if pod.host.network { world.host_ips.clone() } else { attach(world).await.map_err(failed)? };
+    let answering = naming::begin(world, &ips);
+    let etc = match answering == expected {
+        true => etc,
+        // The rest of them, or the host's own.
+        false => etc.and_then(|()| write_resolver(world, &answering)),
+    };
+    if answering.is_empty() && !expected.is_empty() {
+        let message = format!(
+            "pod: \"{}\". kubelet does not have ClusterDNS IP configured and cannot create Pod using \"{:?}\" policy. Falling back to \"Default\" policy.",
+            world.pod_name(),
+            pod.dns.policy
+        );
+        tell(world, "MissingClusterDNS", message);
+    }
     etc.and_then(|()| write_hosts(world, &ips)).map_err(|error| failed(report::chain(&error)))?;
     Ok(SandboxFacts { ips, reaper: ready.process })
 }
@@ -292,18 +308,23 @@ pub(super) fn lines<'a>(
 }
 
 /// What containers see as hostname and resolv.conf: known before the pod has addresses.
-fn prepare_etc(world: &World) -> Result<(), StoreError> {
+fn prepare_etc(world: &World, servers: &[IpAddr]) -> Result<(), StoreError> {
     let (etc, pod) = (world.dir.etc(), world.pod());
     crate::store::make_dir(&etc)?;
-    let (resolv, warnings) = etc_files::resolv_conf(&pod.dns, &of_the_host("/etc/resolv.conf"));
+    let hostname = if pod.host.network { &world.node_name } else { pod.kernel_hostname() };
+    write_atomic(&etc.join("hostname"), format!("{hostname}\n").as_bytes())?;
+    write_resolver(world, servers)
+}
+
+/// Without a server of the cluster it is the host's.
+fn write_resolver(world: &World, servers: &[IpAddr]) -> Result<(), StoreError> {
+    let pod = world.pod();
+    let cluster = etc_files::Cluster { servers, namespace: &pod.namespace };
+    let (resolv, warnings) = etc_files::resolv_conf(&pod.dns, &cluster, &of_the_host("/etc/resolv.conf"));
     for warning in warnings {
         tell(world, "DNSConfigForming", warning);
     }
-    let hostname = if pod.host.network { &world.node_name } else { pod.kernel_hostname() };
-    for (file, text) in [("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)] {
-        write_atomic(&etc.join(file), text.as_bytes())?;
-    }
-    Ok(())
+    write_atomic(&world.dir.etc().join("resolv.conf"), resolv.as_bytes())
 }
 
 fn write_hosts(world: &World, ips: &[IpAddr]) -> Result<(), StoreError> {
@@ -328,6 +349,7 @@ fn alias_file(dir: &PodDir) -> PathBuf {
 
 /// Takes down whatever there is of the sandbox: all of it, half of it or nothing. Errors are collected.
 pub(super) fn take_down(world: &World, reaper: Option<Identity>) -> Vec<String> {
+    world.naming.stop();
     take_down_pod(&world.pod(), &world.dir, &world.settings, reaper)
 }
 

@@ -19,6 +19,7 @@ use super::container::Prepared;
 use super::control::Ask;
 use super::exits::{self, Death};
 use super::machine::{Event, Index};
+use super::naming::Listening;
 use super::stages::Warm;
 use super::trace::TraceLine;
 
@@ -61,6 +62,8 @@ pub(super) struct World {
     pub(super) told: exits::Told,
     /// What tokens of service accounts the pod has.
     pub(super) tokens: Tokens,
+    /// Who answers the pod's questions for names.
+    pub(super) naming: Listening,
     /// Held as long as this supervisor lives, and any stage that makes something for it.
     pub(super) lock: File,
     /// Every session with a container holds a copy.
@@ -89,6 +92,7 @@ impl World {
             known: catalogue::Known::default(),
             told: exits::Told::default(),
             tokens: Tokens::default(),
+            naming: Listening::default(),
             pod: Mutex::new(Arc::new(pod)),
             dir,
             settings,

@@ -137,9 +137,9 @@ fn hosts_hostname_and_resolv_conf_are_a_kubelets() {
 }
 
 #[test]
-fn by_default_the_pods_name_is_its_hostname_and_dns_is_the_hosts() {
+fn by_default_the_pods_name_is_its_hostname_and_with_policy_default_dns_is_the_hosts() {
     let host = Host::new();
-    host.up(&sleeper("plain", "podbox.local/toolbox", ""));
+    host.up(&sleeper("plain", "podbox.local/toolbox", "  dnsPolicy: Default\n"));
     assert_eq!(host.exec("plain", &["hostname"]), "plain");
     let own = fs::read_to_string("/etc/resolv.conf").unwrap();
     let resolv = host.exec("plain", &["cat", "/etc/resolv.conf"]);

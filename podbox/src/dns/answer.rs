@@ -1,0 +1,201 @@
+//! From the bytes of a question to those of its answer. Codec: simple-dns.
+
+use std::net::IpAddr;
+
+use simple_dns::rdata::{A, AAAA, CNAME, NS, OPT, PTR, RData, SOA, SRV, TXT};
+use simple_dns::{
+    CLASS, Name, OPCODE, Packet, PacketFlag, QCLASS, QTYPE, RCODE, ResourceRecord, SimpleDnsError, TYPE,
+};
+
+use super::TTL;
+use super::zone::{Data, Found, Kind, Names, Zone};
+
+/// The shortest message: a header.
+const HEADER: usize = 12;
+/// In the header: this is an answer.
+const IS_ANSWER: u8 = 0x80;
+/// What a datagram may hold without EDNS, in bytes (RFC 1035, 4.2.1).
+const PLAIN: usize = 512;
+/// What a datagram may hold at most (DNS flag day 2020).
+const LARGEST: u16 = 1232;
+
+/// How a question came, which limits its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// As a datagram.
+    Udp,
+    /// Over a connection.
+    Tcp,
+}
+
+/// What is to be done about a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Send this.
+    Send(Vec<u8>),
+    /// Ask somebody else: the name is not the zone's.
+    Forward,
+    /// Nothing: it was no question.
+    Silence,
+}
+
+/// What a message gets.
+#[must_use]
+pub fn respond(message: &[u8], transport: Transport, zone: &Zone, names: &dyn Names) -> Reply {
+    if message.len() < HEADER || message[2] & IS_ANSWER != 0 {
+        return Reply::Silence;
+    }
+    match answer(message, transport, zone, names) {
+        Ok(reply) => reply,
+        Err(_) => failure(u16::from_be_bytes([message[0], message[1]]), RCODE::FormatError),
+    }
+}
+
+/// What a message that is a question gets where nobody knows the answer: SERVFAIL.
+#[must_use]
+pub fn unanswered(message: &[u8]) -> Option<Vec<u8>> {
+    let query = Packet::parse(message).ok()?;
+    let mut reply = reply_to(&query, RCODE::ServerFailure);
+    reply.set_flags(PacketFlag::RECURSION_AVAILABLE);
+    reply.build_bytes_vec_compressed().ok()
+}
+
+fn failure(id: u16, code: RCODE) -> Reply {
+    let mut packet = Packet::new_reply(id);
+    *packet.rcode_mut() = code;
+    packet.build_bytes_vec().map_or(Reply::Silence, Reply::Send)
+}
+
+/// An answer to the same question, which is given back as it was written.
+fn reply_to<'a>(query: &Packet<'a>, code: RCODE) -> Packet<'a> {
+    let mut reply = Packet::new_reply(query.id());
+    *reply.opcode_mut() = query.opcode();
+    *reply.rcode_mut() = code;
+    if query.has_flags(PacketFlag::RECURSION_DESIRED) {
+        reply.set_flags(PacketFlag::RECURSION_DESIRED);
+    }
+    reply.questions.clone_from(&query.questions);
+    if query.opt().is_some() {
+        *reply.opt_mut() = Some(OPT { opt_codes: Vec::new(), udp_packet_size: LARGEST, version: 0 });
+    }
+    reply
+}
+
+fn answer(
+    message: &[u8],
+    transport: Transport,
+    zone: &Zone,
+    names: &dyn Names,
+) -> Result<Reply, SimpleDnsError> {
+    let query = Packet::parse(message)?;
+    let refuse = |code| Ok(Reply::Send(reply_to(&query, code).build_bytes_vec_compressed()?));
+    if query.opcode() != OPCODE::StandardQuery {
+        return Ok(failure(query.id(), RCODE::NotImplemented));
+    }
+    let [question] = &query.questions[..] else { return refuse(RCODE::FormatError) };
+    if query.opt().is_some_and(|opt| opt.version != 0) {
+        return refuse(RCODE::BADVERS);
+    }
+    let QTYPE::TYPE(kind) = question.qtype else { return refuse(RCODE::Refused) };
+    if question.qclass != QCLASS::CLASS(CLASS::IN) {
+        return refuse(RCODE::Refused);
+    }
+    let labels: Vec<String> =
+        question.qname.iter().map(|label| label.to_string().to_ascii_lowercase()).collect();
+    let (found, code) = match zone.look_up(names, &labels, kind_of(kind)) {
+        Found::Elsewhere => return Ok(Reply::Forward),
+        Found::NoName => ((Vec::new(), Vec::new()), RCODE::NameError),
+        Found::Records(records, helping) => ((records, helping), RCODE::NoError),
+    };
+    let mut reply = reply_to(&query, code);
+    reply.set_flags(PacketFlag::AUTHORITATIVE_ANSWER | PacketFlag::RECURSION_AVAILABLE);
+    let (records, helping) = found;
+    for data in &records {
+        let data = rdata(data, zone)?;
+        reply.answers.push(ResourceRecord::new(question.qname.clone(), CLASS::IN, TTL, data));
+    }
+    if records.is_empty() {
+        let name = Name::new(zone.domain())?.into_owned();
+        reply.name_servers.push(ResourceRecord::new(name, CLASS::IN, TTL, authority(zone)?));
+    }
+    for (name, address) in &helping {
+        let name = Name::new(name)?.into_owned();
+        reply.additional_records.push(ResourceRecord::new(name, CLASS::IN, TTL, address_data(*address)));
+    }
+    let limit = match (transport, query.opt()) {
+        (Transport::Tcp, _) => usize::from(u16::MAX),
+        (Transport::Udp, Some(opt)) => usize::from(opt.udp_packet_size.min(LARGEST)).max(PLAIN),
+        (Transport::Udp, None) => PLAIN,
+    };
+    Ok(Reply::Send(fitting(reply, limit)?))
+}
+
+/// Without what only helps if it is too long, and if it still is, without anything: to be asked for over a connection.
+fn fitting(mut reply: Packet<'_>, limit: usize) -> Result<Vec<u8>, SimpleDnsError> {
+    let whole = reply.build_bytes_vec_compressed()?;
+    if whole.len() <= limit {
+        return Ok(whole);
+    }
+    reply.additional_records.clear();
+    let needed = reply.build_bytes_vec_compressed()?;
+    if needed.len() <= limit {
+        return Ok(needed);
+    }
+    reply.answers.clear();
+    reply.set_flags(PacketFlag::TRUNCATION);
+    reply.build_bytes_vec_compressed()
+}
+
+fn kind_of(kind: TYPE) -> Kind {
+    match kind {
+        TYPE::A => Kind::A,
+        TYPE::AAAA => Kind::Aaaa,
+        TYPE::SRV => Kind::Srv,
+        TYPE::PTR => Kind::Ptr,
+        TYPE::TXT => Kind::Txt,
+        TYPE::NS => Kind::Ns,
+        TYPE::SOA => Kind::Soa,
+        TYPE::CNAME => Kind::Cname,
+        _ => Kind::Other,
+    }
+}
+
+fn address_data(address: IpAddr) -> RData<'static> {
+    match address {
+        IpAddr::V4(address) => RData::A(A { address: address.to_bits() }),
+        IpAddr::V6(address) => RData::AAAA(AAAA { address: address.to_bits() }),
+    }
+}
+
+fn rdata(data: &Data, zone: &Zone) -> Result<RData<'static>, SimpleDnsError> {
+    let owned = |name: &str| Name::new(name).map(Name::into_owned);
+    Ok(match data {
+        Data::Address(address) => address_data(*address),
+        Data::Alias(name) => RData::CNAME(CNAME(owned(name.trim_end_matches('.'))?)),
+        Data::Service { weight, port, target } => {
+            RData::SRV(SRV { priority: 0, weight: *weight, port: *port, target: owned(target)? })
+        }
+        Data::Pointer(name) => RData::PTR(PTR(owned(name)?)),
+        Data::Text(text) => RData::TXT(TXT::new().with_string(*text)?),
+        Data::NameServer(name) => RData::NS(NS(owned(name)?)),
+        Data::Authority => authority(zone)?,
+    })
+}
+
+/// What the answer that there is nothing is kept by.
+fn authority(zone: &Zone) -> Result<RData<'static>, SimpleDnsError> {
+    let below = |label: &str| {
+        let name = format!("{label}.{}", zone.domain());
+        Name::new(&name).map(Name::into_owned)
+    };
+    Ok(RData::SOA(SOA {
+        mname: below("ns.dns")?,
+        rname: below("hostmaster")?,
+        // Nobody transfers the zone, so nobody compares this.
+        serial: 1,
+        refresh: 7200,
+        retry: 1800,
+        expire: 86400,
+        minimum: TTL,
+    }))
+}

@@ -1,0 +1,17 @@
+//! The names of a cluster: what a question gets, from what is known of Services (`zone`, `answer`: pure), what is known
+//! (`known`), and whom to ask for the rest (`upstream`).
+//!
+//! Source: Kubernetes' DNS specification 1.1.0, and `plugin/kubernetes` of CoreDNS where that leaves a choice.
+
+mod answer;
+mod known;
+mod upstream;
+mod zone;
+
+pub use answer::{Reply, Transport, respond, unanswered};
+pub use known::Known;
+pub use upstream::{ask, servers};
+pub use zone::{Endpoint, Entry, Names, Port, Zone};
+
+/// How long an answer may be kept, in seconds; also how long that there is none.
+pub const TTL: u32 = 5;
