@@ -40,12 +40,8 @@ pub(crate) fn forget_backend(netlink: &mut Netlink, protocol: Protocol, backend:
     /// Address, protocol and port of the source.
     const SOURCE: u32 = 1 << 0 | 1 << 3 | 1 << 4;
     let (family, address) = match backend.ip() {
-        IpAddr::V4(v4) => {
-            (NetfilterProtoFamily::IPv4, DefaultNla::new(CTA_IP_V4_SRC, v4.octets().to_vec()))
-        }
-        IpAddr::V6(v6) => {
-            (NetfilterProtoFamily::IPv6, DefaultNla::new(CTA_IP_V6_SRC, v6.octets().to_vec()))
-        }
+        IpAddr::V4(v4) => (NetfilterProtoFamily::IPv4, DefaultNla::new(CTA_IP_V4_SRC, v4.octets().to_vec())),
+        IpAddr::V6(v6) => (NetfilterProtoFamily::IPv6, DefaultNla::new(CTA_IP_V6_SRC, v6.octets().to_vec())),
     };
     let port = [
         DefaultNla::new(CTA_PROTO_NUM, vec![protocol.number()]),

@@ -21,8 +21,8 @@ mod host;
 mod inspect;
 mod ipam;
 mod links;
-mod look;
 mod listen;
+mod look;
 mod netlink;
 mod netns;
 mod nft;
@@ -53,11 +53,11 @@ pub use dial::dial;
 pub use error::NetError;
 pub use host::host_addresses;
 pub use inspect::raise_loopback;
+pub use listen::{Listeners, listen};
 pub use look::{
     Room, SeenAddress, SeenChain, SeenLease, SeenLink, SeenMap, SeenNeighbour, SeenRoute, SeenRule,
     SeenTable, Window, leases, room,
 };
-pub use listen::listen;
 pub use netlink::KernelError;
 pub use peers::{Led, LedState, Overlay, Peer, Peers, Place, Problem, Vxlan, apply_peers, peers};
 pub use wishes::{Bandwidth, Rate, WayOut, Wishes};
@@ -175,9 +175,11 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
 /// # Errors
 /// What the kernel refuses.
 pub fn lead_to_bridge(config: &NetworkConfig, ranges: &[Subnet]) -> Result<(), NetError> {
-    let failed = |source| NetError::Kernel { step: "lead virtual addresses to the bridge".to_owned(), source };
+    let failed =
+        |source| NetError::Kernel { step: "lead virtual addresses to the bridge".to_owned(), source };
     let mut netlink = Netlink::open(NETLINK_ROUTE).map_err(|error| failed(error.into()))?;
-    let Some(bridge) = host::find_link(&mut netlink, links::Link::Name(&config.bridge)).map_err(failed)? else {
+    let Some(bridge) = host::find_link(&mut netlink, links::Link::Name(&config.bridge)).map_err(failed)?
+    else {
         return Ok(());
     };
     for range in ranges {

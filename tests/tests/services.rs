@@ -30,7 +30,10 @@ fn server(name: &str) -> String {
 }
 
 fn client(host: &Host) {
-    host.up(&pod("client", "  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity]}]"));
+    host.up(&pod(
+        "client",
+        "  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity]}]",
+    ));
 }
 
 fn address(host: &Host, path: &str) -> String {
@@ -116,13 +119,13 @@ fn a_pod_that_is_not_ready_gets_no_new_connection_and_gets_them_again() {
     wait_until("both endpoints", PATIENCE, || endpoints(&host) == 2);
     let url = format!("http://{}/", address(&host, ".spec.clusterIP"));
     wait_until("both to be led to", PATIENCE, || answers(&host, &url, 20).len() == 2);
-    host.exec("two", &["rm", "/ready"]);
+    let _ = host.exec("two", &["rm", "/ready"]);
     host.wait_pod("two", "not ready", |pod| !pod.is("Ready"));
     wait_until("one endpoint", Duration::from_secs(2), || answers(&host, &url, 10).len() == 1);
     assert_eq!(answers(&host, &url, 60).keys().collect::<Vec<_>>(), ["one"]);
     let slices = host.podbox(["get", "endpointslices", "-o", "json"]).ok().json();
     assert_eq!(slices["items"][0]["endpoints"][1]["conditions"]["ready"], false);
-    host.exec("two", &["touch", "/ready"]);
+    let _ = host.exec("two", &["touch", "/ready"]);
     host.wait_pod("two", "ready again", |pod| pod.is("Ready"));
     wait_until("two endpoints", PATIENCE, || answers(&host, &url, 20).len() == 2);
     host.finish();
@@ -179,10 +182,10 @@ fn a_client_stays_with_its_pod_until_that_is_gone() {
     let first = answers(&host, &url, 30);
     assert_eq!(first.len(), 1, "{first:?}");
     let (here, other) = if first.contains_key("one") { ("one", "two") } else { ("two", "one") };
-    host.exec(here, &["rm", "/ready"]);
+    let _ = host.exec(here, &["rm", "/ready"]);
     wait_until("the other one", PATIENCE, || answers(&host, &url, 5).keys().eq([other]));
     // And there it stays.
-    host.exec(here, &["touch", "/ready"]);
+    let _ = host.exec(here, &["touch", "/ready"]);
     wait_until("both endpoints again", PATIENCE, || endpoints(&host) == 2);
     assert_eq!(answers(&host, &url, 30).keys().collect::<Vec<_>>(), [other]);
     host.finish();
@@ -199,7 +202,7 @@ fn a_service_that_changes_or_goes_is_followed_and_a_killed_supervisor_changes_no
     let old = host.next_supervisor("client", None);
     host.kill(old);
     ask(&host, &format!("http://{ip}/")).ok();
-    host.next_supervisor("client", Some(old));
+    let _ = host.next_supervisor("client", Some(old));
     host.up(&service("").replace("port: 80,", "port: 81,")).says("service/web configured");
     assert_eq!(address(&host, ".spec.clusterIP"), ip);
     wait_good("the new port", || ask(&host, &format!("http://{ip}:81/")));
@@ -224,15 +227,11 @@ fn addresses_and_ports_that_are_taken_or_out_of_range_are_refused_by_name() {
         .code(2)
         .complains("provided IP is already allocated");
     host.try_up(&other("  clusterIP: 192.0.2.1\n"), &[]).code(2).complains("The range of valid IPs is");
-    host.try_up(
-        &other("  type: NodePort\n").replace("port: 80,", "port: 80, nodePort: 80,"),
-        &[],
-    )
-    .code(2)
-    .complains("The range of valid ports is");
+    host.try_up(&other("  type: NodePort\n").replace("port: 80,", "port: 80, nodePort: 80,"), &[])
+        .code(2)
+        .complains("The range of valid ports is");
     host.podbox(["get", "svc", "other"]).code(2);
-    host.up(&service(""))
-        .says("service/web unchanged");
+    host.up(&service("")).says("service/web unchanged");
     host.finish();
 }
 

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use netlink_packet_netfilter::nftables::{
-    DataAttribute, ListAttribute, SetElementAttribute, SetElementList, SetElementMessage, Verdict, VerdictAttribute,
+    DataAttribute, ListAttribute, SetElementAttribute, SetElementList, SetElementMessage, Verdict,
+    VerdictAttribute,
 };
 
 use super::table::{BACKENDS, Die, FRONTS, Family, LIVE, PORTS, Subject};
@@ -39,7 +40,9 @@ impl Key {
                 VerdictAttribute::Code(Verdict::Goto),
                 VerdictAttribute::Chain(die.name()),
             ]))),
-            Some(Value::Backend(bytes)) => Some(SetElementAttribute::Data(DataAttribute::Value(bytes.clone()))),
+            Some(Value::Backend(bytes)) => {
+                Some(SetElementAttribute::Data(DataAttribute::Value(bytes.clone())))
+            }
             Some(Value::Nothing) | None => None,
         });
         let attributes = vec![
@@ -92,7 +95,9 @@ impl Elements {
     fn add_front(&mut self, front: &Front) {
         let family = Family::of(front.address);
         let what = (Subject::Address, family, front.affinity);
-        if let Some(die) = self.add_backends(what, key(front.address, front.protocol, front.port), &front.backends) {
+        if let Some(die) =
+            self.add_backends(what, key(front.address, front.protocol, front.port), &front.backends)
+        {
             let bytes = key(front.address, front.protocol, front.port);
             self.insert(FRONTS[family as usize], bytes, Value::Chain(die));
         }

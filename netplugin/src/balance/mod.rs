@@ -18,7 +18,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
-use netlink_packet_netfilter::nftables::{NfTablesMessage, RuleAttribute, RuleMessage, TableAttribute, TableMessage};
+use netlink_packet_netfilter::nftables::{
+    NfTablesMessage, RuleAttribute, RuleMessage, TableAttribute, TableMessage,
+};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -96,8 +98,9 @@ impl Balancer {
     pub fn inside(netns: &Path) -> Result<Balancer, NetError> {
         let failed = |source| NetError::State { action: "enter", path: netns.to_owned(), source };
         let file: File = netns::open(netns).map_err(failed)?;
-        let netlink =
-            netns::inside(&file, || Netlink::open(NETLINK_NETFILTER)).and_then(|opened| opened).map_err(failed)?;
+        let netlink = netns::inside(&file, || Netlink::open(NETLINK_NETFILTER))
+            .and_then(|opened| opened)
+            .map_err(failed)?;
         Ok(Balancer { netlink, table: "podbox-services".to_owned(), place: Place::Inside, held: None })
     }
 
@@ -124,12 +127,15 @@ impl Balancer {
             return Ok(());
         }
         let before = self.held.take();
-        let failed = |source| NetError::Kernel { step: "lead virtual addresses to their backends".to_owned(), source };
+        let failed =
+            |source| NetError::Kernel { step: "lead virtual addresses to their backends".to_owned(), source };
         if wanted.is_empty() {
             self.remove().map_err(failed)?;
         } else {
             let changed = match &before {
-                Some(before) if !before.is_empty() && before.ranges == wanted.ranges => self.change(before, wanted),
+                Some(before) if !before.is_empty() && before.ranges == wanted.ranges => {
+                    self.change(before, wanted)
+                }
                 _ => Err(KernelError::from(std::io::Error::from(Errno::ENOENT))),
             };
             match changed {
@@ -188,7 +194,8 @@ impl Balancer {
             add_rule(&mut transaction, &self.table, rule);
         }
         for (key, value) in elements.all() {
-            transaction.push(NfTablesMessage::NewSetElement(key.message(&self.table, Some(value))), NLM_F_CREATE);
+            transaction
+                .push(NfTablesMessage::NewSetElement(key.message(&self.table, Some(value))), NLM_F_CREATE);
         }
         transaction.commit()
     }
@@ -208,7 +215,8 @@ impl Balancer {
             transaction.push(NfTablesMessage::DeleteSetElement(key.message(&self.table, None)), 0);
         }
         for (key, value) in new.all().filter(|(key, value)| old.get(key) != Some(*value)) {
-            transaction.push(NfTablesMessage::NewSetElement(key.message(&self.table, Some(value))), NLM_F_CREATE);
+            transaction
+                .push(NfTablesMessage::NewSetElement(key.message(&self.table, Some(value))), NLM_F_CREATE);
         }
         transaction.commit()
     }
@@ -219,7 +227,11 @@ impl Balancer {
         let backends = |balance: &Balance| -> Vec<SocketAddr> {
             let fronts = balance.fronts.iter().filter(|front| front.protocol == Protocol::Udp);
             let ports = balance.node_ports.iter().filter(|port| port.protocol == Protocol::Udp);
-            fronts.flat_map(|front| &front.backends).chain(ports.flat_map(|port| &port.backends)).copied().collect()
+            fronts
+                .flat_map(|front| &front.backends)
+                .chain(ports.flat_map(|port| &port.backends))
+                .copied()
+                .collect()
         };
         let now = backends(wanted);
         let gone = before.map(backends).unwrap_or_default();

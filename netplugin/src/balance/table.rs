@@ -14,8 +14,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use netlink_packet_netfilter::nftables::{
-    ChainAttribute, ChainMessage, Expressions, InetHookNumber, MetaKey, NfTablesMessage, Register, RuleAttribute,
-    RuleMessage, SetAttribute, SetFlags, SetMessage, Verdict,
+    ChainAttribute, ChainMessage, Expressions, InetHookNumber, MetaKey, NfTablesMessage, Register,
+    RuleAttribute, RuleMessage, SetAttribute, SetFlags, SetMessage, Verdict,
 };
 
 use crate::config::Subnet;
@@ -158,10 +158,8 @@ impl Map {
         ];
         match self.holds {
             Holds::Chains => attributes.extend([SetAttribute::DataType(VERDICT), SetAttribute::DataLen(16)]),
-            Holds::Values(types) | Holds::Kept(types) => attributes.extend([
-                SetAttribute::DataType(concatenation(types)),
-                SetAttribute::DataLen(length(types)),
-            ]),
+            Holds::Values(types) | Holds::Kept(types) => attributes
+                .extend([SetAttribute::DataType(concatenation(types)), SetAttribute::DataLen(length(types))]),
             Holds::Nothing => {}
         }
         if matches!(self.holds, Holds::Kept(_)) {
@@ -229,10 +227,7 @@ impl Die {
             dnat(),
         ];
         let anew = [roll.to_vec(), vec![keep(time), dnat()]].concat();
-        vec![
-            rule([client.clone(), self.load(), again].concat()),
-            rule([client, self.load(), anew].concat()),
-        ]
+        vec![rule([client.clone(), self.load(), again].concat()), rule([client, self.load(), anew].concat())]
     }
 
     /// What the connection is for.
@@ -288,7 +283,8 @@ pub(super) fn base_rules(place: Place, ranges: &[Subnet]) -> Vec<Rule> {
         let rule = |expressions| Rule { chain: (*chain).to_owned(), expressions };
         if *chain == REFUSE {
             // Addresses that this namespace has itself, such as that of its name server.
-            let to_itself = [ex::meta(MetaKey::Oifname, Register::Reg1), ex::equals(ex::interface_name("lo"))];
+            let to_itself =
+                [ex::meta(MetaKey::Oifname, Register::Reg1), ex::equals(ex::interface_name("lo"))];
             rules.push(rule([to_itself.to_vec(), vec![ex::verdict(Verdict::Return, None)]].concat()));
         }
         for range in ranges {
@@ -312,7 +308,8 @@ fn look(chain: &str, family: Family) -> Rule {
 fn look_for_port(chain: &str, family: Family) -> Vec<Rule> {
     let words = family.words();
     let mut rules = Vec::new();
-    if family == Family::V6 && chain == LOOK_HOST
+    if family == Family::V6
+        && chain == LOOK_HOST
         && let Ok(loopback) = Subnet::new(std::net::Ipv6Addr::LOCALHOST.into(), 128)
     {
         let spared = [of_family(family), ex::destination_within(loopback)].concat();

@@ -16,9 +16,9 @@ fn all(session: &Session, kind: Derived) -> Vec<Value> {
     let store = &session.settings.store;
     let catalogue = Catalogue::read(store);
     let names = store.object_names(ObjectKind::Service);
-    let services = names.iter().filter_map(|(namespace, name)| {
-        store.object(ObjectKind::Service, namespace, name).ok().flatten()
-    });
+    let services = names
+        .iter()
+        .filter_map(|(namespace, name)| store.object(ObjectKind::Service, namespace, name).ok().flatten());
     services
         .flat_map(|service| match kind {
             Derived::EndpointSlices => services::endpoint_slices(&catalogue, &service),
@@ -35,9 +35,8 @@ pub(super) fn fitting(session: &Session, kind: Derived, query: &Query) -> Vec<Va
 
 /// The object of that name.
 pub(super) fn find(session: &Session, kind: Derived, namespace: &str, name: &str) -> Result<Value, Failure> {
-    let is_it = |object: &Value| {
-        object["metadata"]["namespace"] == namespace && object["metadata"]["name"] == name
-    };
+    let is_it =
+        |object: &Value| object["metadata"]["namespace"] == namespace && object["metadata"]["name"] == name;
     all(session, kind).into_iter().find(is_it).ok_or_else(|| {
         Failure::wrong(format!("{} {namespace}/{name} not found", Kind::Derived(kind).singular()))
     })

@@ -116,7 +116,9 @@ fn select(session: &Session, wanted: &Wanted) -> (Vec<Value>, Vec<Failure>) {
         (Kind::Object(kind), Meaning::Named(named)) => {
             sorted_out(named.iter().map(|(namespace, name)| stored::find(session, kind, namespace, name)))
         }
-        (Kind::Derived(kind), Meaning::Fitting(query)) => (derived::fitting(session, kind, query), Vec::new()),
+        (Kind::Derived(kind), Meaning::Fitting(query)) => {
+            (derived::fitting(session, kind, query), Vec::new())
+        }
         (Kind::Derived(kind), Meaning::Named(named)) => {
             sorted_out(named.iter().map(|(namespace, name)| derived::find(session, kind, namespace, name)))
         }

@@ -166,7 +166,8 @@ pub fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     let cli = quick::parse(&words).unwrap_or_else(|| {
         Cli::try_parse_from(&words).unwrap_or_else(|error| {
-            let words: Vec<_> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            let words: Vec<_> =
+                words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
             habit::explain(error, &words).exit()
         })
     });

@@ -14,6 +14,7 @@ use crate::image::{Image, ImageConfig, Store as ImageStore};
 use crate::node;
 use crate::oci::Surroundings;
 use crate::pod::{Container, Pod, Role};
+use crate::store::PodDir;
 use crate::subpath;
 use crate::supervisor::{container_plan, interfaces, sandbox, surroundings_of};
 use crate::user_ids;

@@ -374,9 +374,8 @@ pub(super) fn start_guardian(
         let error = StoreError { action: "open", path: dir.supervisor_log(), source };
         Failure::host(&error)
     })?;
-    let cannot = |source: std::io::Error| {
-        Failure::cannot(format!("start the guardian: {}", report::chain(&source)))
-    };
+    let cannot =
+        |source: std::io::Error| Failure::cannot(format!("start the guardian: {}", report::chain(&source)));
     // It forks stages, which containers may see: from a program that nobody can open for writing through them.
     let exe = SelfExe::open().map_err(cannot)?;
     let child = exe

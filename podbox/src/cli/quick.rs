@@ -49,7 +49,8 @@ mod tests {
 
     #[test]
     fn it_understands_what_the_whole_parser_understands() {
-        for line in ["podbox up -d pod.yaml --root /r", "podbox down web --grace-period 0 -q", "podbox up -"] {
+        for line in ["podbox up -d pod.yaml --root /r", "podbox down web --grace-period 0 -q", "podbox up -"]
+        {
             let whole = Cli::try_parse_from(line.split(' ')).unwrap();
             assert_eq!(format!("{:?}", parsed(line).unwrap()), format!("{whole:?}"), "{line}");
         }
@@ -57,7 +58,13 @@ mod tests {
 
     #[test]
     fn what_has_to_be_explained_goes_to_the_whole_parser() {
-        for line in ["podbox", "podbox get pods", "podbox --quiet up a.yaml", "podbox up --help", "podbox down --wrong"] {
+        for line in [
+            "podbox",
+            "podbox get pods",
+            "podbox --quiet up a.yaml",
+            "podbox up --help",
+            "podbox down --wrong",
+        ] {
             assert!(parsed(line).is_none(), "{line}");
         }
     }

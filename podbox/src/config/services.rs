@@ -37,7 +37,8 @@ impl ServiceSettings {
 
     /// The ranges must be apart from the pods' own, of the right family, and have room.
     pub(super) fn check(&self, network: &NetworkConfig) -> Result<(), String> {
-        for (key, range, is_ipv4) in [("services-ipv4", self.ipv4, true), ("services-ipv6", self.ipv6, false)] {
+        for (key, range, is_ipv4) in [("services-ipv4", self.ipv4, true), ("services-ipv6", self.ipv6, false)]
+        {
             let Some(range) = range else { continue };
             let wrong = |why: &str| Err(format!("network {key} = \"{range}\": {why}"));
             if range.network().is_ipv4() != is_ipv4 {
@@ -56,9 +57,9 @@ impl ServiceSettings {
 
 /// `FIRST-LAST`
 fn ports(text: &str) -> Result<(u16, u16), String> {
-    let parsed = text.split_once('-').and_then(|(first, last)| {
-        Some((first.trim().parse().ok()?, last.trim().parse().ok()?))
-    });
+    let parsed = text
+        .split_once('-')
+        .and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
     match parsed {
         Some((first, last)) if first > 0 && first <= last => Ok((first, last)),
         _ => Err(format!("network node-ports = \"{text}\": write FIRST-LAST, such as 30000-32767")),

@@ -45,8 +45,11 @@ impl Names for Known<'_> {
         for ((namespace, name), service) in &self.catalogue.services {
             if service.cluster_ips.contains(&address) {
                 names.push(format!("{name}.{namespace}"));
-            } else if service.is_headless() && self.catalogue.backends.values().any(|one| one.ips.contains(&address)) {
-                let there = self.endpoints(service).into_iter().filter(|endpoint| endpoint.address == address);
+            } else if service.is_headless()
+                && self.catalogue.backends.values().any(|one| one.ips.contains(&address))
+            {
+                let there =
+                    self.endpoints(service).into_iter().filter(|endpoint| endpoint.address == address);
                 names.extend(there.map(|endpoint| format!("{}.{name}.{namespace}", endpoint.label())));
             }
         }
@@ -63,7 +66,8 @@ impl Known<'_> {
             let ports = service.ports.iter().filter_map(|port| Some(self::port(port, backend.port(port)?)));
             let ports: Vec<Port> = ports.collect();
             let ips = service.families.iter().filter_map(|family| backend.ip(*family));
-            ips.map(|address| Endpoint { hostname: hostname.clone(), address, ports: ports.clone() }).collect()
+            ips.map(|address| Endpoint { hostname: hostname.clone(), address, ports: ports.clone() })
+                .collect()
         };
         self.catalogue.receiving(service).iter().flat_map(of_one).collect()
     }

@@ -120,8 +120,11 @@ fn some(all: &[String]) -> String {
 
 fn slice(object: &Value, now: Timestamp) -> Vec<String> {
     let ports: Vec<_> = items(&object["ports"]).iter().map(|port| text(&port["port"])).collect();
-    let addresses: Vec<_> =
-        items(&object["endpoints"]).iter().flat_map(|endpoint| items(&endpoint["addresses"])).map(text).collect();
+    let addresses: Vec<_> = items(&object["endpoints"])
+        .iter()
+        .flat_map(|endpoint| items(&endpoint["addresses"]))
+        .map(text)
+        .collect();
     let ports = if ports.is_empty() { "<unset>".to_owned() } else { some(&ports) };
     let addresses = if addresses.is_empty() { "<unset>".to_owned() } else { some(&addresses) };
     vec![name(object), text(&object["addressType"]), ports, addresses, age(object, now)]

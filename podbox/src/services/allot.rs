@@ -79,7 +79,9 @@ fn addresses(errors: &mut Errors, service: &mut Value, others: &[Value], from: &
         let at = path.field("clusterIPs");
         match wished.get(index).and_then(|ip| ip.parse::<IpAddr>().ok()) {
             Some(ip) if !range.contains(ip) => {
-                let why = format!("the provided IP ({ip}) is not in the valid range. The range of valid IPs is {range}");
+                let why = format!(
+                    "the provided IP ({ip}) is not in the valid range. The range of valid IPs is {range}"
+                );
                 errors.invalid(&at, &*wished[index], &format!("failed to allocate IP {ip}: {why}"));
             }
             Some(ip) if taken.contains(&ip) || from.dns().any(|dns| dns == ip) => {
@@ -89,7 +91,10 @@ fn addresses(errors: &mut Errors, service: &mut Value, others: &[Value], from: &
             Some(ip) => given.push(ip),
             None => match free(range, seed, &taken) {
                 Some(ip) => given.push(ip),
-                None => errors.say(&at, format!("Internal error: failed to allocate a serviceIP: range is full: {range}")),
+                None => errors.say(
+                    &at,
+                    format!("Internal error: failed to allocate a serviceIP: range is full: {range}"),
+                ),
             },
         }
     }
@@ -106,7 +111,12 @@ fn free(range: Subnet, seed: u64, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
 }
 
 /// The families that a Service is to have, in their order; `None` if that cannot be.
-fn families(errors: &mut Errors, spec: &mut Value, wished: &[String], from: &Allotment) -> Option<Vec<Family>> {
+fn families(
+    errors: &mut Errors,
+    spec: &mut Value,
+    wished: &[String],
+    from: &Allotment,
+) -> Option<Vec<Family>> {
     let path = Path::ROOT.field("spec");
     let of_words = |words: Vec<String>| -> Vec<Family> {
         words.iter().map(|word| if word == "IPv6" { Family::V6 } else { Family::V4 }).collect()
@@ -124,9 +134,8 @@ fn families(errors: &mut Errors, spec: &mut Value, wished: &[String], from: &All
     }
     let there: Vec<Family> = from.ranges.iter().map(|range| Family::of(range.network())).collect();
     let policy = spec["ipFamilyPolicy"].as_str().map(str::to_owned);
-    let policy = policy.unwrap_or_else(|| {
-        if families.len() > 1 { "RequireDualStack" } else { "SingleStack" }.to_owned()
-    });
+    let policy = policy
+        .unwrap_or_else(|| if families.len() > 1 { "RequireDualStack" } else { "SingleStack" }.to_owned());
     if policy == "RequireDualStack" && there.len() < 2 {
         let why = "this cluster is not configured for dual-stack services";
         errors.invalid(&path.field("ipFamilyPolicy"), &*policy, why);
@@ -181,7 +190,8 @@ fn node_ports(errors: &mut Errors, spec: &mut Value, others: &[Value], from: &Al
                         taken.insert((protocol, number));
                         port["nodePort"] = json!(number);
                     }
-                    None => errors.say(&at, "Internal error: failed to allocate a nodePort: range is full".to_owned()),
+                    None => errors
+                        .say(&at, "Internal error: failed to allocate a nodePort: range is full".to_owned()),
                 }
             }
         }

@@ -121,9 +121,8 @@ impl Catalogue {
 
     /// The pods that a Service selects, in the order of their names.
     pub fn backends_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Backend> {
-        let selected = |backend: &&Backend| {
-            backend.namespace == service.namespace && service.selects(&backend.labels)
-        };
+        let selected =
+            |backend: &&Backend| backend.namespace == service.namespace && service.selects(&backend.labels);
         let mut found: Vec<_> = self.backends.values().filter(selected).collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         found.into_iter()

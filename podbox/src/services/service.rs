@@ -96,7 +96,8 @@ impl Service {
             _ => addresses(&spec["clusterIPs"]),
         };
         let families = spec["ipFamilies"].as_array().into_iter().flatten();
-        let families = families.map(|family| if family == "IPv6" { Family::V6 } else { Family::V4 }).collect();
+        let families =
+            families.map(|family| if family == "IPv6" { Family::V6 } else { Family::V4 }).collect();
         let seconds = spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].as_u64();
         let selector = spec["selector"].as_object().into_iter().flatten();
         Some(Service {

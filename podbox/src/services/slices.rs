@@ -67,7 +67,9 @@ fn slice_port(port: &ServicePort, backends: &[&Backend]) -> Option<Value> {
         Target::Number(number) => *number,
         Target::Name(_) => backends.iter().find_map(|backend| backend.port(port))?,
     };
-    Some(json!({"name": port.name.clone().unwrap_or_default(), "port": number, "protocol": port.protocol.word()}))
+    Some(
+        json!({"name": port.name.clone().unwrap_or_default(), "port": number, "protocol": port.protocol.word()}),
+    )
 }
 
 /// Five characters that belong to the Service and the family, where a cluster would make them up.

@@ -241,7 +241,8 @@ pub(super) fn withdraw(world: &World) {
     let pod = world.pod();
     let file = services::of_pod(&pod, &world.node_name).file_name();
     let path = world.settings.store.endpoints_dir().join(file);
-    let own = |text: Vec<u8>| serde_json::from_slice::<Backend>(&text).is_ok_and(|found| found.uid == pod.uid);
+    let own =
+        |text: Vec<u8>| serde_json::from_slice::<Backend>(&text).is_ok_and(|found| found.uid == pod.uid);
     if fs::read(&path).is_ok_and(own) {
         let _ = fs::remove_file(path);
     }
@@ -264,7 +265,8 @@ pub(super) fn leave(world: &World) {
 /// The host's table, and what it holds as far as anybody has written down.
 fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
     let dir = settings.store.host_services();
-    let (path, text) = (dir.join("host.json"), serde_json::to_vec(wanted).map_err(|error| error.to_string())?);
+    let (path, text) =
+        (dir.join("host.json"), serde_json::to_vec(wanted).map_err(|error| error.to_string())?);
     let is_done = |held: &[u8]| held == text || (wanted.is_empty() && held.is_empty());
     // Without the lock first: mostly somebody else was quicker.
     let held = fs::read(&path).unwrap_or_default();
@@ -273,15 +275,15 @@ fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
     }
     let failed = |error: &dyn std::error::Error| report::chain(error);
     crate::store::make_dir(&dir).map_err(|error| failed(&error))?;
-    let lock = File::options().create(true).append(true).open(dir.join("lock")).map_err(|error| failed(&error))?;
+    let lock =
+        File::options().create(true).append(true).open(dir.join("lock")).map_err(|error| failed(&error))?;
     lock.lock().map_err(|error| failed(&error))?;
     let held = fs::read(&path).unwrap_or_default();
     if is_done(&held) {
         return Ok(());
     }
     let known = serde_json::from_slice(&held).ok();
-    let mut balancer =
-        Balancer::here(&settings.network.table(), known).map_err(|error| failed(&error))?;
+    let mut balancer = Balancer::here(&settings.network.table(), known).map_err(|error| failed(&error))?;
     // What is half done is done again by the next one.
     let _ = fs::remove_file(&path);
     balancer.apply(wanted).map_err(|error| failed(&error))?;

@@ -25,7 +25,6 @@ use crate::status;
 use crate::store::{StoreError, remove, write_atomic};
 use crate::volumes;
 
-use super::{attach, catalogue};
 use super::container::{self, Order};
 use super::control::Answer;
 use super::exits::{self, Death};
@@ -38,6 +37,7 @@ use super::output::Output;
 use super::probing::InContainer;
 use super::trace::{self, TraceLine};
 use super::world::{Message, World};
+use super::{attach, catalogue};
 use super::{full, images, message, resize, sandbox};
 
 /// How long the files of a finished attempt stay: nobody should wait for their removal before its successor runs.
@@ -180,7 +180,8 @@ impl Effects {
 
     /// How the pod is, for those that send it traffic: `None` before it has addresses, and when nothing of it runs any more.
     fn backend(&self, memory: &Memory, status: &PodStatus) -> Option<Backend> {
-        let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) || memory.finished.is_some();
+        let over =
+            matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) || memory.finished.is_some();
         let ips = status.pod_ips.iter().flatten().filter_map(|ip| ip.ip.parse().ok()).collect::<Vec<_>>();
         if over || ips.is_empty() {
             return None;
@@ -190,8 +191,15 @@ impl Effects {
             conditions.any(|condition| condition.type_ == wanted && condition.status == "True")
         };
         let terminating = memory.stop.is_some();
-        let (ready, serving) = (is("Ready") && !terminating, is("Ready") || (terminating && is("ContainersReady")));
-        Some(Backend { ips, ready, serving, terminating, ..services::of_pod(&self.world.pod(), &self.world.node_name) })
+        let (ready, serving) =
+            (is("Ready") && !terminating, is("Ready") || (terminating && is("ContainersReady")));
+        Some(Backend {
+            ips,
+            ready,
+            serving,
+            terminating,
+            ..services::of_pod(&self.world.pod(), &self.world.node_name)
+        })
     }
 
     /// Marks the files as old if they are, and anew for every status, so that those who watch the directory look again.

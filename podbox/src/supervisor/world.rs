@@ -14,7 +14,6 @@ use crate::pod::Pod;
 use crate::store::PodDir;
 use crate::volumes::{Place, Tokens};
 
-use super::{attach, catalogue};
 use super::container::Prepared;
 use super::control::Ask;
 use super::exits::{self, Death};
@@ -22,6 +21,7 @@ use super::machine::{Event, Index};
 use super::naming::Listening;
 use super::stages::Warm;
 use super::trace::TraceLine;
+use super::{attach, catalogue};
 
 /// What reaches the supervisor's loop.
 #[derive(Debug)]

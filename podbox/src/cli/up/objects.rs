@@ -82,7 +82,8 @@ pub(super) fn apply(
 fn lock(store: &Store) -> Result<File, Failure> {
     make_dir(&store.data).map_err(|error| Failure::host(&error))?;
     let path = store.services_lock();
-    let taken = File::options().create(true).append(true).open(&path).and_then(|file| file.lock().map(|()| file));
+    let taken =
+        File::options().create(true).append(true).open(&path).and_then(|file| file.lock().map(|()| file));
     taken.map_err(|source| Failure::host(&StoreError { action: "lock", path, source }))
 }
 
