@@ -226,7 +226,9 @@ impl Die {
             keep(time),
             dnat(),
         ];
-        let anew = [roll.to_vec(), vec![keep(time), dnat()]].concat();
+        // What is remembered of one that is gone would otherwise stay.
+        let gone = ex::forget(KEPT[at], register(0));
+        let anew = [vec![gone], roll.to_vec(), vec![keep(time), dnat()]].concat();
         vec![rule([client.clone(), self.load(), again].concat()), rule([client, self.load(), anew].concat())]
     }
 

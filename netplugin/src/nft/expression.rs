@@ -104,26 +104,38 @@ pub(crate) fn random(sides: u32, to: Register) -> Expressions {
     other("numgen", &[(NFTA_NG_DREG, to.into()), (NFTA_NG_MODULUS, sides), (NFTA_NG_TYPE, NFT_NG_RANDOM)])
 }
 
-/// Write into a map, for a time, that the key registers mean what the value registers hold.
+/// Write into a map, for a time, that the key registers mean what the value registers hold. What they mean already they go on
+/// meaning, for that time anew.
 pub(crate) fn remember(map: &str, (key, value): (Register, Register), time: Duration) -> Expressions {
-    const NFTA_DYNSET_SET_NAME: u16 = 1;
-    const NFTA_DYNSET_OP: u16 = 3;
-    const NFTA_DYNSET_SREG_KEY: u16 = 4;
     const NFTA_DYNSET_SREG_DATA: u16 = 5;
     const NFTA_DYNSET_TIMEOUT: u16 = 6;
     const NFT_DYNSET_OP_UPDATE: u32 = 1;
-    let number = |kind, value: u32| DefaultNla::new(kind, value.to_be_bytes().to_vec());
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    Expressions::Other {
-        expression_type: "dynset".to_owned(),
-        attributes: vec![
-            DefaultNla::new(NFTA_DYNSET_SET_NAME, [map.as_bytes(), &[0]].concat()),
-            number(NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE),
-            number(NFTA_DYNSET_SREG_KEY, key.into()),
-            number(NFTA_DYNSET_SREG_DATA, value.into()),
-            DefaultNla::new(NFTA_DYNSET_TIMEOUT, millis.to_be_bytes().to_vec()),
-        ],
-    }
+    let more = vec![
+        DefaultNla::new(NFTA_DYNSET_SREG_DATA, u32::from(value).to_be_bytes().to_vec()),
+        DefaultNla::new(NFTA_DYNSET_TIMEOUT, millis.to_be_bytes().to_vec()),
+    ];
+    change_map(map, key, NFT_DYNSET_OP_UPDATE, more)
+}
+
+/// Take what the key registers mean out of a map, if they mean anything there.
+pub(crate) fn forget(map: &str, key: Register) -> Expressions {
+    const NFT_DYNSET_OP_DELETE: u32 = 2;
+    change_map(map, key, NFT_DYNSET_OP_DELETE, Vec::new())
+}
+
+fn change_map(map: &str, key: Register, operation: u32, more: Vec<DefaultNla>) -> Expressions {
+    const NFTA_DYNSET_SET_NAME: u16 = 1;
+    const NFTA_DYNSET_OP: u16 = 3;
+    const NFTA_DYNSET_SREG_KEY: u16 = 4;
+    let number = |kind, value: u32| DefaultNla::new(kind, value.to_be_bytes().to_vec());
+    let mut attributes = vec![
+        DefaultNla::new(NFTA_DYNSET_SET_NAME, [map.as_bytes(), &[0]].concat()),
+        number(NFTA_DYNSET_OP, operation),
+        number(NFTA_DYNSET_SREG_KEY, key.into()),
+    ];
+    attributes.extend(more);
+    Expressions::Other { expression_type: "dynset".to_owned(), attributes }
 }
 
 /// Answer that nobody listens there: a connection is refused at once.
