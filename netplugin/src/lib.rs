@@ -15,14 +15,17 @@ mod conntrack;
 mod dial;
 mod error;
 mod host;
+mod interfaces;
 mod ipam;
 mod links;
 mod netlink;
 mod netns;
 mod nft;
 mod occupied;
+mod packets;
 mod ports;
 mod recipe;
+mod sockets;
 mod state;
 mod sweep;
 mod sysctl;
@@ -42,7 +45,10 @@ pub use config::{
 pub use dial::dial;
 pub use error::NetError;
 pub use host::host_addresses;
+pub use interfaces::{Interface, interfaces};
 pub use netlink::KernelError;
+pub use packets::{Instruction, PacketSocket, Seen, Way};
+pub use sockets::{Socket, sockets};
 
 use crate::ipam::Lease;
 use crate::netlink::Netlink;

@@ -4,6 +4,7 @@
 //! `restart`, `status`, `supervisor::machine`) are pure; *acts* (`volumes`, `subpath`, `ownership`, `image`, the crates
 //! `runtime` and `netplugin`) do one privileged thing each; *plumbing* (`supervisor`, `cli`) moves values between the two.
 
+pub mod capture;
 pub mod cdi;
 pub mod cli;
 pub mod clock;
