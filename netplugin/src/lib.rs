@@ -18,6 +18,7 @@ mod host;
 mod interfaces;
 mod ipam;
 mod links;
+mod look;
 mod netlink;
 mod netns;
 mod nft;
@@ -46,6 +47,10 @@ pub use dial::dial;
 pub use error::NetError;
 pub use host::host_addresses;
 pub use interfaces::{Interface, interfaces};
+pub use look::{
+    Room, SeenAddress, SeenChain, SeenLease, SeenLink, SeenMap, SeenNeighbour, SeenRoute, SeenRule, SeenTable, Window, leases,
+    room,
+};
 pub use netlink::KernelError;
 pub use packets::{Instruction, PacketSocket, Seen, Way};
 pub use sockets::{Socket, sockets};

@@ -51,6 +51,7 @@ const HEADER: usize = 16;
 const DATAGRAM: usize = 32 * 1024;
 
 /// One socket and the requests that wait to be sent on it.
+#[derive(Debug)]
 pub(crate) struct Netlink {
     socket: Socket,
     batch: Vec<u8>,
