@@ -25,11 +25,13 @@ mod nft;
 mod occupied;
 mod packets;
 mod ports;
+mod probe;
 mod recipe;
 mod sockets;
 mod state;
 mod sweep;
 mod sysctl;
+mod trace;
 
 #[cfg(test)]
 extern crate self as netplugin;
@@ -53,7 +55,9 @@ pub use look::{
 };
 pub use netlink::KernelError;
 pub use packets::{Instruction, PacketSocket, Seen, Way};
+pub use probe::Probe;
 pub use sockets::{Socket, sockets};
+pub use trace::{Flow, Met, Tracer};
 
 use crate::ipam::Lease;
 use crate::netlink::Netlink;

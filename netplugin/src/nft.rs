@@ -14,7 +14,7 @@
 //!
 //! Only this one table is ever touched, never another's.
 
-mod expression;
+pub(crate) mod expression;
 mod rules;
 
 use std::net::IpAddr;
@@ -49,23 +49,29 @@ pub(crate) enum Made {
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
 
 /// Changes that the kernel makes all at once or not at all.
-struct Transaction<'a> {
+pub(crate) struct Transaction<'a> {
     netlink: &'a mut Netlink,
+    family: NetfilterProtoFamily,
 }
 
 impl Transaction<'_> {
     fn begin(netlink: &mut Netlink) -> Transaction<'_> {
-        // Kernels before 6.10 never acknowledge the brackets.
-        netlink.push_unacknowledged(bracket(ControlMessage::BatchBegin), 0);
-        Transaction { netlink }
+        Transaction::begin_in(netlink, NetfilterProtoFamily::Inet)
     }
 
-    fn push(&mut self, message: NfTablesMessage, flags: u16) {
-        let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
+    /// For tables of another family.
+    pub(crate) fn begin_in(netlink: &mut Netlink, family: NetfilterProtoFamily) -> Transaction<'_> {
+        // Kernels before 6.10 never acknowledge the brackets.
+        netlink.push_unacknowledged(bracket(ControlMessage::BatchBegin), 0);
+        Transaction { netlink, family }
+    }
+
+    pub(crate) fn push(&mut self, message: NfTablesMessage, flags: u16) {
+        let header = NetfilterHeader::new(self.family, 0, 0);
         self.netlink.push(NetfilterMessage::new(header, message), flags);
     }
 
-    fn commit(self) -> Result<(), KernelError> {
+    pub(crate) fn commit(self) -> Result<(), KernelError> {
         self.netlink.push_unacknowledged(bracket(ControlMessage::BatchEnd), 0);
         self.netlink.commit()
     }

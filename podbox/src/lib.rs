@@ -24,6 +24,7 @@ pub mod objects;
 pub mod oci;
 pub mod output;
 pub mod ownership;
+pub mod path;
 pub mod pod;
 pub mod report;
 pub mod restart;

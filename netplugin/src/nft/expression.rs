@@ -9,18 +9,18 @@ use netlink_packet_netfilter::nftables::{
 
 /// Where a header begins.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Base {
+pub(crate) enum Base {
     Network = 1,
     Transport = 2,
 }
 
 /// Load a fact about the packet.
-pub(super) fn meta(key: MetaKey, to: Register) -> Expressions {
+pub(crate) fn meta(key: MetaKey, to: Register) -> Expressions {
     Expressions::Meta(vec![Meta::Key(key), Meta::DestinationRegister(to)])
 }
 
 /// Load `length` bytes of a header.
-pub(super) fn payload(base: Base, offset: u32, length: u32, to: Register) -> Expressions {
+pub(crate) fn payload(base: Base, offset: u32, length: u32, to: Register) -> Expressions {
     Expressions::Payload(vec![
         Payload::DestinationRegister(to),
         Payload::Base(base as u32),
@@ -30,7 +30,7 @@ pub(super) fn payload(base: Base, offset: u32, length: u32, to: Register) -> Exp
 }
 
 /// Go on only if the first register equals `value`.
-pub(super) fn equals(value: Vec<u8>) -> Expressions {
+pub(crate) fn equals(value: Vec<u8>) -> Expressions {
     compare(Operator::Equal, value)
 }
 

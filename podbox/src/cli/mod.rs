@@ -22,6 +22,7 @@ mod kinds;
 mod logs;
 mod man;
 mod names;
+mod net;
 mod out;
 mod plan;
 mod pods;
@@ -126,6 +127,9 @@ enum Command {
     Condition(condition::ConditionArgs),
     /// Print every step that was taken for a pod, with its duration
     Trace(trace::TraceArgs),
+    /// See the network
+    #[command(subcommand)]
+    Net(net::NetCommand),
     /// Manage images
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -203,6 +207,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Top(args) => top::run(&session, &args),
         Command::Condition(args) => condition::run(&session, &args),
         Command::Trace(args) => trace::run(&session, &args),
+        Command::Net(command) => net::run(&session, &command),
         Command::Image(command) => image::run(&session, command),
         Command::System(command) => system::run(&session, &command),
         Command::ApiResources(_) | Command::Completion(_) | Command::Man(_) | Command::Version => {
