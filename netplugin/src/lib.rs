@@ -50,8 +50,8 @@ pub use error::NetError;
 pub use host::host_addresses;
 pub use interfaces::{Interface, interfaces};
 pub use look::{
-    Room, SeenAddress, SeenChain, SeenLease, SeenLink, SeenMap, SeenNeighbour, SeenRoute, SeenRule, SeenTable, Window, leases,
-    room,
+    Room, SeenAddress, SeenChain, SeenLease, SeenLink, SeenMap, SeenNeighbour, SeenRoute, SeenRule,
+    SeenTable, Window, leases, room,
 };
 pub use netlink::KernelError;
 pub use packets::{Instruction, PacketSocket, Seen, Way};

@@ -98,7 +98,8 @@ impl PacketSocket {
     /// # Errors
     /// If the namespace is gone, this is not root, or the kernel does not take the program.
     pub fn open(netns: Option<&Path>, program: &[Instruction]) -> io::Result<PacketSocket> {
-        let new = || Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(ETH_P_ALL.to_be()))));
+        let new =
+            || Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(ETH_P_ALL.to_be()))));
         let socket = netns::within(netns, new)??;
         // What came before there was a filter is taken out, with the door closed.
         socket.attach_filter(&[SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0)])?;

@@ -11,11 +11,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_netfilter::nftables::{
-    ChainAttribute, ChainMessage, DataAttribute, Expressions, Hook, HookNumber, Immediate, InetHookNumber, Meta, MetaKey,
-    NfTablesMessage, Register, RuleAttribute, RuleMessage, TableAttribute, TableFlags, TableMessage,
-};
 use netlink_packet_netfilter::NetfilterProtoFamily;
+use netlink_packet_netfilter::nftables::{
+    ChainAttribute, ChainMessage, DataAttribute, Expressions, Hook, HookNumber, Immediate, InetHookNumber,
+    Meta, MetaKey, NfTablesMessage, Register, RuleAttribute, RuleMessage, TableAttribute, TableFlags,
+    TableMessage,
+};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr as NetlinkAddress};
 
@@ -38,7 +39,7 @@ const TABLE: &str = "podbox-path";
 pub struct Flow {
     /// The protocol.
     pub protocol: Protocol,
-    /// The sender's end.
+    /// The sender's end; the unspecified address stands for all.
     pub source: SocketAddr,
 }
 
@@ -187,9 +188,10 @@ fn mark(family: NetfilterProtoFamily, flow: &Flow) -> Vec<Expressions> {
     };
     let length = octets.len() as u32;
     let mut all = of_family.to_vec();
+    if !flow.source.ip().is_unspecified() {
+        all.extend([ex::payload(ex::Base::Network, offset, length, Register::Reg1), ex::equals(octets)]);
+    }
     all.extend([
-        ex::payload(ex::Base::Network, offset, length, Register::Reg1),
-        ex::equals(octets),
         ex::meta(MetaKey::L4Proto, Register::Reg1),
         ex::equals(vec![flow.protocol.number()]),
         ex::payload(ex::Base::Transport, 0, 2, Register::Reg1),

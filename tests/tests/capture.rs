@@ -53,7 +53,14 @@ fn a_file_is_read_by_tshark_with_direction_and_container() {
     running.signal(Signal::SIGINT);
     assert_eq!(running.end(PATIENCE), 0, "{}", running.said());
     assert!(running.said().contains(" packets captured, 0 dropped by the kernel"), "{}", running.said());
-    let fields = ["ip.src", "ip.dst", "tcp.flags.syn", "frame.packet_flags_direction", "frame.comment", "frame.interface_name"];
+    let fields = [
+        "ip.src",
+        "ip.dst",
+        "tcp.flags.syn",
+        "frame.packet_flags_direction",
+        "frame.comment",
+        "frame.interface_name",
+    ];
     let packets = tshark(&file, &fields);
     assert!(packets.len() >= 6, "a connection has more packets: {packets:?}");
     let first = &packets[0];
@@ -91,7 +98,8 @@ fn loopback_is_seen_once_among_all_interfaces() {
     let host = Host::new();
     pair(&host);
     let file = host.dir().join("any.pcapng");
-    let mut running = capture(&host, &["server", "-i", "any", "-w", file.to_str().unwrap(), "-c", "4", "udp"]);
+    let mut running =
+        capture(&host, &["server", "-i", "any", "-w", file.to_str().unwrap(), "-c", "4", "udp"]);
     host.podbox(["exec", "server", "-c", "web", "--", "connect", "-u", "127.0.0.1:9001", "self"]).ok();
     let own = format!("{}:9001", host.pod("server").ip());
     host.podbox(["exec", "client", "--", "connect", "-u", &own, "other"]).ok();

@@ -64,7 +64,10 @@ fn a_connection_between_pods_is_seen_on_every_cable_end() {
         assert_eq!(report["arrived"], true);
     }
     let shown = host.podbox(["net", "path", "client", "server"]).ok();
-    shown.says("arrived: pod default/server accepted the connection after").says("tcp [S]").says("back: tcp [S.]");
+    shown
+        .says("arrived: pod default/server accepted the connection after")
+        .says("tcp [S]")
+        .says("back: tcp [S.]");
     host.podbox(["net", "path", "client", &format!("{server}:9001"), "--udp"]).ok().says("answered after");
     host.podbox(["net", "path", "host", "server:9000"]).ok().says("accepted the connection");
     host.finish();
@@ -75,7 +78,9 @@ fn a_port_that_nobody_listens_on_is_told_with_those_that_are() {
     let host = Host::new();
     pair(&host);
     let closed = host.podbox(["net", "path", "client", "server:81"]).code(1);
-    closed.says("lost: pod default/server refused the connection: nothing listens on port 81/tcp").says("9000");
+    closed
+        .says("lost: pod default/server refused the connection: nothing listens on port 81/tcp")
+        .says("9000");
     let closed = host.podbox(["net", "path", "client", "server:82", "--udp"]).code(1);
     closed.says("port unreachable").says("nothing listens on port 82/udp").says("9001");
     host.podbox(["net", "path", "client", "server:nothing"]).code(2).complains("no tcp port \"nothing\"");
@@ -121,7 +126,8 @@ fn a_rule_of_the_host_that_drops_it_is_quoted_and_no_table_is_left_after_a_kill(
     nft(None, &format!("add rule inet {table} gate iifname {bridge} tcp dport {port} drop")).ok();
     let at = format!("host:{port}");
     let lost = host.podbox(["net", "path", "client", &at, "--timeout", "300ms"]).code(1);
-    lost.says(&format!("tcp dport {port} drop`")).says(&format!("of chain gate of table inet {table} in host"));
+    lost.says(&format!("tcp dport {port} drop`"))
+        .says(&format!("of chain gate of table inet {table} in host"));
     let mut running = host.cmd(["net", "path", "client", &at, "--timeout", "60s"]).spawn();
     let own = format!("podbox-path-{}", running.pid());
     let inside = netns(&host, "client");

@@ -60,7 +60,8 @@ impl SeenTable {
 
     /// All elements of all maps in which a word stands by itself, with the name of their map.
     pub fn elements_with<'a>(&'a self, word: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let all = self.maps.iter().flat_map(|map| map.elements.iter().map(|e| (map.name.as_str(), e.as_str())));
+        let all =
+            self.maps.iter().flat_map(|map| map.elements.iter().map(|e| (map.name.as_str(), e.as_str())));
         all.filter(move |(_, element)| element.split(' ').any(|part| part == word))
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn trace_attributes(mut bytes: &[u8]) -> Vec<Traced> {
 /// Source: `enum nft_trace_attributes`.
 fn traced(payload: &[u8]) -> Option<Traced> {
     const POLICY: u32 = 1;
-    const RULE: u32 = 3;
+    const RETURN: u32 = 2;
     let [table, chain, rule, kind, verdict, id, network] = [1, 2, 3, 4, 5, 6, 8];
     let nfproto = 15;
     let all = Attributes(payload.get(HEADER..)?);
@@ -66,12 +66,17 @@ fn traced(payload: &[u8]) -> Option<Traced> {
         _ => "accept".to_owned(),
     };
     let kind = all.big(kind)?;
+    let rule = all.long(rule);
+    if kind == RETURN && rule.is_none() {
+        // The end of a chain that was jumped into.
+        return None;
+    }
     Some(Traced {
         id: all.big(id)?,
         family: all.big(nfproto).and_then(|number| u8::try_from(number).ok()).unwrap_or(*payload.first()?),
         table: all.text(table)?,
         chain: all.text(chain)?,
-        rule: all.long(rule).filter(|_| kind == RULE),
+        rule: rule.filter(|_| kind != POLICY),
         verdict: if kind == POLICY { of_policy() } else { words::verdict(all.nested(verdict)) },
         destination: all.get(network).and_then(destination),
     })

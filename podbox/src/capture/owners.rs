@@ -99,9 +99,12 @@ impl<'a> Owners<'a> {
 /// The connection's own socket, or one that takes whatever comes to that port.
 fn find(sockets: &[(Socket, String)], flow: Flow) -> Option<&str> {
     let of_protocol = || sockets.iter().filter(|(socket, _)| socket.protocol == flow.protocol);
-    let same = |a: SocketAddr, b: SocketAddr| a.port() == b.port() && a.ip().to_canonical() == b.ip().to_canonical();
-    let own = of_protocol().find(|(socket, _)| same(socket.local, flow.local) && same(socket.remote, flow.remote));
-    let open = || of_protocol().find(|(socket, _)| socket.takes_strangers && socket.collides_with(flow.local));
+    let same =
+        |a: SocketAddr, b: SocketAddr| a.port() == b.port() && a.ip().to_canonical() == b.ip().to_canonical();
+    let own =
+        of_protocol().find(|(socket, _)| same(socket.local, flow.local) && same(socket.remote, flow.remote));
+    let open =
+        || of_protocol().find(|(socket, _)| socket.takes_strangers && socket.collides_with(flow.local));
     own.or_else(open).map(|(_, owner)| owner.as_str())
 }
 
@@ -113,7 +116,9 @@ fn inodes(processes: &Processes) -> HashMap<u64, String> {
             let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
             let links = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
             for link in links {
-                let inode = link.to_str().and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+                let inode = link
+                    .to_str()
+                    .and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
                 if let Some(inode) = inode {
                     found.insert(inode, container.clone());
                 }

@@ -329,7 +329,8 @@ fn quoted(bytes: &[u8], length: usize) -> Option<Ip> {
         return None;
     }
     let mut found = ip(bytes, length)?;
-    if let (Transport::Other, Some([a, b, c, d])) = (&found.transport, bytes.get(at..).and_then(<[u8]>::first_chunk))
+    if let (Transport::Other, Some([a, b, c, d])) =
+        (&found.transport, bytes.get(at..).and_then(<[u8]>::first_chunk))
         && number == protocol::TCP
     {
         found.transport = Transport::Tcp(Tcp {

@@ -67,7 +67,12 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// The file's.
-    pub fn interface(&mut self, interface: &Interface, description: &str, filter: Option<&str>) -> io::Result<u32> {
+    pub fn interface(
+        &mut self,
+        interface: &Interface,
+        description: &str,
+        filter: Option<&str>,
+    ) -> io::Result<u32> {
         let mut block = Block::new(INTERFACE);
         block.u16(link_type(interface.hardware));
         block.u16(0);
@@ -274,18 +279,28 @@ mod tests {
         let interface = writer.interface(&eth0(), "eth0 of default/web", Some("tcp port 80")).unwrap();
         let at = Duration::new(1_700_000_000, 123_456_789);
         for content in [&[7; 61][..], &[7; 100][..]] {
-            let record =
-                Record { interface, at, way: Way::Out, length: content.len(), bytes: content, comment: Some("web") };
+            let record = Record {
+                interface,
+                at,
+                way: Way::Out,
+                length: content.len(),
+                bytes: content,
+                comment: Some("web"),
+            };
             writer.packet(&record).unwrap();
         }
         writer.statistics(interface, at, 2, 1).unwrap();
         let blocks = blocks(&bytes);
-        assert_eq!(blocks.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [SECTION, INTERFACE, PACKET, PACKET, STATISTICS]);
+        assert_eq!(
+            blocks.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
+            [SECTION, INTERFACE, PACKET, PACKET, STATISTICS]
+        );
         let packet = &blocks[3].1;
         let number = |at: usize| u64::from(u32::from_le_bytes(packet[at..at + 4].try_into().unwrap()));
         assert_eq!((number(12), number(16)), (64, 100), "kept and whole length");
         assert_eq!(number(4) << 32 | number(8), 1_700_000_000_123_456_789, "nanoseconds");
-        let holds = |block: usize, bytes: &[u8]| blocks[block].1.windows(bytes.len()).any(|part| part == bytes);
+        let holds =
+            |block: usize, bytes: &[u8]| blocks[block].1.windows(bytes.len()).any(|part| part == bytes);
         assert!(holds(1, &[4, 0, 8, 0, 10, 0, 0, 9, 255, 255, 0, 0]), "the address with its mask");
         assert!(holds(1, b"\0tcp port 80"));
         assert!(holds(3, &[2, 0, 4, 0, 2, 0, 0, 0]), "outbound");

@@ -161,7 +161,9 @@ impl Capture<'_> {
             if self.left == Some(0) {
                 break;
             }
-            let Some(seen) = self.socket.receive(buffer).map_err(|error| Failure::host(&error))? else { break };
+            let Some(seen) = self.socket.receive(buffer).map_err(|error| Failure::host(&error))? else {
+                break;
+            };
             self.take(&seen, &buffer[..seen.captured])?;
         }
         self.sink.flush()

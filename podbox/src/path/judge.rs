@@ -126,7 +126,9 @@ fn cause(evidence: &Evidence<'_>) -> String {
     if came_in(evidence) {
         return match (listens(evidence), listeners(evidence)) {
             (Some(false), Some(list)) => format!("it arrived on {place}, but {list}"),
-            _ => format!("it arrived on {place} and was not answered: a program that does not take connections, or a rule there"),
+            _ => format!(
+                "it arrived on {place} and was not answered: a program that does not take connections, or a rule there"
+            ),
         };
     }
     format!("it was seen last on {place}; nobody says what became of it")
@@ -180,7 +182,10 @@ fn listeners(evidence: &Evidence<'_>) -> Option<String> {
     let all = evidence.listening?;
     let (port, protocol) = (port_there(evidence), evidence.protocol);
     if let Some(loopback) = all.iter().find(|at| at.port() == port && at.ip().is_loopback()) {
-        return Some(format!("what listens on port {port}/{protocol} takes only what comes to {}", loopback.ip()));
+        return Some(format!(
+            "what listens on port {port}/{protocol} takes only what comes to {}",
+            loopback.ip()
+        ));
     }
     let mut ports: Vec<u16> = all.iter().map(SocketAddr::port).collect();
     ports.sort_unstable();

@@ -93,12 +93,14 @@ fn a_drop_is_told_before_all_else_with_its_rule() {
         destination: None,
     };
     let hops = &there()[..2];
+    let silent = Outcome::Silent;
     let decisions = [decision];
-    let all = Evidence { decisions: &decisions, has_route: false, ..evidence(hops, &Outcome::Silent) };
-    let expected = "dropped by rule `tcp dport 80 drop` (handle 7) of chain forward of table inet filter in host";
+    let all = Evidence { decisions: &decisions, has_route: false, ..evidence(hops, &silent) };
+    let expected =
+        "dropped by rule `tcp dport 80 drop` (handle 7) of chain forward of table inet filter in host";
     assert_eq!(judge(&all), (false, expected.to_owned()));
     let policy = [Decision { handle: None, rule: None, ..decisions[0].clone() }];
-    let all = Evidence { decisions: &policy, ..evidence(hops, &Outcome::Silent) };
+    let all = Evidence { decisions: &policy, ..evidence(hops, &silent) };
     assert_eq!(judge(&all).1, "dropped by the policy of chain forward of table inet filter in host");
 }
 

@@ -233,7 +233,9 @@ impl<'a> Parser<'a> {
             }
             Some((address, prefix)) if masked(address, prefix) != address => {
                 let network = masked(address, prefix);
-                Err(self.wrong(format!("{address} has bits behind the prefix; the network is {network}/{prefix}")))
+                Err(self.wrong(format!(
+                    "{address} has bits behind the prefix; the network is {network}/{prefix}"
+                )))
             }
             Some((address, prefix)) => {
                 self.next += 1;

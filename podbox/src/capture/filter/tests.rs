@@ -65,7 +65,8 @@ fn any_transport() -> impl Strategy<Value = Transport> {
 }
 
 fn any_primitive() -> impl Strategy<Value = Primitive> {
-    let kinds = prop_oneof![Just(Kind::Ip), Just(Kind::Ip6), Just(Kind::Arp), Just(Kind::Icmp), Just(Kind::Icmp6)];
+    let kinds =
+        prop_oneof![Just(Kind::Ip), Just(Kind::Ip6), Just(Kind::Arp), Just(Kind::Icmp), Just(Kind::Icmp6)];
     let kinds = prop_oneof![kinds, any_transport().prop_map(Kind::With)];
     let net = (any_side(), any_address(), 0u8..=128).prop_map(|(side, address, prefix)| {
         let prefix = prefix.min(whole(address));
@@ -94,18 +95,20 @@ fn any_filter() -> impl Strategy<Value = Filter> {
 /// Packets of all kinds between a few addresses and ports.
 fn any_packet() -> impl Strategy<Value = Vec<u8>> {
     let number = prop_oneof![Just(6u8), Just(17), Just(132), Just(1), Just(58), Just(2)];
-    (any_address(), any_address(), number, 0u16..8, 0u16..8).prop_map(|(from, to, number, source, destination)| {
-        let to = if from.is_ipv4() == to.is_ipv4() { to } else { from };
-        if number == 2 {
-            let mut arp = vec![0xff; 12];
-            arp.extend([8, 6]);
-            arp.resize(42, 0);
-            return arp;
-        }
-        let mut content = [source.to_be_bytes(), destination.to_be_bytes()].concat();
-        content.resize(40, 0);
-        carried(from, to, number, &content)
-    })
+    (any_address(), any_address(), number, 0u16..8, 0u16..8).prop_map(
+        |(from, to, number, source, destination)| {
+            let to = if from.is_ipv4() == to.is_ipv4() { to } else { from };
+            if number == 2 {
+                let mut arp = vec![0xff; 12];
+                arp.extend([8, 6]);
+                arp.resize(42, 0);
+                return arp;
+            }
+            let mut content = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+            content.resize(40, 0);
+            carried(from, to, number, &content)
+        },
+    )
 }
 
 /// What the filter says, asked of the headers as `packet` reads them.

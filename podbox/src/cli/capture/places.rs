@@ -40,7 +40,9 @@ impl Places {
                 .hint(format!("its interfaces are {}, and any stands for all", names.join(", "))));
         };
         if !can_write(place.interface.hardware) {
-            return Err(Failure::wrong(format!("packets of interface {name} are of a kind that podbox cannot read")));
+            return Err(Failure::wrong(format!(
+                "packets of interface {name} are of a kind that podbox cannot read"
+            )));
         }
         places.only = Some(place.interface.index);
         Ok(places)

@@ -57,8 +57,8 @@ impl Sink {
             Box::new(made.map_err(|error| Failure::wrong(format!("create {}: {error}", path.display())))?)
         };
         let path = path.to_owned();
-        let writer =
-            Writer::new(BufWriter::with_capacity(256 << 10, out), limit).map_err(|error| failed(&path, &error))?;
+        let writer = Writer::new(BufWriter::with_capacity(256 << 10, out), limit)
+            .map_err(|error| failed(&path, &error))?;
         Ok(Sink::File(Box::new(Pcapng {
             writer,
             path,
@@ -109,7 +109,14 @@ impl Pcapng {
         self.last = seen.at;
         let comment = owner.map(|owner| format!("container {owner}"));
         let comment = comment.as_deref();
-        self.writer.packet(&Record { interface: id, at: seen.at, way: seen.way, length: seen.length, bytes, comment })
+        self.writer.packet(&Record {
+            interface: id,
+            at: seen.at,
+            way: seen.way,
+            length: seen.length,
+            bytes,
+            comment,
+        })
     }
 }
 

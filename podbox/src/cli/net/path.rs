@@ -62,10 +62,10 @@ impl Place {
         Place { name: "host".to_owned(), netns: None, addresses }
     }
 
-    /// A pod's own network, or the host's, where it is in that.
+    /// A pod's own network; the host, where it is in the host's.
     fn of(session: &Session, found: &Found) -> Result<Place, Failure> {
         if found.pod.host.network {
-            return Ok(Place { name: format!("pod {}", found.name()), ..Place::host(session) });
+            return Ok(Place::host(session));
         }
         let netns = found.dir.namespaces().join("net");
         let facts = found.memory().and_then(|memory| memory.sandbox.facts().cloned());
@@ -99,13 +99,17 @@ pub(super) fn run(session: &Session, args: &PathArgs) -> Result<ExitCode, Failur
     let source = if from.netns.is_none() { unspecified(source) } else { source };
     let probe = Probe::open(from.netns.as_deref(), protocol, source)
         .map_err(|error| Failure::cannot(format!("open a socket in {}: {error}", from.name)))?;
-    let mut places = vec![from.clone(), host];
-    places.extend(target.receivers.iter().cloned());
-    places.dedup_by(|a, b| a.netns == b.netns);
+    let mut places = vec![from.clone()];
+    for place in std::iter::once(&host).chain(&target.receivers) {
+        if !places.iter().any(|known| known.netns == place.netns) {
+            places.push(place.clone());
+        }
+    }
     let followed = Followed {
         port: probe.local().port(),
         source,
-        destinations: places[1..]
+        destinations: target
+            .receivers
             .iter()
             .flat_map(|place| place.addresses.clone())
             .chain([target.address.ip()])

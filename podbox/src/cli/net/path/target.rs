@@ -54,7 +54,8 @@ impl Target {
     fn at(session: &Session, address: IpAddr, port: Option<&str>) -> Result<Target, Failure> {
         let port = number(port, "an address")?;
         let places = pods::all(session, None).into_iter().filter_map(|found| Place::of(session, &found).ok());
-        let owner = places.into_iter().find(|place| place.netns.is_some() && place.addresses.contains(&address));
+        let owner =
+            places.into_iter().find(|place| place.netns.is_some() && place.addresses.contains(&address));
         let name = owner.as_ref().map_or_else(|| address.to_string(), |owner| owner.name.clone());
         let receivers = owner.into_iter().collect();
         Ok(Target { name, address: SocketAddr::new(address, port), receivers, remark: None })
@@ -71,9 +72,9 @@ impl Target {
         let address = wanted.or(place.addresses.first()).copied();
         let address = address.ok_or_else(|| Failure::pod(format!("{} has no address", place.name)))?;
         let port = port_of_pod(found, port, protocol)?;
-        let remark = (!is_ready(found)).then(|| format!("{} is not ready", place.name));
+        let remark = (!is_ready(found)).then(|| format!("pod {} is not ready", found.name()));
         let address = SocketAddr::new(address, port);
-        Ok(Target { name: place.name.clone(), address, receivers: vec![place], remark })
+        Ok(Target { name: format!("pod {}", found.name()), address, receivers: vec![place], remark })
     }
 
     fn service(
@@ -182,7 +183,8 @@ fn port_of_service(shown: &str, spec: &Value, port: Option<&str>) -> Result<u16,
 
 /// The pods that a Service's selector fits; none if it has no selector.
 fn backends(session: &Session, namespace: &str, spec: &Value) -> Vec<Found> {
-    let selector: BTreeMap<String, String> = serde_json::from_value(spec["selector"].clone()).unwrap_or_default();
+    let selector: BTreeMap<String, String> =
+        serde_json::from_value(spec["selector"].clone()).unwrap_or_default();
     if selector.is_empty() {
         return Vec::new();
     }

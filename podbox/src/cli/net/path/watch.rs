@@ -46,7 +46,8 @@ impl Watchers {
         local: SocketAddr,
         protocol: Protocol,
     ) -> Result<Watchers, Failure> {
-        let program = compile(Some(&wanted(followed.port)), None).map_err(|error| Failure::request(&error))?;
+        let program =
+            compile(Some(&wanted(followed.port)), None).map_err(|error| Failure::request(&error))?;
         let mut watchers = Watchers {
             all: Vec::new(),
             followed: followed.clone(),
