@@ -57,9 +57,7 @@ pub(crate) fn trace_attributes(mut bytes: &[u8]) -> Vec<Traced> {
 /// Source: `enum nft_trace_attributes`.
 fn traced(payload: &[u8]) -> Option<Traced> {
     const POLICY: u32 = 1;
-    const RETURN: u32 = 2;
     let [table, chain, rule, kind, verdict, id, network] = [1, 2, 3, 4, 5, 6, 8];
-    let nfproto = 15;
     let all = Attributes(payload.get(HEADER..)?);
     let of_policy = || match all.big(16) {
         Some(0) => "drop".to_owned(),
@@ -67,13 +65,14 @@ fn traced(payload: &[u8]) -> Option<Traced> {
     };
     let kind = all.big(kind)?;
     let rule = all.long(rule);
-    if kind == RETURN && rule.is_none() {
-        // The end of a chain that was jumped into.
+    if kind != POLICY && rule.is_none() {
+        // The end of a chain.
         return None;
     }
     Some(Traced {
         id: all.big(id)?,
-        family: all.big(nfproto).and_then(|number| u8::try_from(number).ok()).unwrap_or(*payload.first()?),
+        // The header has the chain's family; NFTA_TRACE_NFPROTO is the packet's.
+        family: *payload.first()?,
         table: all.text(table)?,
         chain: all.text(chain)?,
         rule: rule.filter(|_| kind != POLICY),

@@ -19,10 +19,13 @@ pub fn text(report: &Report) -> String {
     } else {
         text.push_str(&table.aligned(&mut Widths::default()));
     }
-    if !report.decisions.is_empty() {
+    // That nothing stood against it in a chain is no news.
+    let told: Vec<&Decision> =
+        report.decisions.iter().filter(|one| one.handle.is_some() || one.dropped).collect();
+    if !told.is_empty() {
         text.push_str("rules that decided:\n");
     }
-    for decision in &report.decisions {
+    for decision in told {
         let _ = writeln!(text, "  {}", decided(decision));
     }
     for unseen in &report.unseen {

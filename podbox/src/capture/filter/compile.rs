@@ -17,7 +17,7 @@ use super::{Filter, Kind, Primitive, Side, Transport};
 
 /// Where the kernel keeps what is no part of the packet (`SKF_AD_OFF`), and the network header (`SKF_NET_OFF`).
 const BESIDE: u32 = (-0x1000i32).cast_unsigned();
-const NETWORK: u32 = (-0x20_0000i32).cast_unsigned();
+const NETWORK: u32 = (-0x10_0000i32).cast_unsigned();
 const PROTOCOL: u32 = BESIDE;
 const PACKET_TYPE: u32 = BESIDE + 4;
 const INTERFACE: u32 = BESIDE + 8;

@@ -48,19 +48,40 @@ pub fn parse(text: &str) -> Result<Option<Filter>, FilterError> {
     }
 }
 
-/// Words, and brackets and exclamation marks, which need no blanks around them.
+/// What a character is to the reader.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Blank,
+    /// Stands for itself.
+    Bracket,
+    /// Makes a word with its like.
+    Operator,
+    Letter,
+}
+
+fn class(c: char) -> Class {
+    match c {
+        '(' | ')' | '!' => Class::Bracket,
+        '&' | '|' => Class::Operator,
+        c if c.is_whitespace() => Class::Blank,
+        _ => Class::Letter,
+    }
+}
+
+/// Words; brackets and operators need no blanks around them.
 fn words(text: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
-    let mut open = false;
+    let mut before = Class::Blank;
     for (at, c) in text.char_indices() {
-        let alone = matches!(c, '(' | ')' | '!');
-        let end = at + c.len_utf8();
+        let (class, end) = (class(c), at + c.len_utf8());
         match found.last_mut() {
-            Some(last) if open && !alone && !c.is_whitespace() => last.end = end,
-            _ if c.is_whitespace() => {}
+            Some(last) if class == before && matches!(class, Class::Operator | Class::Letter) => {
+                last.end = end
+            }
+            _ if class == Class::Blank => {}
             _ => found.push(at..end),
         }
-        open = !alone && !c.is_whitespace();
+        before = class;
     }
     found
 }

@@ -176,7 +176,7 @@ fn run(program: &[Instruction], bytes: &[u8], beside: [u32; 3]) -> u32 {
                     a = beside[beyond as usize / 4];
                     continue;
                 }
-                let start = 14 + offset.wrapping_sub((-0x20_0000i32).cast_unsigned()) as usize;
+                let start = 14 + offset.wrapping_sub((-0x10_0000i32).cast_unsigned()) as usize;
                 let size = match code & 0x18 {
                     BPF_W => 4,
                     BPF_H => 2,
