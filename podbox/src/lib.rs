@@ -25,6 +25,7 @@ pub mod oci;
 pub mod output;
 pub mod ownership;
 pub mod path;
+pub mod picture;
 pub mod pod;
 pub mod report;
 pub mod restart;

@@ -59,7 +59,20 @@ pub(super) fn rule<'a>(expressions: impl Iterator<Item = Attributes<'a>>) -> Str
     for expression in expressions {
         reader.read(&expression.text(name).unwrap_or_default(), expression.nested(data));
     }
-    reader.words.join(" ")
+    without_the_obvious(reader.words).join(" ")
+}
+
+/// As `nft` prints it: the family is not said where a header of that family is looked at.
+fn without_the_obvious(mut words: Vec<String>) -> Vec<String> {
+    for (family, header) in [("meta nfproto ipv4", "ip"), ("meta nfproto ipv6", "ip6")] {
+        let addresses = [format!("{header} saddr"), format!("{header} daddr")];
+        let looks = |word: &String| addresses.iter().any(|address| word.contains(address.as_str()));
+        let said = words.iter().position(|word| word == family);
+        if let Some(said) = said.filter(|said| words[said + 1..].iter().any(looks)) {
+            words.remove(said);
+        }
+    }
+    words
 }
 
 /// The kinds in a concatenation's number: six bits each (nft's `TYPE_BITS`).

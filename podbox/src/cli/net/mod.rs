@@ -1,6 +1,11 @@
 //! `podbox net`: to see the network.
 
+mod gather;
+mod graph;
+mod ls;
 mod path;
+mod show;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -11,6 +16,13 @@ use super::{Failure, Session};
 /// Subcommands of `net`.
 #[derive(Debug, Subcommand)]
 pub(super) enum NetCommand {
+    /// List networks, with how many addresses are left
+    #[command(visible_alias = "list")]
+    Ls(ls::LsArgs),
+    /// Draw the network: bridge, cables, pods, ports and Services, as the kernel has them
+    Graph(graph::GraphArgs),
+    /// Tell which way a pod's packets go, hop by hop, with the command that shows each hop
+    Show(show::ShowArgs),
     /// Send a packet and follow it: where it is seen, which rules decide, and where and why it is lost
     Path(path::PathArgs),
 }
@@ -18,6 +30,9 @@ pub(super) enum NetCommand {
 /// Runs the command.
 pub(super) fn run(session: &Session, command: &NetCommand) -> Result<ExitCode, Failure> {
     match command {
+        NetCommand::Ls(args) => ls::run(session, args),
+        NetCommand::Graph(args) => graph::run(session, args),
+        NetCommand::Show(args) => show::run(session, args),
         NetCommand::Path(args) => path::run(session, args),
     }
 }

@@ -22,7 +22,7 @@ use watch::Watchers;
 
 /// Arguments of `net path`.
 #[derive(Debug, Args)]
-pub(super) struct PathArgs {
+pub(in crate::cli) struct PathArgs {
     /// Who sends: a pod, or host
     #[arg(value_name = "FROM", add = completion::pod())]
     from: String,

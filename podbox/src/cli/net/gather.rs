@@ -1,0 +1,157 @@
+//! What the kernel says of the network, put together with whose it is.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use netplugin::{InterfaceAddress, Masquerade, SeenAddress, SeenLink, Window, leases, room};
+
+use crate::node;
+use crate::picture::{self, Cable, ContainerPart, End, HostPart, NetworkPart, Picture, PodPart, PortPart};
+use crate::store::ObjectKind;
+
+use super::super::pods::{self, Found};
+use super::super::targets::Query;
+use super::super::{Failure, Session, stored};
+
+/// The links of a namespace with their addresses.
+pub(super) struct Links {
+    links: Vec<SeenLink>,
+    addresses: Vec<SeenAddress>,
+}
+
+impl Links {
+    /// Reads them.
+    pub(super) fn read(window: &mut Window) -> Result<Links, Failure> {
+        let links = window.links().map_err(|error| Failure::host(&error))?;
+        let addresses = window.addresses().map_err(|error| Failure::host(&error))?;
+        Ok(Links { links, addresses })
+    }
+
+    pub(super) fn all(&self) -> &[SeenLink] {
+        &self.links
+    }
+
+    pub(super) fn by_name(&self, name: &str) -> Option<&SeenLink> {
+        self.links.iter().find(|link| link.name == name)
+    }
+
+    pub(super) fn by_index(&self, index: u32) -> Option<&SeenLink> {
+        self.links.iter().find(|link| link.index == index)
+    }
+
+    /// Its addresses that are valid beyond the link, IPv4 first.
+    pub(super) fn addresses_of(&self, index: u32) -> Vec<InterfaceAddress> {
+        let own = self.addresses.iter().filter(|held| held.index == index && held.global);
+        let mut found: Vec<_> = own.map(|held| held.address).collect();
+        found.sort_by_key(|held| held.address.is_ipv6());
+        found
+    }
+
+    pub(super) fn end(&self, link: &SeenLink) -> End {
+        End {
+            index: link.index,
+            name: link.name.clone(),
+            mac: link.mac,
+            mtu: link.mtu,
+            live: link.live,
+            addresses: self.addresses_of(link.index),
+        }
+    }
+
+    /// The other end, here, of a cable whose end `inside` is in another namespace.
+    pub(super) fn other_end(&self, inside: &SeenLink) -> Option<&SeenLink> {
+        let index = inside.peer?;
+        self.by_index(index).filter(|link| link.kind == "veth" && link.peer == Some(inside.index))
+    }
+}
+
+/// The whole picture; `None` is every namespace.
+pub(super) fn picture(session: &Session, namespace: Option<&str>) -> Result<Picture, Failure> {
+    let mut window = Window::here().map_err(|error| Failure::host(&error))?;
+    let links = Links::read(&mut window)?;
+    let found = pods::all(session, namespace);
+    let objects: Vec<_> = found.iter().map(Found::object).collect();
+    let pods = found.iter().zip(&objects).map(|(pod, object)| self::pod(pod, object, &links)).collect();
+    let host = HostPart {
+        name: node::name(),
+        uplinks: uplinks(&mut window, &links, &session.settings.network.bridge)?,
+        networks: vec![network(session, &mut window, &links)?],
+        pods,
+    };
+    let services = stored::fitting(session, ObjectKind::Service, &Query::within(namespace));
+    Ok(Picture { hosts: vec![host], services: picture::services(&services, &objects) })
+}
+
+/// The links by which packets leave for everywhere else.
+fn uplinks(window: &mut Window, links: &Links, bridge: &str) -> Result<Vec<End>, Failure> {
+    let routes = window.routes().map_err(|error| Failure::host(&error))?;
+    let default = routes.iter().filter(|route| route.to.prefix == 0).filter_map(|route| route.index);
+    let mut found: BTreeMap<u32, End> = BTreeMap::new();
+    for link in default.filter_map(|index| links.by_index(index)).filter(|link| link.name != bridge) {
+        found.insert(link.index, links.end(link));
+    }
+    Ok(found.into_values().collect())
+}
+
+/// The network of this podbox.
+pub(super) fn network(session: &Session, window: &mut Window, links: &Links) -> Result<NetworkPart, Failure> {
+    let config = &session.settings.network;
+    let held = leases(config).map_err(|error| Failure::host(&error))?;
+    let tables = window.tables().unwrap_or_default();
+    Ok(NetworkPart {
+        name: config.name.clone(),
+        subnets: room(config, &held),
+        masquerade: config.masquerade == Masquerade::Egress,
+        bridge: links
+            .by_name(&config.bridge)
+            .filter(|link| link.kind == "bridge")
+            .map(|link| links.end(link)),
+        table: Some(config.table()).filter(|table| tables.contains(table)),
+    })
+}
+
+/// A pod: what its files say of it, and what is in its namespace.
+fn pod(found: &Found, object: &serde_json::Value, host: &Links) -> PodPart {
+    let conditions = &object["status"]["conditions"];
+    let is_ready =
+        |condition: &&serde_json::Value| condition["type"] == "Ready" && condition["status"] == "True";
+    let netns = found.dir.namespaces().join("net");
+    let inside = if found.pod.host.network { None } else { Window::of(&netns).ok() };
+    let cables =
+        inside.and_then(|mut window| Links::read(&mut window).ok()).map(|inside| cables(&inside, host));
+    let has_netns = cables.is_some();
+    PodPart {
+        namespace: found.pod.namespace.clone(),
+        name: found.pod.name.clone(),
+        uid: found.pod.uid.clone(),
+        phase: object["status"]["phase"].as_str().unwrap_or("Pending").to_owned(),
+        ready: conditions.as_array().is_some_and(|all| all.iter().any(|one| is_ready(&one))),
+        host_network: found.pod.host.network,
+        netns: has_netns.then(|| netns.display().to_string()),
+        netns_inode: fs::metadata(&netns).ok().filter(|_| has_netns).map(|data| data.ino()),
+        cables: cables.unwrap_or_default(),
+        containers: found.pod.containers.iter().map(container).collect(),
+    }
+}
+
+fn cables(inside: &Links, host: &Links) -> Vec<Cable> {
+    let own = inside.all().iter().filter(|link| !link.loopback && link.peer.is_some());
+    let cable = |link: &SeenLink| {
+        let outside = host.other_end(link);
+        let bridge = outside.and_then(|end| host.by_index(end.master?)).map(|bridge| bridge.name.clone());
+        Cable { inside: inside.end(link), outside: outside.map(|end| host.end(end)), bridge }
+    };
+    own.map(cable).collect()
+}
+
+fn container(container: &crate::pod::Container) -> ContainerPart {
+    let ports = container.ports.iter().map(|port| PortPart {
+        name: port.name.clone(),
+        port: port.container_port,
+        protocol: format!("{:?}", port.protocol).to_lowercase(),
+        host_port: port.host_port,
+        host_ip: port.host_ip,
+    });
+    ContainerPart { name: container.name.clone(), ports: ports.collect() }
+}

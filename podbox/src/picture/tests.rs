@@ -1,0 +1,110 @@
+use serde_json::json;
+
+use super::*;
+
+/// What `podbox net graph -o json` printed for the pods and the Service of examples/network.yaml.
+const EXAMPLE: &str = include_str!("../testdata/network.json");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+fn example() -> Picture {
+    serde_json::from_str(EXAMPLE).unwrap()
+}
+
+/// Compares with a document, or writes it if `PODBOX_WRITE_DOCS` is set.
+fn same_as_document(path: &str, find: impl Fn(&str) -> Option<(usize, usize)>, drawn: &str) {
+    let path = std::path::Path::new(ROOT).join(path);
+    let document = std::fs::read_to_string(&path).unwrap_or_default();
+    let (start, end) =
+        find(&document).unwrap_or_else(|| panic!("{}: no place for the picture", path.display()));
+    if document[start..end] == *drawn {
+        return;
+    }
+    assert!(std::env::var_os("PODBOX_WRITE_DOCS").is_some(), "{}: {}", path.display(), drawn);
+    std::fs::write(path, format!("{}{drawn}{}", &document[..start], &document[end..])).unwrap();
+}
+
+#[test]
+fn the_pictures_in_the_documents_are_those_that_the_command_draws() {
+    const COMMAND: &str = "$ podbox net graph\n";
+    let block = |document: &str| {
+        let start = document.find(COMMAND)? + COMMAND.len();
+        Some((start, start + document[start..].find("```")?))
+    };
+    same_as_document("README.md", block, &text(&example()));
+    same_as_document("docs/network.svg", |document| Some((0, document.len())), &svg(&example()));
+}
+
+#[test]
+fn the_text_is_narrow_and_its_boxes_are_closed() {
+    let mut picture = example();
+    picture.hosts[0].pods[0].name = "a-name-that-is-as-long-as-names-may-be".repeat(4);
+    let drawn = text(&picture);
+    for line in drawn.lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+    let count = |sign: char| drawn.matches(sign).count();
+    assert_eq!(count('┌'), count('┐'));
+    assert_eq!(count('┘'), count('┐'));
+}
+
+#[test]
+fn many_pods_are_a_line_each_and_very_many_are_counted() {
+    let mut picture = example();
+    let pod = picture.hosts[0].pods[0].clone();
+    let pods = |number| (0..number).map(|at| PodPart { name: format!("p{at}"), ..pod.clone() }).collect();
+    picture.hosts[0].pods = pods(20);
+    let drawn = text(&picture);
+    assert!(drawn.contains("default/p19") && !drawn.contains("┌ pod"), "{drawn}");
+    picture.hosts[0].pods = pods(100);
+    let drawn = text(&picture);
+    assert!(drawn.contains("and 40 more pods") && !drawn.contains("default/p99"), "{drawn}");
+}
+
+#[test]
+fn names_cannot_break_out_of_a_picture() {
+    let mut picture = example();
+    picture.hosts[0].name = "\"><script>&\u{7}\\".to_owned();
+    let drawn = svg(&picture);
+    assert!(drawn.contains("&quot;&gt;&lt;script&gt;&amp;\\<"), "{drawn}");
+    assert!(dot(&picture).contains(r#"label="host \"><script>&"#));
+    assert!(mermaid(&picture).contains("host #quot;#gt;#lt;script#gt;&"));
+}
+
+#[test]
+fn nothing_at_all_can_be_drawn_too() {
+    let empty = Picture::default();
+    assert_eq!(text(&empty), "");
+    assert!(svg(&empty).ends_with("</svg>\n"));
+    assert!(dot(&empty).ends_with("}\n"));
+    let host = HostPart { name: "a".to_owned(), ..HostPart::default() };
+    assert_eq!(text(&Picture { hosts: vec![host], services: Vec::new() }), "host a\n");
+}
+
+#[test]
+fn a_pod_is_behind_a_service_while_it_is_selected_and_gets_connections_only_if_it_is_ready() {
+    let service = json!({"metadata": {"namespace": "a", "name": "web"}, "spec": {
+        "type": "ClusterIP", "clusterIPs": ["10.96.0.7"], "selector": {"app": "web"},
+        "ports": [{"port": 80, "targetPort": "http", "protocol": "TCP"}],
+    }});
+    let pod = |name: &str, namespace: &str, phase: &str, ready: &str| {
+        json!({
+            "metadata": {"namespace": namespace, "name": name, "labels": {"app": "web"}},
+            "spec": {"containers": [{"ports": [{"name": "http", "containerPort": 8080}]}]},
+            "status": {"phase": phase, "podIPs": [{"ip": "fd00::2"}, {"ip": "10.0.0.2"}],
+                       "conditions": [{"type": "Ready", "status": ready}]},
+        })
+    };
+    let mut ending = pod("ending", "a", "Running", "True");
+    ending["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let pods = [
+        pod("good", "a", "Running", "True"),
+        pod("bad", "a", "Running", "False"),
+        pod("over", "a", "Succeeded", "False"),
+        pod("else", "b", "Running", "True"),
+        ending,
+    ];
+    let found = services(&[service], &pods);
+    let behind: Vec<_> = found[0].ports[0].endpoints.iter().map(|e| (e.pod.as_str(), e.ready)).collect();
+    assert_eq!(behind, [("good", true), ("bad", false), ("ending", false)]);
+    assert_eq!(found[0].ports[0].endpoints[0].address, "10.0.0.2:8080");
+}
