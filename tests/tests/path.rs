@@ -97,7 +97,7 @@ fn a_strangers_rule_that_drops_it_is_quoted() {
     nft(Some(&inside), "add chain inet stranger gate { type filter hook input priority 0; }").ok();
     nft(Some(&inside), "add rule inet stranger gate tcp dport 9000 drop").ok();
     let lost = host.podbox(["net", "path", "client", "server", "--timeout", "300ms"]).code(1);
-    lost.says("lost: dropped by rule `tcp dport 9000 drop`")
+    lost.says("lost: dropped by rule `meta l4proto tcp th dport 9000 drop`")
         .says("of chain gate of table inet stranger in pod default/server");
     nft(Some(&inside), "flush chain inet stranger gate").ok();
     nft(Some(&inside), "add chain inet stranger gate { policy drop; }").ok();
@@ -126,7 +126,7 @@ fn a_rule_of_the_host_that_drops_it_is_quoted_and_no_table_is_left_after_a_kill(
     nft(None, &format!("add rule inet {table} gate iifname {bridge} tcp dport {port} drop")).ok();
     let at = format!("host:{port}");
     let lost = host.podbox(["net", "path", "client", &at, "--timeout", "300ms"]).code(1);
-    lost.says(&format!("tcp dport {port} drop`"))
+    lost.says(&format!("th dport {port} drop`"))
         .says(&format!("of chain gate of table inet {table} in host"));
     let mut running = host.cmd(["net", "path", "client", &at, "--timeout", "60s"]).spawn();
     let own = format!("podbox-path-{}", running.pid());
