@@ -3,6 +3,7 @@
 mod places;
 mod sink;
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -142,7 +143,6 @@ impl Capture<'_> {
     fn go_on(&mut self, watch: &Watch, found: &Found, until: Option<Instant>) -> Result<(), Failure> {
         let mut buffer = vec![0; LONGEST as usize];
         while self.left != Some(0) {
-            use std::os::fd::AsFd;
             match watch.wait(Some(self.socket.as_fd()), until)? {
                 Woken::Interrupted | Woken::Unheard | Woken::TimedOut => break,
                 Woken::Changed if !found.dir.namespaces().exists() => {

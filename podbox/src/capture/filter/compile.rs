@@ -142,7 +142,7 @@ impl Program {
                 let family = if address.is_ipv4() { ETHERNET_IPV4 } else { ETHERNET_IPV6 };
                 self.load(BPF_W, PROTOCOL);
                 self.go_on_if(BPF_JEQ, family.into(), no);
-                for (source, other) in self.sides(*side, yes, no) {
+                for (source, other) in self.sides(*side, no) {
                     self.within(*address, *prefix, source, (yes, other));
                     if other != no {
                         self.here(other);
@@ -156,7 +156,7 @@ impl Program {
     }
 
     /// For each end that counts: whether it is the source, and where to go if it does not fit.
-    fn sides(&mut self, side: Side, _yes: Label, no: Label) -> Vec<(bool, Label)> {
+    fn sides(&mut self, side: Side, no: Label) -> Vec<(bool, Label)> {
         match side {
             Side::Source => vec![(true, no)],
             Side::Destination => vec![(false, no)],
@@ -254,7 +254,7 @@ impl Program {
 
     #[expect(clippy::too_many_arguments, reason = "where, which, between what, and the two ways on")]
     fn port(&mut self, mode: u32, at: u32, side: Side, range: (u16, u16), (yes, no): (Label, Label)) {
-        for (source, other) in self.sides(side, yes, no) {
+        for (source, other) in self.sides(side, no) {
             self.push(BPF_LD | BPF_H | mode, at + if source { 0 } else { 2 });
             if range.0 == range.1 {
                 self.test(BPF_JEQ, range.0.into(), yes, other);
