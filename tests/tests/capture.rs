@@ -86,7 +86,7 @@ fn lines_tell_who_talks_to_whom_and_end_after_a_number_or_a_time() {
     assert_eq!(running.end(PATIENCE), 0, "{}", running.said());
     let said = running.said();
     assert!(said.contains("In  names udp") && said.contains("Out names udp"), "{said}");
-    assert!(said.contains(&format!("> {server}:9001: length 5")) && said.contains(&client), "{said}");
+    assert!(said.contains(&format!("> {server}:9001: length 6")) && said.contains(&client), "{said}");
     assert!(said.contains("2 packets captured"), "{said}");
     let quiet = host.podbox(["capture", "client", "--duration", "100ms", "icmp"]).ok();
     quiet.complains("0 packets captured");
