@@ -74,6 +74,23 @@ fn a_connection_between_pods_is_seen_on_every_cable_end() {
 }
 
 #[test]
+fn a_port_of_the_host_is_followed_to_its_pod() {
+    let host = Host::new();
+    pair(&host);
+    let port = host.port(1).to_string();
+    let behind = SERVER.replace("name: talk", &format!("name: talk, hostPort: {port}"));
+    host.up(&pod("behind", &behind));
+    let at = format!("host:{port}");
+    wait_good("the port", || host.podbox(["net", "path", "client", &at]));
+    let report = host.podbox(["net", "path", "client", &at, "-o", "json"]).ok().json();
+    let seen = stations(&report);
+    assert_eq!(seen[seen.len() - 1].0, "pod default/behind", "{report:#}");
+    let shown = host.podbox(["net", "path", "client", &at]).ok();
+    shown.says("destination translated").says("map @any_ports4").says("arrived: pod default/behind accepted");
+    host.finish();
+}
+
+#[test]
 fn a_port_that_nobody_listens_on_is_told_with_those_that_are() {
     let host = Host::new();
     pair(&host);

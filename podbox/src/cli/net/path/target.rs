@@ -42,7 +42,9 @@ impl Target {
             let address = wanted.or(host.addresses.first()).copied();
             let address = address.ok_or_else(|| Failure::wrong("the host has no address among pods"))?;
             let address = SocketAddr::new(address, port);
-            return Ok(Target { name: "host".to_owned(), address, receivers: vec![host], remark: None });
+            let mut receivers = behind_host_port(session, port);
+            receivers.push(host);
+            return Ok(Target { name: "host".to_owned(), address, receivers, remark: None });
         }
         if let Some((namespace, service)) = service_name(name, &args.namespace) {
             return Target::service(session, args, (namespace, service), port);
@@ -179,6 +181,16 @@ fn port_of_service(shown: &str, spec: &Value, port: Option<&str>) -> Result<u16,
         },
     };
     found.ok_or_else(|| Failure::wrong(format!("{shown} has no port {}", port.unwrap_or_default())))
+}
+
+/// The pods that a port of the host leads to.
+fn behind_host_port(session: &Session, port: u16) -> Vec<Place> {
+    let has_it = |found: &Found| {
+        let mut ports = found.pod.containers.iter().flat_map(|container| &container.ports);
+        ports.any(|one| one.host_port == Some(port))
+    };
+    let pods = pods::all(session, None).into_iter().filter(has_it);
+    pods.filter_map(|found| Place::of(session, &found).ok()).collect()
 }
 
 /// The pods that a Service's selector fits; none if it has no selector.
