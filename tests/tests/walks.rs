@@ -108,7 +108,7 @@ fn walk(name: &str) {
     let mut parts = output.stdout.split(MARK);
     parts.next();
     for (step, seen) in steps.iter().zip(parts) {
-        let seen: Vec<&str> = seen.lines().skip(1).collect();
+        let seen: Vec<&str> = seen.lines().skip(1).map(str::trim_end).collect();
         let Some(said) = &step.seen else { continue };
         let said: Vec<&str> = said.lines().collect();
         assert!(

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::model::{End, HostPart, Picture, PodPart, ServicePart};
+use super::model::{ContainerPart, End, HostPart, Picture, PodPart, ServicePart};
 
 /// Draws it.
 #[must_use]
@@ -52,13 +52,7 @@ fn draw_pod(out: &mut String, host: &HostPart, pod: &PodPart) {
     for cable in &pod.cables {
         lines.extend(end(&cable.inside));
     }
-    for container in &pod.containers {
-        let ports = container.ports.iter().map(|port| match port.on_host() {
-            Some(on_host) => format!("{} ({on_host})", port.what()),
-            None => port.what(),
-        });
-        lines.push(format!("{}: {}", container.name, ports.collect::<Vec<_>>().join(", ")));
-    }
+    lines.extend(pod.containers.iter().map(ContainerPart::what));
     let _ = writeln!(out, "    {own} [label={}];", quoted(&lines));
     for cable in &pod.cables {
         if let (Some(bridge), Some(outside)) = (&cable.bridge, &cable.outside) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::model::{End, Picture};
+use super::model::{ContainerPart, End, Picture};
 
 /// Draws it.
 #[must_use]
@@ -30,6 +30,7 @@ pub fn mermaid(picture: &Picture) -> String {
             let own = names.of(&format!("pod {}", pod.full_name()));
             let mut lines = vec![format!("pod {}", pod.full_name()), pod.state()];
             lines.extend(pod.cables.iter().flat_map(|cable| end(&cable.inside)));
+            lines.extend(pod.containers.iter().map(ContainerPart::what));
             let _ = writeln!(out, "    {own}[{}]", quoted(&lines));
             for cable in &pod.cables {
                 if let (Some(bridge), Some(outside)) = (&cable.bridge, &cable.outside) {
@@ -48,7 +49,11 @@ pub fn mermaid(picture: &Picture) -> String {
             for endpoint in &port.endpoints {
                 let pod = names.of(&format!("pod {}/{}", service.namespace, endpoint.pod));
                 let arrow = if endpoint.ready { "-->" } else { "-.->" };
-                let _ = writeln!(out, "  {own} {arrow}|{}| {pod}", quoted(&[port.what()]));
+                let _ = writeln!(
+                    out,
+                    "  {own} {arrow}|{}| {pod}",
+                    quoted(&[port.what(), endpoint.address.clone()])
+                );
             }
         }
     }

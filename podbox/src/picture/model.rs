@@ -33,9 +33,9 @@ pub struct HostPart {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkPart {
-    /// As the configuration calls it.
+    /// As the configuration calls it; somebody else's is called by its bridge.
     pub name: String,
-    /// Its addresses, and how many are taken.
+    /// Its addresses, and how many are taken; none of a network that is somebody else's.
     pub subnets: Vec<Room>,
     /// What leaves it gets the host's address.
     pub masquerade: bool,
@@ -138,6 +138,19 @@ pub struct ContainerPart {
     /// Its ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortPart>,
+}
+
+impl ContainerPart {
+    /// `web: 8080/tcp http (host port 80)`
+    #[must_use]
+    pub fn what(&self) -> String {
+        let ports = self.ports.iter().map(|port| match port.on_host() {
+            Some(on_host) => format!("{} ({on_host})", port.what()),
+            None => port.what(),
+        });
+        let ports = ports.collect::<Vec<_>>().join(", ");
+        if ports.is_empty() { self.name.clone() } else { format!("{}: {ports}", self.name) }
+    }
 }
 
 /// A port of a container.

@@ -12,18 +12,24 @@ const PAD: usize = 10;
 const GAP: usize = 18;
 const TOP: usize = 44;
 /// Where the columns begin and how wide they are.
-const HOST: (usize, usize) = (20, 290);
-const PODS: (usize, usize) = (440, 380);
-const SERVICES: (usize, usize) = (930, 270);
+const HOST: (usize, usize) = (20, 340);
+const PODS: (usize, usize) = (600, 380);
+const SERVICES: (usize, usize) = (1080, 300);
+/// So much of a cable before a pod is straight, for its name to stand on.
+const STRAIGHT: usize = 160;
+/// How many tenths of a pixel a character is wide, large and small.
+const CHARACTER: (usize, usize) = (80, 68);
 
+/// Plain colours and not variables of CSS: not every program that shows SVG knows those.
 const STYLE: &str = "\
-svg{--ink:#1c2733;--soft:#5b6b7b;--line:#8fa1b3;--box:#f5f7fa;--bridge:#e3eefc;--pod:#e9f6ec;--service:#fdf3e0;--good:#2a8a4a;--bad:#c4453a;--ground:#ffffff}\
-@media(prefers-color-scheme:dark){svg{--ink:#e4ebf2;--soft:#9fb0c0;--line:#6d7f91;--box:#222b35;--bridge:#1d3350;--pod:#1c3a28;--service:#43351a;--good:#59c47c;--bad:#f07a6e;--ground:#141a21}}\
-text{font:13px ui-monospace,Menlo,Consolas,monospace;fill:var(--ink)}\
-.t{font-weight:bold}.s{fill:var(--soft);font-size:11px}.n{fill:var(--bad)}\
-rect{stroke:var(--line);fill:var(--box)}.ground{fill:var(--ground);stroke:none}\
-.bridge{fill:var(--bridge)}.pod{fill:var(--pod)}.service{fill:var(--service)}\
-path{fill:none;stroke:var(--line);stroke-width:1.5}.good{stroke:var(--good)}.bad{stroke:var(--bad);stroke-dasharray:5 4}";
+text{font:13px ui-monospace,Menlo,Consolas,monospace;fill:#1c2733}\
+.t{font-weight:bold}.s{fill:#5b6b7b;font-size:11px}.n{fill:#c4453a}\
+rect{stroke:#8fa1b3;fill:#f5f7fa}.ground{fill:#fff;stroke:none}\
+.bridge{fill:#e3eefc}.pod{fill:#e9f6ec}.service{fill:#fdf3e0}\
+path{fill:none;stroke-width:1.5}.good{stroke:#2a8a4a}.bad{stroke:#c4453a;stroke-dasharray:5 4}\
+@media(prefers-color-scheme:dark){\
+text{fill:#e4ebf2}.s{fill:#9fb0c0}.n{fill:#f07a6e}rect{stroke:#6d7f91;fill:#222b35}.ground{fill:#141a21}\
+.bridge{fill:#1d3350}.pod{fill:#1c3a28}.service{fill:#43351a}.good{stroke:#59c47c}.bad{stroke:#f07a6e}}";
 
 /// Draws it.
 #[must_use]
@@ -105,8 +111,10 @@ impl Sheet {
             let bridge = bridges.iter().find(|(name, _)| cable.bridge.is_some() && *name == cable.bridge);
             if let (Some((_, from)), Some(outside)) = (bridge, &cable.outside) {
                 let to = (PODS.0, top + PAD + LINE);
-                self.wire("good", (HOST.0 + HOST.1, *from), to);
-                self.words((PODS.0 - 118, to.1 - 6), "s", &format!("{} ({})", outside.name, outside.index));
+                let bend = (PODS.0 - STRAIGHT, to.1);
+                self.wire("good", (HOST.0 + HOST.1, *from), bend);
+                self.wire("good", bend, to);
+                self.words((bend.0 + 8, to.1 - 6), "s", &format!("{} ({})", outside.name, outside.index));
             }
         }
         for container in &pod.containers {
@@ -148,7 +156,9 @@ impl Sheet {
             "<rect class=\"{class}\" x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" rx=\"6\"/>"
         );
         for (number, (class, line)) in (1..).zip(lines) {
-            self.words((left + PAD, top + PAD / 2 + LINE * number), class, line);
+            let small = class.starts_with('s');
+            let room = (width - PAD * 2) * 10 / if small { CHARACTER.1 } else { CHARACTER.0 };
+            self.words((left + PAD, top + PAD / 2 + LINE * number), class, &shortened(line, room));
         }
         top + height
     }
@@ -174,6 +184,13 @@ fn end(link: &End) -> Vec<Words> {
     let dead = if link.live { "" } else { ", down" };
     words.push(("s", format!("{mac}mtu {}{dead}", link.mtu)));
     words
+}
+
+fn shortened(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_owned();
+    }
+    text.chars().take(room - 1).chain(['…']).collect()
 }
 
 /// As text between tags; what XML forbids altogether is left out.

@@ -2,7 +2,8 @@ use serde_json::json;
 
 use super::*;
 
-/// What `podbox net graph -o json` printed for the pods and the Service of examples/network.yaml.
+/// What `podbox net graph -o json` printed for examples/network.yaml; only the host has got names and numbers that are
+/// nobody's.
 const EXAMPLE: &str = include_str!("../testdata/network.json");
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -58,6 +59,22 @@ fn many_pods_are_a_line_each_and_very_many_are_counted() {
     picture.hosts[0].pods = pods(100);
     let drawn = text(&picture);
     assert!(drawn.contains("and 40 more pods") && !drawn.contains("default/p99"), "{drawn}");
+}
+
+#[test]
+fn pods_on_the_networks_of_others_are_drawn_where_they_are() {
+    let mut picture = example();
+    let host = &mut picture.hosts[0];
+    let mut other = host.networks[0].clone();
+    (other.name, other.subnets) = ("cni0".to_owned(), Vec::new());
+    other.bridge.as_mut().unwrap().name = "cni0".to_owned();
+    host.networks.push(other);
+    host.pods[0].cables[0].bridge = Some("cni0".to_owned());
+    host.pods[1].cables[0].bridge = None;
+    let drawn = text(&picture);
+    let below = drawn.split_once("cni0 (5)").map(|(_, below)| below).unwrap();
+    assert!(below.contains("pod default/client"), "{drawn}");
+    assert!(below.contains("pods on other networks\n   default/web   Running, ready   eth0 (2)"), "{drawn}");
 }
 
 #[test]

@@ -28,18 +28,28 @@ pub fn text(picture: &Picture) -> String {
 
 fn draw_host(out: &mut String, host: &HostPart) {
     let _ = writeln!(out, "host {}", host.name);
-    for network in &host.networks {
-        draw_uplinks(out, host, network);
-        draw_bridge(out, host, network);
+    for (number, network) in host.networks.iter().enumerate() {
+        let above = if number == 0 { draw_uplinks(out, host, network) } else { Above::Nothing };
+        draw_bridge(out, host, network, above);
     }
     for (title, pods) in [
         ("in the host's network", others(host, |pod| pod.host_network)),
+        (
+            "on other networks",
+            others(host, |pod| {
+                !pod.cables.is_empty() && pod.cables.iter().all(|cable| cable.bridge.is_none())
+            }),
+        ),
         ("without a network", others(host, |pod| !pod.host_network && pod.cables.is_empty())),
     ] {
         if !pods.is_empty() {
             let _ = writeln!(out, "\npods {title}");
             for pod in pods {
-                let _ = writeln!(out, "   {}   {}", pod.full_name(), pod.state());
+                let ends = pod.cables.iter().flat_map(|cable| end(&cable.inside));
+                let items = [pod.full_name(), pod.state()].into_iter().chain(ends).collect::<Vec<_>>();
+                for line in wrapped(&items, WIDTH - 3) {
+                    let _ = writeln!(out, "   {line}");
+                }
             }
         }
     }
@@ -49,21 +59,33 @@ fn others(host: &HostPart, which: impl Fn(&PodPart) -> bool) -> Vec<&PodPart> {
     host.pods.iter().filter(|pod| which(pod)).collect()
 }
 
-fn draw_uplinks(out: &mut String, host: &HostPart, network: &NetworkPart) {
+/// What a box hangs on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Above {
+    Line,
+    Nothing,
+}
+
+fn draw_uplinks(out: &mut String, host: &HostPart, network: &NetworkPart) -> Above {
     if host.uplinks.is_empty() {
         let _ = writeln!(out, "   no way out of this host");
-        return;
+        return Above::Nothing;
     }
     let lines = host.uplinks.iter().flat_map(|link| wrapped(&end(link), WIDTH - 5)).collect::<Vec<_>>();
-    draw_box(out, "uplink", &lines, true);
+    let goes_on = network.bridge.is_some();
+    draw_box(out, ("uplink", Above::Nothing), &lines, goes_on);
+    if !goes_on {
+        return Above::Nothing;
+    }
     let subnets = network.subnets.iter().map(|room| room.subnet.to_string()).collect::<Vec<_>>();
     let what = if network.masquerade { "routing; masquerade of what leaves" } else { "routing from and to" };
     let _ = writeln!(out, "   │ {what} {}", subnets.join(" and "));
+    Above::Line
 }
 
-fn draw_bridge(out: &mut String, host: &HostPart, network: &NetworkPart) {
+fn draw_bridge(out: &mut String, host: &HostPart, network: &NetworkPart, above: Above) {
     let Some(bridge) = &network.bridge else {
-        let _ = writeln!(out, "   no bridge {}: it comes with the first pod", network.name);
+        let _ = writeln!(out, "   no bridge: it comes with the first pod");
         return;
     };
     let mut lines = wrapped(&end(bridge), WIDTH - 5);
@@ -76,7 +98,7 @@ fn draw_bridge(out: &mut String, host: &HostPart, network: &NetworkPart) {
         .flat_map(|pod| pod.cables.iter().map(move |cable| (pod, cable)))
         .filter(|(_, cable)| cable.bridge.as_deref() == Some(&bridge.name))
         .collect();
-    draw_box(out, "bridge", &lines, !plugged.is_empty());
+    draw_box(out, ("bridge", above), &lines, !plugged.is_empty());
     let many = plugged.len() > BOXES;
     for (number, (pod, cable)) in plugged.iter().enumerate().take(LINES) {
         let last = number + 1 == plugged.len();
@@ -88,9 +110,9 @@ fn draw_bridge(out: &mut String, host: &HostPart, network: &NetworkPart) {
     }
 }
 
-/// A box that hangs on the line from above, and from which the line goes on if something hangs on it.
-fn draw_box(out: &mut String, title: &str, lines: &[String], goes_on: bool) {
-    let begins = if title == "bridge" { '┴' } else { '─' };
+/// A box, from which a line goes on if something hangs on it.
+fn draw_box(out: &mut String, (title, above): (&str, Above), lines: &[String], goes_on: bool) {
+    let begins = if above == Above::Line { '┴' } else { '─' };
     let head = format!(" ┌─{begins} {title} ");
     let _ = writeln!(out, "{head}{}┐", "─".repeat(WIDTH - 1 - head.chars().count()));
     for line in lines {

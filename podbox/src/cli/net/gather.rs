@@ -1,6 +1,6 @@
 //! What the kernel says of the network, put together with whose it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
@@ -72,11 +72,14 @@ pub(super) fn picture(session: &Session, namespace: Option<&str>) -> Result<Pict
     let links = Links::read(&mut window)?;
     let found = pods::all(session, namespace);
     let objects: Vec<_> = found.iter().map(Found::object).collect();
-    let pods = found.iter().zip(&objects).map(|(pod, object)| self::pod(pod, object, &links)).collect();
+    let pods: Vec<_> =
+        found.iter().zip(&objects).map(|(pod, object)| self::pod(pod, object, &links)).collect();
+    let mut networks = vec![network(session, &mut window, &links)?];
+    networks.extend(other_networks(&pods, &links, &session.settings.network.bridge));
     let host = HostPart {
         name: node::name(),
         uplinks: uplinks(&mut window, &links, &session.settings.network.bridge)?,
-        networks: vec![network(session, &mut window, &links)?],
+        networks,
         pods,
     };
     let services = stored::fitting(session, ObjectKind::Service, &Query::within(namespace));
@@ -111,6 +114,20 @@ pub(super) fn network(session: &Session, window: &mut Window, links: &Links) -> 
     })
 }
 
+/// The bridges of others that pods are plugged into.
+fn other_networks(pods: &[PodPart], links: &Links, own: &str) -> Vec<NetworkPart> {
+    let plugs = pods.iter().flat_map(|pod| &pod.cables).filter_map(|cable| cable.bridge.as_deref());
+    let bridges: BTreeSet<&str> = plugs.filter(|bridge| *bridge != own).collect();
+    let network = |bridge: &str| NetworkPart {
+        name: bridge.to_owned(),
+        subnets: Vec::new(),
+        masquerade: false,
+        bridge: links.by_name(bridge).map(|link| links.end(link)),
+        table: None,
+    };
+    bridges.into_iter().map(network).collect()
+}
+
 /// A pod: what its files say of it, and what is in its namespace.
 fn pod(found: &Found, object: &serde_json::Value, host: &Links) -> PodPart {
     let conditions = &object["status"]["conditions"];
@@ -136,7 +153,7 @@ fn pod(found: &Found, object: &serde_json::Value, host: &Links) -> PodPart {
 }
 
 fn cables(inside: &Links, host: &Links) -> Vec<Cable> {
-    let own = inside.all().iter().filter(|link| !link.loopback && link.peer.is_some());
+    let own = inside.all().iter().filter(|link| !link.loopback && link.up);
     let cable = |link: &SeenLink| {
         let outside = host.other_end(link);
         let bridge = outside.and_then(|end| host.by_index(end.master?)).map(|bridge| bridge.name.clone());
