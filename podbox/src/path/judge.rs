@@ -44,7 +44,7 @@ pub struct Evidence<'a> {
     pub lost_neighbour: Option<String>,
     /// What is known of the receiver beforehand and explains it: not ready, no endpoints.
     pub remark: Option<String>,
-    /// Where the kernel filters by the way back, and would not send back that way.
+    /// Where the kernel filters by the way back, and would not send back that way: `rp_filter of eth1: …`.
     pub reverse_filter: Option<String>,
 }
 
@@ -120,7 +120,7 @@ fn cause(evidence: &Evidence<'_>) -> String {
         };
     };
     if let Some(filter) = &evidence.reverse_filter {
-        return format!("{filter} dropped it");
+        return format!("dropped by {filter}");
     }
     let place = format!("{} of {} ({})", last.interface, last.place, last.way);
     if came_in(evidence) {
