@@ -96,5 +96,5 @@ fn reverse_filter(hops: &[Hop]) -> Option<String> {
     let strict = source.is_ipv4() && read("all").max(read(by_name)) == 1;
     let other = links.iter().find(|link| Some(link.index) == back.index && link.index != by)?;
     let name = &other.name;
-    strict.then(|| format!("rp_filter of {by_name}: the way back to {} is {name}, and it", source.ip()))
+    strict.then(|| format!("rp_filter of {by_name}: the way back to {} is {name}", source.ip()))
 }
