@@ -86,7 +86,7 @@ fn a_port_of_the_host_is_followed_to_its_pod() {
     let seen = stations(&report);
     assert_eq!(seen[seen.len() - 1].0, "pod default/behind", "{report:#}");
     let shown = host.podbox(["net", "path", "client", &at]).ok();
-    shown.says("destination translated").says("map @any_ports4").says("arrived: pod default/behind accepted");
+    shown.says(" translated").says("map @any_ports4").says("arrived: pod default/behind accepted");
     host.finish();
 }
 
