@@ -19,6 +19,7 @@ mod dial;
 mod error;
 mod host;
 mod inspect;
+mod interfaces;
 mod ipam;
 mod links;
 mod listen;
@@ -28,13 +29,17 @@ mod netns;
 mod nft;
 mod occupied;
 mod peers;
+mod packets;
 mod ports;
+mod probe;
 mod recipe;
 mod shaping;
 mod state;
 mod sweep;
 mod sysctl;
 mod wishes;
+mod sockets;
+mod trace;
 
 #[cfg(test)]
 extern crate self as netplugin;
@@ -54,6 +59,7 @@ pub use error::NetError;
 pub use host::host_addresses;
 pub use inspect::raise_loopback;
 pub use listen::{Listeners, listen};
+pub use interfaces::{Interface, interfaces};
 pub use look::{
     Room, SeenAddress, SeenChain, SeenLease, SeenLink, SeenMap, SeenNeighbour, SeenRoute, SeenRule,
     SeenTable, Window, leases, room,
@@ -61,6 +67,10 @@ pub use look::{
 pub use netlink::KernelError;
 pub use peers::{Led, LedState, Overlay, Peer, Peers, Place, Problem, Vxlan, apply_peers, peers};
 pub use wishes::{Bandwidth, Rate, WayOut, Wishes};
+pub use packets::{Instruction, PacketSocket, Seen, Way};
+pub use probe::Probe;
+pub use sockets::{Socket, sockets};
+pub use trace::{Flow, Met, Tracer};
 
 use crate::ipam::Lease;
 use crate::netlink::Netlink;

@@ -28,3 +28,11 @@ pub(crate) fn inside<T: Send>(netns: &File, job: impl FnOnce() -> T + Send) -> i
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
+
+/// Does `job` inside a network namespace, or, with none, where the calling thread is.
+pub(crate) fn within<T: Send>(netns: Option<&Path>, job: impl FnOnce() -> T + Send) -> io::Result<T> {
+    match netns {
+        Some(path) => inside(&open(path)?, job),
+        None => Ok(job()),
+    }
+}

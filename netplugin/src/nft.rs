@@ -51,17 +51,23 @@ const NFNL_SUBSYS_NFTABLES: u16 = 10;
 /// Changes that the kernel makes all at once or not at all.
 pub(crate) struct Transaction<'a> {
     netlink: &'a mut Netlink,
+    family: NetfilterProtoFamily,
 }
 
 impl Transaction<'_> {
     pub(crate) fn begin(netlink: &mut Netlink) -> Transaction<'_> {
+        Transaction::begin_in(netlink, NetfilterProtoFamily::Inet)
+    }
+
+    /// For tables of another family.
+    pub(crate) fn begin_in(netlink: &mut Netlink, family: NetfilterProtoFamily) -> Transaction<'_> {
         // Kernels before 6.10 never acknowledge the brackets.
         netlink.push_unacknowledged(bracket(ControlMessage::BatchBegin), 0);
-        Transaction { netlink }
+        Transaction { netlink, family }
     }
 
     pub(crate) fn push(&mut self, message: NfTablesMessage, flags: u16) {
-        let header = NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0);
+        let header = NetfilterHeader::new(self.family, 0, 0);
         self.netlink.push(NetfilterMessage::new(header, message), flags);
     }
 

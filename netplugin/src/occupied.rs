@@ -10,7 +10,6 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -18,6 +17,7 @@ use nix::sys::socket::{
 };
 
 use crate::config::{PortMapping, Protocol};
+use crate::sockets;
 
 /// What has a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) fn occupant(mapping: &PortMapping, pod: &[IpAddr]) -> Option<Occupant
         if try_bind(mapping.protocol, wanted) != Err(Errno::EADDRINUSE) {
             return None;
         }
-        let sockets = sockets(mapping.protocol);
+        let sockets = sockets::here(mapping.protocol);
         let mut rivals = sockets.iter().filter(|socket| socket.collides_with(wanted)).peekable();
         if rivals.peek().is_none() {
             // Bound, but not listening yet.
@@ -75,63 +75,6 @@ fn try_bind(protocol: Protocol, address: SocketAddr) -> nix::Result<()> {
     bind(socket.as_raw_fd(), &SockaddrStorage::from(address))
 }
 
-/// A line of `/proc/net/tcp` and its like.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Socket {
-    local: SocketAddr,
-    /// Whether it is open to whoever sends it a first packet: no connection's end.
-    takes_strangers: bool,
-    inode: u64,
-}
-
-impl Socket {
-    /// Whether a packet to `wanted` could be meant for this socket.
-    fn collides_with(&self, wanted: SocketAddr) -> bool {
-        let (own, theirs) = (self.local.ip(), wanted.ip());
-        let both_families = own == IpAddr::from(Ipv6Addr::UNSPECIFIED);
-        let same_family = own.to_canonical().is_ipv4() == theirs.is_ipv4();
-        self.local.port() == wanted.port()
-            && (both_families
-                || same_family
-                    && (own.is_unspecified() || theirs.is_unspecified() || own.to_canonical() == theirs))
-    }
-}
-
-fn sockets(protocol: Protocol) -> Vec<Socket> {
-    // Of the thread: tests, and nobody else, have threads in several network namespaces.
-    let files = match protocol {
-        Protocol::Tcp => ["tcp", "tcp6"],
-        Protocol::Udp => ["udp", "udp6"],
-        Protocol::Sctp => return Vec::new(),
-    };
-    let read = |file| fs::read_to_string(Path::new("/proc/thread-self/net").join(file)).unwrap_or_default();
-    files.into_iter().flat_map(|file| read(file).lines().filter_map(socket_in).collect::<Vec<_>>()).collect()
-}
-
-/// Source: the kernel's `Documentation/networking/proc_net_tcp.rst`.
-fn socket_in(line: &str) -> Option<Socket> {
-    /// `TCP_LISTEN`, and `TCP_CLOSE`: what an unconnected UDP socket shows.
-    const OPEN: [&str; 2] = ["0A", "07"];
-    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let (address, port) = fields.get(1)?.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let takes_strangers = OPEN.contains(fields.get(3)?);
-    Some(Socket {
-        local: SocketAddr::new(address_in(address)?, port),
-        takes_strangers,
-        inode: fields.get(9)?.parse().ok()?,
-    })
-}
-
-/// Hexadecimal digits of words in the machine's byte order.
-fn address_in(text: &str) -> Option<IpAddr> {
-    let words = (0..text.len()).step_by(8).map(|at| u32::from_str_radix(text.get(at..at + 8)?, 16).ok());
-    let bytes: Vec<u8> =
-        words.collect::<Option<Vec<u32>>>()?.into_iter().flat_map(u32::to_ne_bytes).collect();
-    let v4 = |bytes: &[u8]| <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
-    v4(&bytes).or_else(|| <[u8; 16]>::try_from(bytes.as_slice()).ok().map(IpAddr::from))
-}
-
 /// The program that has a socket open, as `NAME (process NUMBER)`.
 fn program_of(inode: u64) -> Option<String> {
     let wanted = format!("socket:[{inode}]");
@@ -151,18 +94,7 @@ fn program_of(inode: u64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_of_the_kernels_table_is_read() {
-        let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 00";
-        let expected =
-            Socket { local: "127.0.0.1:8080".parse().unwrap(), takes_strangers: true, inode: 4711 };
-        assert_eq!(socket_in(line), Some(expected));
-        let line = "1: 000000FD000000000000000001000000:0035 0:0 01 0:0 00:0 0 0 0 12 1";
-        let expected = Socket { local: "[fd00::1]:53".parse().unwrap(), takes_strangers: false, inode: 12 };
-        assert_eq!(socket_in(line), Some(expected));
-        assert_eq!(socket_in("  sl  local_address rem_address   st tx_queue"), None);
-    }
+    use crate::sockets::Socket;
 
     #[test]
     fn sockets_collide_if_a_packet_could_be_meant_for_both() {
@@ -179,8 +111,10 @@ mod tests {
             ("127.0.0.1:80", "[::]:80", false),
         ];
         for (local, wanted, expected) in cases {
-            let socket = Socket { local: local.parse().unwrap(), takes_strangers: true, inode: 1 };
-            assert_eq!(socket.collides_with(wanted.parse().unwrap()), expected, "{local} and {wanted}");
+            let local = local.parse().unwrap();
+            let (remote, protocol) = ("0.0.0.0:0".parse().unwrap(), Protocol::Tcp);
+            let socket = Socket { protocol, local, remote, takes_strangers: true, inode: 1 };
+            assert_eq!(socket.collides_with(wanted.parse().unwrap()), expected, "{socket:?} and {wanted}");
         }
     }
 }

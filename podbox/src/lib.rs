@@ -4,6 +4,7 @@
 //! `restart`, `status`, `supervisor::machine`) are pure; *acts* (`volumes`, `subpath`, `ownership`, `image`, the crates
 //! `runtime` and `netplugin`) do one privileged thing each; *plumbing* (`supervisor`, `cli`) moves values between the two.
 
+pub mod capture;
 pub mod cdi;
 pub mod chain;
 pub mod cli;
@@ -26,6 +27,7 @@ pub mod objects;
 pub mod oci;
 pub mod output;
 pub mod ownership;
+pub mod path;
 pub mod picture;
 pub mod pod;
 pub mod report;

@@ -6,6 +6,7 @@
 mod leases;
 mod raw;
 mod tables;
+mod traced;
 mod words;
 
 use std::net::IpAddr;
@@ -22,6 +23,8 @@ use crate::netns;
 use raw::Raw;
 
 pub use leases::{Room, SeenLease, leases, room};
+pub(crate) use traced::{Traced, trace_attributes};
+
 pub use tables::{SeenChain, SeenMap, SeenRule, SeenTable};
 
 /// A link of a namespace, as `ip -d link` shows it.
@@ -246,6 +249,13 @@ impl Window {
     pub fn table(&mut self, name: &str) -> Result<Option<SeenTable>, NetError> {
         let Some(netlink) = &mut self.rules else { return Ok(None) };
         tables::read(netlink, name).map_err(failed("list an nftables table"))
+    }
+}
+
+impl Window {
+    /// One rule of a table of any family (`NFPROTO_`), in nft's words; `None` if it is gone or cannot be read.
+    pub(crate) fn rule_text(&mut self, family: u8, table: &str, chain: &str, handle: u64) -> Option<String> {
+        tables::rule_text(self.rules.as_mut()?, family, (table, chain), handle)
     }
 }
 

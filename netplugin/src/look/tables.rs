@@ -128,6 +128,22 @@ pub(super) fn read(netlink: &mut Netlink, name: &str) -> Result<Option<SeenTable
 }
 
 /// No such netlink protocol, no such subsystem, no such table (any more).
+/// A rule of a chain, given as its table and its name.
+pub(super) fn rule_text(
+    netlink: &mut Netlink,
+    family: u8,
+    (table, chain): (&str, &str),
+    handle: u64,
+) -> Option<String> {
+    let ask = Raw::new(SUBSYSTEM | GET_RULE, &[family, 0, 0, 0]);
+    let found = netlink.dump(ask.with_text(OF_TABLE, table).with_text(NAME, chain)).ok()?;
+    let all = found.iter().map(|message| message.attributes(HEADER));
+    let of_chain = all.filter(|all| {
+        all.text(OF_TABLE).as_deref() == Some(table) && all.text(NAME).as_deref() == Some(chain)
+    });
+    of_chain.map(rule).find(|rule| rule.handle == handle).map(|rule| rule.text)
+}
+
 fn is_absent(error: &KernelError) -> bool {
     [Errno::ENOENT, Errno::EPROTONOSUPPORT, Errno::EOPNOTSUPP, Errno::EINVAL].iter().any(|e| error.is(*e))
 }

@@ -2,6 +2,7 @@
 
 mod api_resources;
 mod attach;
+mod capture;
 mod cni;
 mod completion;
 mod condition;
@@ -115,6 +116,8 @@ enum Command {
     Cp(cp::CpArgs),
     /// Forward local ports to a pod
     PortForward(port_forward::PortForwardArgs),
+    /// Show the packets of a pod, or write them to a file
+    Capture(capture::CaptureArgs),
     /// Wait until something is true of a pod
     Wait(wait::WaitArgs),
     /// Restart containers in place
@@ -209,6 +212,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Debug(args) => debug::run(&session, &args),
         Command::Cp(args) => cp::run(&session, &args),
         Command::PortForward(args) => port_forward::run(&session, &args),
+        Command::Capture(args) => capture::run(&session, &args),
         Command::Wait(args) => wait::run(&session, &args),
         Command::Restart(args) => restart::run(&session, &args),
         Command::Resize(args) => resize::run(&session, &args),

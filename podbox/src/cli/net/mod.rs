@@ -3,6 +3,7 @@
 mod gather;
 mod graph;
 mod ls;
+mod path;
 mod peers;
 mod show;
 mod walk;
@@ -25,6 +26,8 @@ pub(super) enum NetCommand {
     Show(show::ShowArgs),
     /// List the other hosts of the flat space, and what leads to them
     Peers(peers::PeersArgs),
+    /// Send a packet and follow it: where it is seen, which rules decide, and where and why it is lost
+    Path(path::PathArgs),
 }
 
 /// Runs the command.
@@ -34,5 +37,6 @@ pub(super) fn run(session: &Session, command: &NetCommand) -> Result<ExitCode, F
         NetCommand::Graph(args) => graph::run(session, args),
         NetCommand::Show(args) => show::run(session, args),
         NetCommand::Peers(args) => peers::run(session, args),
+        NetCommand::Path(args) => path::run(session, args),
     }
 }

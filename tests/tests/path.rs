@@ -1,0 +1,185 @@
+//! `podbox net path`: a packet is followed, and what became of it is told.
+
+use e2e::{Cmd, Host, PATIENCE, pod, wait_good, wait_until};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+const SERVER: &str = r"
+  containers:
+  - {name: web, image: podbox.local/toolbox, command: [tcp-echo, --port, '9000'], ports: [{containerPort: 9000, name: talk}]}
+  - {name: names, image: podbox.local/toolbox, command: [udp-echo, --port, '9001']}
+";
+const CLIENT: &str = "  containers: [{name: shell, image: podbox.local/toolbox, command: [sleep, infinity]}]";
+
+fn pair(host: &Host) -> (String, String) {
+    host.up(&pod("server", SERVER));
+    host.up(&pod("client", CLIENT));
+    let server = host.pod("server").ip();
+    for (flag, port) in [("-a", 9000), ("-u", 9001)] {
+        let at = format!("{server}:{port}");
+        wait_good("the server", || host.podbox(["exec", "client", "--", "connect", flag, &at, "hi"]));
+    }
+    (server, host.pod("client").ip())
+}
+
+/// The pod's network namespace by its name for `ip netns`.
+fn netns(host: &Host, name: &str) -> String {
+    let alias = std::fs::read_to_string(host.pod_dir(name).join("netns-alias")).unwrap();
+    alias.trim().rsplit('/').next().unwrap().to_owned()
+}
+
+fn nft(netns: Option<&str>, words: &str) -> e2e::Output {
+    match netns {
+        Some(netns) => Cmd::new("ip").args(["netns", "exec", netns, "nft", words]).run(),
+        None => Cmd::new("nft").args([words]).run(),
+    }
+}
+
+/// Where it was seen on its way there: place, interface, direction.
+fn stations(report: &Value) -> Vec<(String, String, String)> {
+    let hops = report["hops"].as_array().unwrap();
+    let text = |hop: &Value, key: &str| hop[key].as_str().unwrap_or_default().to_owned();
+    let there = hops.iter().filter(|hop| hop["leg"] == "forth");
+    there.map(|hop| (text(hop, "place"), text(hop, "interface"), text(hop, "way"))).collect()
+}
+
+#[test]
+fn a_connection_between_pods_is_seen_on_every_cable_end() {
+    let host = Host::new();
+    let (server, client) = pair(&host);
+    for (args, source) in [(&["talk"][..], &client), (&["9000", "-6"][..], &host.pod("client").ip6())] {
+        let to = format!("server:{}", args[0]);
+        let mut words = vec!["net", "path", "client", to.as_str(), "-o", "json"];
+        words.extend(&args[1..]);
+        let report = host.podbox(words).ok().json();
+        let seen = stations(&report);
+        assert_eq!(seen.len(), 4, "{report:#}");
+        assert_eq!(seen[0], ("pod default/client".into(), "eth0".into(), "out".into()), "{report:#}");
+        assert_eq!((&*seen[1].0, &*seen[1].2), ("host", "in"), "{report:#}");
+        assert_eq!((&*seen[2].0, &*seen[2].2), ("host", "out"), "{report:#}");
+        assert_eq!(seen[3], ("pod default/server".into(), "eth0".into(), "in".into()), "{report:#}");
+        // Nobody has changed its address.
+        let last = &report["hops"][3];
+        assert!(last["source"].as_str().unwrap().contains(source.as_str()), "{report:#}");
+        assert_eq!(report["arrived"], true);
+    }
+    let shown = host.podbox(["net", "path", "client", "server"]).ok();
+    shown
+        .says("arrived: pod default/server accepted the connection after")
+        .says("tcp [S]")
+        .says("back: tcp [S.]");
+    host.podbox(["net", "path", "client", &format!("{server}:9001"), "--udp"]).ok().says("answered after");
+    host.podbox(["net", "path", "host", "server:9000"]).ok().says("accepted the connection");
+    host.finish();
+}
+
+#[test]
+fn a_port_of_the_host_is_followed_to_its_pod() {
+    let host = Host::new();
+    pair(&host);
+    let port = host.port(1).to_string();
+    let behind = SERVER.replace("name: talk", &format!("name: talk, hostPort: {port}"));
+    host.up(&pod("behind", &behind));
+    let at = format!("host:{port}");
+    wait_good("the port", || host.podbox(["net", "path", "client", &at]));
+    let report = host.podbox(["net", "path", "client", &at, "-o", "json"]).ok().json();
+    let seen = stations(&report);
+    assert_eq!(seen[seen.len() - 1].0, "pod default/behind", "{report:#}");
+    let shown = host.podbox(["net", "path", "client", &at]).ok();
+    shown.says(" translated").says("map @any_ports4").says("arrived: pod default/behind accepted");
+    host.finish();
+}
+
+#[test]
+fn a_port_that_nobody_listens_on_is_told_with_those_that_are() {
+    let host = Host::new();
+    pair(&host);
+    let closed = host.podbox(["net", "path", "client", "server:81"]).code(1);
+    closed
+        .says("lost: pod default/server refused the connection: nothing listens on port 81/tcp")
+        .says("9000");
+    let closed = host.podbox(["net", "path", "client", "server:82", "--udp"]).code(1);
+    closed.says("port unreachable").says("nothing listens on port 82/udp").says("9001");
+    host.podbox(["net", "path", "client", "server:nothing"]).code(2).complains("no tcp port \"nothing\"");
+    host.podbox(["net", "path", "client", "nobody:80"]).code(2).complains("not found");
+    host.finish();
+}
+
+#[test]
+fn a_strangers_rule_that_drops_it_is_quoted() {
+    let host = Host::new();
+    pair(&host);
+    let inside = netns(&host, "server");
+    nft(Some(&inside), "add table inet stranger").ok();
+    nft(Some(&inside), "add chain inet stranger gate { type filter hook input priority 0; }").ok();
+    nft(Some(&inside), "add rule inet stranger gate tcp dport 9000 drop").ok();
+    let lost = host.podbox(["net", "path", "client", "server", "--timeout", "300ms"]).code(1);
+    lost.says("lost: dropped by rule `meta l4proto tcp th dport 9000 drop`")
+        .says("of chain gate of table inet stranger in pod default/server");
+    nft(Some(&inside), "flush chain inet stranger gate").ok();
+    nft(Some(&inside), "add chain inet stranger gate { policy drop; }").ok();
+    let lost = host.podbox(["net", "path", "client", "server", "--timeout", "300ms"]).code(1);
+    lost.says("dropped by the policy of chain gate of table inet stranger in pod default/server");
+    host.finish();
+}
+
+/// A table of the host that ends with the test, however it ends.
+struct Foreign(String);
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        nft(None, &format!("delete table inet {}", self.0));
+    }
+}
+
+#[test]
+fn a_rule_of_the_host_that_drops_it_is_quoted_and_no_table_is_left_after_a_kill() {
+    let host = Host::new();
+    pair(&host);
+    let foreign = Foreign(format!("stranger{}", host.number()));
+    let (table, bridge, port) = (&foreign.0, host.bridge(), host.port(3));
+    nft(None, &format!("add table inet {table}")).ok();
+    nft(None, &format!("add chain inet {table} gate {{ type filter hook input priority 0; }}")).ok();
+    nft(None, &format!("add rule inet {table} gate iifname {bridge} tcp dport {port} drop")).ok();
+    let at = format!("host:{port}");
+    let lost = host.podbox(["net", "path", "client", &at, "--timeout", "300ms"]).code(1);
+    lost.says(&format!("th dport {port} drop`"))
+        .says(&format!("of chain gate of table inet {table} in host"));
+    let mut running = host.cmd(["net", "path", "client", &at, "--timeout", "60s"]).spawn();
+    let own = format!("podbox-path-{}", running.pid());
+    let inside = netns(&host, "client");
+    let there = || [None, Some(&*inside)].map(|place| nft(place, "list tables").ok().stdout.contains(&own));
+    wait_until("both tables are there", PATIENCE, || there() == [true, true]);
+    running.signal(Signal::SIGKILL);
+    running.end(PATIENCE);
+    wait_until("both tables are gone", PATIENCE, || there() == [false, false]);
+    drop(foreign);
+    host.finish();
+}
+
+#[test]
+fn a_packet_to_the_outside_is_seen_with_its_new_source() {
+    let host = Host::new();
+    let outside = host.outside();
+    pair(&host);
+    let listener = outside.toolbox(&["tcp-echo", "--port", "9000"]).spawn();
+    let at = format!("{}:9000", outside.own());
+    wait_good("the server outside", || host.podbox(["exec", "client", "--", "connect", &at, "hi"]));
+    let report = host.podbox(["net", "path", "client", &at, "-o", "json"]).ok().json();
+    let hops = report["hops"].as_array().unwrap();
+    let uplink = format!("pbo{}h", host.number());
+    let left = hops.iter().find(|hop| hop["interface"] == *uplink && hop["leg"] == "forth");
+    let left = left.unwrap_or_else(|| panic!("it was not seen on {uplink}: {report:#}"));
+    assert!(left["source"].as_str().unwrap().starts_with(&outside.host()), "{report:#}");
+    let masqueraded = report["decisions"].as_array().unwrap().iter().any(|one| {
+        one["chain"] == "leaving" && one["rule"].as_str().is_some_and(|rule| rule.contains("masquerade"))
+    });
+    assert!(masqueraded, "the rule that changed it: {report:#}");
+    host.podbox(["net", "path", "client", &at]).ok().says("source translated");
+    drop(listener);
+    // Nobody has that address there.
+    let nobody = at.replace(".2:9000", ".77:9000");
+    let lost = host.podbox(["net", "path", "client", &nobody, "--timeout", "300ms"]).code(1);
+    lost.says("lost: nobody answered for 198.18.").says(&format!("on {uplink} of host"));
+    host.finish();
+}
