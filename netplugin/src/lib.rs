@@ -28,18 +28,18 @@ mod netlink;
 mod netns;
 mod nft;
 mod occupied;
-mod peers;
 mod packets;
+mod peers;
 mod ports;
 mod probe;
 mod recipe;
 mod shaping;
+mod sockets;
 mod state;
 mod sweep;
 mod sysctl;
-mod wishes;
-mod sockets;
 mod trace;
+mod wishes;
 
 #[cfg(test)]
 extern crate self as netplugin;
@@ -58,19 +58,19 @@ pub use dial::dial;
 pub use error::NetError;
 pub use host::host_addresses;
 pub use inspect::raise_loopback;
-pub use listen::{Listeners, listen};
 pub use interfaces::{Interface, interfaces};
+pub use listen::{Listeners, listen};
 pub use look::{
     Room, SeenAddress, SeenChain, SeenLease, SeenLink, SeenMap, SeenNeighbour, SeenRoute, SeenRule,
     SeenTable, Window, leases, room,
 };
 pub use netlink::KernelError;
-pub use peers::{Led, LedState, Overlay, Peer, Peers, Place, Problem, Vxlan, apply_peers, peers};
-pub use wishes::{Bandwidth, Rate, WayOut, Wishes};
 pub use packets::{Instruction, PacketSocket, Seen, Way};
+pub use peers::{Led, LedState, Overlay, Peer, Peers, Place, Problem, Vxlan, apply_peers, peers};
 pub use probe::Probe;
 pub use sockets::{Socket, sockets};
 pub use trace::{Flow, Met, Tracer};
+pub use wishes::{Bandwidth, Rate, WayOut, Wishes};
 
 use crate::ipam::Lease;
 use crate::netlink::Netlink;
