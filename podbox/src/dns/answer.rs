@@ -176,7 +176,7 @@ fn rdata(data: &Data, zone: &Zone) -> Result<RData<'static>, SimpleDnsError> {
             RData::SRV(SRV { priority: 0, weight: *weight, port: *port, target: owned(target)? })
         }
         Data::Pointer(name) => RData::PTR(PTR(owned(name)?)),
-        Data::Text(text) => RData::TXT(TXT::new().with_string(*text)?),
+        Data::Text(text) => RData::TXT(TXT::new().with_string(text)?),
         Data::NameServer(name) => RData::NS(NS(owned(name)?)),
         Data::Authority => authority(zone)?,
     })

@@ -86,7 +86,7 @@ fn keep_node_ports(live: &Value, new: &mut Value) {
     for port in new["spec"]["ports"].as_array_mut().into_iter().flatten() {
         let same = |other: &&Value| other["port"] == port["port"] && other["protocol"] == port["protocol"];
         let kept = old.iter().find(same).map(|other| other["nodePort"].clone()).filter(Value::is_u64);
-        if let Some(kept) = kept.filter(|_| !port["nodePort"].as_u64().is_some_and(|number| number > 0)) {
+        if let Some(kept) = kept.filter(|_| port["nodePort"].as_u64().is_none_or(|number| number == 0)) {
             port["nodePort"] = kept;
         }
     }

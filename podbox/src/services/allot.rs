@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(one["spec"]["ipFamilies"], json!(["IPv4"]));
         assert_eq!(one["spec"]["clusterIP"], one["spec"]["clusterIPs"][0]);
         assert_eq!(given(service("a", &json!({})), &[]), one);
-        let other = given(service("a", &json!({})), &[one.clone()]);
+        let other = given(service("a", &json!({})), std::slice::from_ref(&one));
         assert_ne!(other["spec"]["clusterIP"], one["spec"]["clusterIP"]);
     }
 

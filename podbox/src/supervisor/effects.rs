@@ -116,11 +116,13 @@ impl Effects {
         let text = serde_json::to_vec(memory)?;
         if text == self.written_memory {
             self.unwritten = None;
+            exits::forget(&self.world, memory);
             return Ok(true);
         }
         match write_atomic(&self.world.dir.machine(), &text) {
             Ok(()) => {
                 self.written_memory = text;
+                exits::forget(&self.world, memory);
                 if let Some(trouble) = self.unwritten.take() {
                     self.note(Note {
                         warning: true,

@@ -122,15 +122,13 @@ enum End {
 async fn supervise(run_dir: &Path, guardian: Pid, stages: FirstStages) -> Result<End, SupervisorError> {
     let exe = SelfExe::open().map_err(during("open this program"))?;
     let warm = Warm::of(stages);
-    if !PodDir::context(run_dir).exists() {
-        if !gate_opens() {
-            warm.dismiss().await;
-            if !PodDir::context(run_dir).exists() {
-                // Whoever was killed before the pod was written down cannot take this away.
-                let _ = crate::store::remove(run_dir);
-            }
-            return Ok(End::Over);
+    if !PodDir::context(run_dir).exists() && !gate_opens() {
+        warm.dismiss().await;
+        if !PodDir::context(run_dir).exists() {
+            // Whoever was killed before the pod was written down cannot take this away.
+            let _ = crate::store::remove(run_dir);
         }
+        return Ok(End::Over);
     }
     let context = Context::read(run_dir).map_err(during("read the pod's context"))?;
     let dir = context.settings.store.pod(&context.uid);
@@ -309,9 +307,6 @@ async fn run(
         }
         held.extend(actions);
         let written = effects.persist(machine.memory()).map_err(during("write the pod's state"))?;
-        if written {
-            exits::forget(&effects.world, machine.memory());
-        }
         // A full disk must not keep a pod from ending: that is what makes room again. How it ended is what is left of it.
         let ends = |action: &Action| machine.is_ending() && *action != Action::Finish(Leave::Remains);
         let may = |action: &Action| written || ends(action) || !must_be_written_first(action);
