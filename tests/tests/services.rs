@@ -249,7 +249,7 @@ fn a_pod_that_ends_drains_while_others_take_over() {
     let url = format!("http://{}/", address(&host, ".spec.clusterIP"));
     wait_until("both to be led to", PATIENCE, || answers(&host, &url, 20).len() == 2);
     let mut down = host.cmd(["down", "two"]).spawn();
-    host.wait_pod("two", "its end to begin", |pod| pod.text("metadata.deletionTimestamp") != "");
+    host.wait_pod("two", "its end to begin", |pod| !pod.text("metadata.deletionTimestamp").is_empty());
     wait_until("only the other one", Duration::from_secs(2), || answers(&host, &url, 10).len() == 1);
     assert_eq!(answers(&host, &url, 30).keys().collect::<Vec<_>>(), ["one"]);
     down.end(PATIENCE);
