@@ -138,6 +138,21 @@ fn in_by_a_port_of_the_host() {
 }
 
 #[test]
+fn from_a_pod_to_a_service() {
+    walk("3-pod-to-service.md");
+}
+
+#[test]
+fn names_are_answered_in_the_pod() {
+    walk("5-names.md");
+}
+
+#[test]
+fn why_readiness_matters() {
+    walk("6-why-readiness-matters.md");
+}
+
+#[test]
 fn what_is_seen_must_be_what_the_lesson_says() {
     for (seen, said, same) in [
         ("a b c", "a … c", true),
