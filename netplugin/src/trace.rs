@@ -5,7 +5,7 @@
 //! kernel removes the table when the socket closes, so nothing is left however the listener ends.
 //! Source: `linux/netfilter/nf_tables.h` (`NFTA_TRACE_`), the kernel's `nf_tables_trace.c`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -74,6 +74,8 @@ pub struct Tracer {
     own: String,
     texts: HashMap<(u8, String, String, u64), Option<String>>,
     destinations: HashMap<u32, IpAddr>,
+    /// The packets that the table has marked.
+    ours: HashSet<u32>,
 }
 
 impl Tracer {
@@ -101,7 +103,7 @@ impl Tracer {
         // Not every kernel has tables for bridges.
         let _ = make(&mut owner, NetfilterProtoFamily::Bridge, &own, flow);
         let (texts, destinations) = (HashMap::new(), HashMap::new());
-        Ok(Tracer { events, _owner: owner, look, own, texts, destinations })
+        Ok(Tracer { events, _owner: owner, look, own, texts, destinations, ours: HashSet::new() })
     }
 
     /// What was met since the last time, in order.
@@ -111,6 +113,11 @@ impl Tracer {
         while let Ok(length) = self.events.recv(&mut &mut buffer[..], libc::MSG_DONTWAIT) {
             for event in trace_attributes(&buffer[..length]) {
                 if event.table == self.own {
+                    self.ours.insert(event.id);
+                    continue;
+                }
+                // Whoever else traces in this namespace is heard too.
+                if !self.ours.contains(&event.id) {
                     continue;
                 }
                 if let Some(destination) = event.destination {

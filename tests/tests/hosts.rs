@@ -38,14 +38,17 @@ fn directories_that_are_read_only_are_named() {
 }
 
 #[test]
-fn without_a_resolv_conf_a_pod_has_an_empty_one() {
+fn without_a_resolv_conf_a_pod_has_the_clusters_name_servers_only() {
     let host = Host::new();
     let lines = "mount -t tmpfs none /etc
 $podbox up -d $manifest
 $podbox exec web -- cat /etc/resolv.conf /etc/hosts
 $podbox down web --grace-period 0";
     let said = apart(&host, "--mount", lines).ok();
-    assert!(!said.stdout.contains("nameserver"), "{said}");
+    let servers: Vec<&str> = said.stdout.lines().filter(|line| line.starts_with("nameserver")).collect();
+    let number = host.number();
+    let own = [format!("nameserver 10.214.{number}.10"), format!("nameserver fd70:6f64:e2f:{number:x}::a")];
+    assert_eq!(servers, own, "{said}");
     said.says("127.0.0.1\tlocalhost").says("pod default/web down");
     host.expect_nothing_left();
     host.finish();

@@ -113,7 +113,7 @@ fn a_strangers_rule_that_drops_it_is_quoted() {
     nft(Some(&inside), "add table inet stranger").ok();
     nft(Some(&inside), "add chain inet stranger gate { type filter hook input priority 0; }").ok();
     nft(Some(&inside), "add rule inet stranger gate tcp dport 9000 drop").ok();
-    let lost = host.podbox(["net", "path", "client", "server", "--timeout", "300ms"]).code(1);
+    let lost = host.podbox(["net", "path", "client", "server", "--timeout", "1s"]).code(1);
     lost.says("lost: dropped by rule `meta l4proto tcp th dport 9000 drop`")
         .says("of chain gate of table inet stranger in pod default/server");
     nft(Some(&inside), "flush chain inet stranger gate").ok();

@@ -227,8 +227,8 @@ impl Die {
             dnat(),
         ];
         // What is remembered of one that is gone would otherwise stay.
-        let gone = ex::forget(KEPT[at], register(0));
-        let anew = [vec![gone], roll.to_vec(), vec![keep(time), dnat()]].concat();
+        let gone = ex::forget(KEPT[at], (register(0), index));
+        let anew = [roll.to_vec(), vec![gone, keep(time), dnat()]].concat();
         vec![rule([client.clone(), self.load(), again].concat()), rule([client, self.load(), anew].concat())]
     }
 

@@ -118,10 +118,13 @@ pub(crate) fn remember(map: &str, (key, value): (Register, Register), time: Dura
     change_map(map, key, NFT_DYNSET_OP_UPDATE, more)
 }
 
-/// Take what the key registers mean out of a map, if they mean anything there.
-pub(crate) fn forget(map: &str, key: Register) -> Expressions {
+/// Take what the key registers mean out of a map, if they mean anything there. The kernel wants to hear of registers for the
+/// value too, whatever they hold.
+pub(crate) fn forget(map: &str, (key, value): (Register, Register)) -> Expressions {
+    const NFTA_DYNSET_SREG_DATA: u16 = 5;
     const NFT_DYNSET_OP_DELETE: u32 = 2;
-    change_map(map, key, NFT_DYNSET_OP_DELETE, Vec::new())
+    let value = DefaultNla::new(NFTA_DYNSET_SREG_DATA, u32::from(value).to_be_bytes().to_vec());
+    change_map(map, key, NFT_DYNSET_OP_DELETE, vec![value])
 }
 
 fn change_map(map: &str, key: Register, operation: u32, more: Vec<DefaultNla>) -> Expressions {

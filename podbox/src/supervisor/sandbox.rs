@@ -359,6 +359,7 @@ pub fn take_down_pod(pod: &Pod, dir: &PodDir, settings: &Settings, reaper: Optio
     let mut errors = Vec::new();
     if !pod.host.network {
         errors.extend(interfaces::detach(settings, pod));
+        errors.extend(chain::detach(dir));
     }
     if cdi::is_used(pod) {
         let released = dir.device_leases().release(&pod.uid);

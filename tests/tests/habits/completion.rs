@@ -53,7 +53,7 @@ fn a_tab_offers_what_fits_into_the_line() {
         (&["get", "pods", "-o", "js"], &["json", "jsonpath-as-json=", "jsonpath-file=", "jsonpath="]),
         (&["port-forward", "w"], &["web"]),
         (&["restart", "pod", "w"], &["web"]),
-        (&["wait", "w"], &["web"]),
+        (&["wait", "we"], &["web"]),
         (&["cp", "w"], &["web:"]),
         (&["imag"], &["image"]),
     ] {
