@@ -5,7 +5,7 @@
 //! kernel removes the table when the socket closes, so nothing is left however the listener ends.
 //! Source: `linux/netfilter/nf_tables.h` (`NFTA_TRACE_`), the kernel's `nf_tables_trace.c`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -71,11 +71,8 @@ pub struct Tracer {
     /// The table ends with it.
     _owner: Netlink,
     look: crate::look::Window,
-    own: String,
     texts: HashMap<(u8, String, String, u64), Option<String>>,
     destinations: HashMap<u32, IpAddr>,
-    /// The packets that the table has marked.
-    ours: HashSet<u32>,
 }
 
 impl Tracer {
@@ -103,7 +100,7 @@ impl Tracer {
         // Not every kernel has tables for bridges.
         let _ = make(&mut owner, NetfilterProtoFamily::Bridge, &own, flow);
         let (texts, destinations) = (HashMap::new(), HashMap::new());
-        Ok(Tracer { events, _owner: owner, look, own, texts, destinations, ours: HashSet::new() })
+        Ok(Tracer { events, _owner: owner, look, texts, destinations })
     }
 
     /// What was met since the last time, in order.
@@ -112,12 +109,9 @@ impl Tracer {
         let mut buffer = vec![0; 32 << 10];
         while let Ok(length) = self.events.recv(&mut &mut buffer[..], libc::MSG_DONTWAIT) {
             for event in trace_attributes(&buffer[..length]) {
-                if event.table == self.own {
-                    self.ours.insert(event.id);
-                    continue;
-                }
-                // Whoever else traces in this namespace is heard too.
-                if !self.ours.contains(&event.id) {
+                // Whoever else traces in this namespace is heard too: a packet's number changes on its way, so what
+                // somebody else's packets meet cannot be told apart here, but for the rules that mark them.
+                if event.table.starts_with(TABLE) {
                     continue;
                 }
                 if let Some(destination) = event.destination {

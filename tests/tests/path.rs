@@ -43,8 +43,15 @@ fn stations(report: &Value) -> Vec<(String, String, String)> {
     there.map(|hop| (text(hop, "place"), text(hop, "interface"), text(hop, "way"))).collect()
 }
 
+/// Who traces hears what all traced packets of a namespace meet, so one test traces at a time.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static TRACING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    TRACING.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 #[test]
 fn a_connection_between_pods_is_seen_on_every_cable_end() {
+    let _alone = alone();
     let host = Host::new();
     let (server, client) = pair(&host);
     for (args, source) in [(&["talk"][..], &client), (&["9000", "-6"][..], &host.pod("client").ip6())] {
@@ -75,6 +82,7 @@ fn a_connection_between_pods_is_seen_on_every_cable_end() {
 
 #[test]
 fn a_port_of_the_host_is_followed_to_its_pod() {
+    let _alone = alone();
     let host = Host::new();
     pair(&host);
     let port = host.port(1).to_string();
@@ -92,6 +100,7 @@ fn a_port_of_the_host_is_followed_to_its_pod() {
 
 #[test]
 fn a_port_that_nobody_listens_on_is_told_with_those_that_are() {
+    let _alone = alone();
     let host = Host::new();
     pair(&host);
     let closed = host.podbox(["net", "path", "client", "server:81"]).code(1);
@@ -107,6 +116,7 @@ fn a_port_that_nobody_listens_on_is_told_with_those_that_are() {
 
 #[test]
 fn a_strangers_rule_that_drops_it_is_quoted() {
+    let _alone = alone();
     let host = Host::new();
     pair(&host);
     let inside = netns(&host, "server");
@@ -134,6 +144,7 @@ impl Drop for Foreign {
 
 #[test]
 fn a_rule_of_the_host_that_drops_it_is_quoted_and_no_table_is_left_after_a_kill() {
+    let _alone = alone();
     let host = Host::new();
     pair(&host);
     let foreign = Foreign(format!("stranger{}", host.number()));
@@ -159,6 +170,7 @@ fn a_rule_of_the_host_that_drops_it_is_quoted_and_no_table_is_left_after_a_kill(
 
 #[test]
 fn a_packet_to_the_outside_is_seen_with_its_new_source() {
+    let _alone = alone();
     let host = Host::new();
     let outside = host.outside();
     pair(&host);
