@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// As kubeadm and a kube-apiserver have them, save for their sizes.
 const IPV4: &str = "10.96.0.0/16";
-const IPV6: &str = "fd70:6f64:626f:7801::/112";
+const IPV6: &str = "fd70:6f64:626f:7900::/112";
 const NODE_PORTS: (u16, u16) = (30_000, 32_767);
 
 /// The keys, resolved.

@@ -126,11 +126,11 @@ fn claims_and_volumes_are_checked_as_an_api_server_does() {
 }
 
 #[test]
-fn a_service_is_checked_and_warned_of_once() {
+fn a_service_is_checked_and_given_its_defaults() {
     let good = "spec: {selector: {app: a}, ports: [{port: 80, targetPort: http}]}";
     let two = format!("{}---\n{}", of("Service", good), of("Service", good).replace("name: a", "name: b"));
     let services = loaded(&two);
-    assert_eq!(services.warnings.0.len(), 1);
+    assert!(services.warnings.0.is_empty());
     assert_eq!(services.objects[0].object["spec"]["type"], "ClusterIP");
     assert_eq!(services.objects[0].object["spec"]["ports"][0]["protocol"], "TCP");
     let bad = "spec: {type: X, ports: [{port: 0}, {port: 80, name: a, protocol: Z}, {port: 81, name: a}]}";
