@@ -48,16 +48,7 @@ pub(crate) fn forget_backend(netlink: &mut Netlink, protocol: Protocol, backend:
         DefaultNla::new(CTA_PROTO_SRC_PORT, backend.port().to_be_bytes().to_vec()),
     ];
     let tuple = [nested(CTA_TUPLE_IP, &[address]), nested(CTA_TUPLE_PROTO, &port)];
-    let filter = [
-        DefaultNla::new(CTA_FILTER_ORIG_FLAGS, 0u32.to_ne_bytes().to_vec()),
-        DefaultNla::new(CTA_FILTER_REPLY_FLAGS, SOURCE.to_ne_bytes().to_vec()),
-    ];
-    let inner = NetfilterMessageInner::Other {
-        subsys: NetfilterSubsystem::Conntrack,
-        message_type: IPCTNL_MSG_CT_DELETE,
-        attributes: vec![nested(CTA_TUPLE_REPLY, &tuple), nested(CTA_FILTER, &filter)],
-    };
-    netlink.push(NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), inner), 0);
+    netlink.push(deletion(family, nested(CTA_TUPLE_REPLY, &tuple), [0, SOURCE]), 0);
     let _ = netlink.commit();
 }
 
@@ -69,14 +60,19 @@ fn delete(family: NetfilterProtoFamily, protocol: Protocol, port: u16) -> Netfil
             DefaultNla::new(CTA_PROTO_DST_PORT, port.to_be_bytes().to_vec()),
         ],
     );
+    deletion(family, nested(CTA_TUPLE_ORIG, &[tuple]), [FILTER_PROTO_NUM_AND_DST_PORT, 0])
+}
+
+/// Deletes what fits a tuple in those parts that count, on the way there and on the way back.
+fn deletion(family: NetfilterProtoFamily, tuple: DefaultNla, [there, back]: [u32; 2]) -> NetfilterMessage {
     let filter = [
-        DefaultNla::new(CTA_FILTER_ORIG_FLAGS, FILTER_PROTO_NUM_AND_DST_PORT.to_ne_bytes().to_vec()),
-        DefaultNla::new(CTA_FILTER_REPLY_FLAGS, 0u32.to_ne_bytes().to_vec()),
+        DefaultNla::new(CTA_FILTER_ORIG_FLAGS, there.to_ne_bytes().to_vec()),
+        DefaultNla::new(CTA_FILTER_REPLY_FLAGS, back.to_ne_bytes().to_vec()),
     ];
     let inner = NetfilterMessageInner::Other {
         subsys: NetfilterSubsystem::Conntrack,
         message_type: IPCTNL_MSG_CT_DELETE,
-        attributes: vec![nested(CTA_TUPLE_ORIG, &[tuple]), nested(CTA_FILTER, &filter)],
+        attributes: vec![tuple, nested(CTA_FILTER, &filter)],
     };
     NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), inner)
 }

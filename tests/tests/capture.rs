@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use e2e::{Background, Cmd, Host, PATIENCE, pod, wait_good};
+use e2e::{Background, Cmd, Host, PATIENCE, client_and_server, pod};
 use nix::sys::signal::Signal;
 
 const SERVER: &str = r"
@@ -12,17 +12,6 @@ const SERVER: &str = r"
   - {name: names, image: podbox.local/toolbox, command: [udp-echo, --port, '9001']}
 ";
 const CLIENT: &str = "  containers: [{name: shell, image: podbox.local/toolbox, command: [sleep, infinity]}]";
-
-fn pair(host: &Host) -> (String, String) {
-    host.up(&pod("server", SERVER));
-    host.up(&pod("client", CLIENT));
-    let server = host.pod("server").ip();
-    for (flag, port) in [("-a", 9000), ("-u", 9001)] {
-        let at = format!("{server}:{port}");
-        wait_good("the server", || host.podbox(["exec", "client", "--", "connect", flag, &at, "hi"]));
-    }
-    (server, host.pod("client").ip())
-}
 
 /// A capture that has begun.
 fn capture(host: &Host, args: &[&str]) -> Background {
@@ -44,7 +33,7 @@ fn tshark(file: &Path, fields: &[&str]) -> Vec<Vec<String>> {
 #[test]
 fn a_file_is_read_by_tshark_with_direction_and_container() {
     let host = Host::new();
-    let (server, client) = pair(&host);
+    let (server, client) = client_and_server(&host, SERVER);
     let file = host.dir().join("server.pcapng");
     let mut running = capture(&host, &["server", "-w", file.to_str().unwrap(), "tcp", "port", "9000"]);
     assert_eq!(host.exec("client", &["connect", &format!("{server}:9000"), "hello"]), "hello");
@@ -80,7 +69,7 @@ fn a_file_is_read_by_tshark_with_direction_and_container() {
 #[test]
 fn lines_tell_who_talks_to_whom_and_end_after_a_number_or_a_time() {
     let host = Host::new();
-    let (server, client) = pair(&host);
+    let (server, client) = client_and_server(&host, SERVER);
     let mut running = capture(&host, &["server", "-c", "2", "udp", "port", "9001"]);
     host.podbox(["exec", "client", "--", "connect", "-u", &format!("{server}:9001"), "hello"]).ok();
     assert_eq!(running.end(PATIENCE), 0, "{}", running.said());
@@ -96,7 +85,7 @@ fn lines_tell_who_talks_to_whom_and_end_after_a_number_or_a_time() {
 #[test]
 fn loopback_is_seen_once_among_all_interfaces() {
     let host = Host::new();
-    pair(&host);
+    client_and_server(&host, SERVER);
     let file = host.dir().join("any.pcapng");
     let mut running =
         capture(&host, &["server", "-i", "any", "-w", file.to_str().unwrap(), "-c", "4", "udp"]);
@@ -113,7 +102,7 @@ fn loopback_is_seen_once_among_all_interfaces() {
 #[test]
 fn a_stream_ends_when_its_reader_does() {
     let host = Host::new();
-    let (server, _) = pair(&host);
+    let (server, _) = client_and_server(&host, SERVER);
     let at = format!("{server}:9001");
     let script = "\"$0\" capture server -w - 2>/dev/null | tshark -n -l -i - -c 1 -T fields -e udp.dstport 2>/dev/null";
     let pipe = host.environment(Cmd::new("sh")).args(["-c", script, e2e::binary().to_str().unwrap()]).spawn();

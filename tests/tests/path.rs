@@ -1,6 +1,6 @@
 //! `podbox net path`: a packet is followed, and what became of it is told.
 
-use e2e::{Cmd, Host, PATIENCE, pod, wait_good, wait_until};
+use e2e::{Cmd, Host, PATIENCE, client_and_server, pod, wait_good, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -9,18 +9,6 @@ const SERVER: &str = r"
   - {name: web, image: podbox.local/toolbox, command: [tcp-echo, --port, '9000'], ports: [{containerPort: 9000, name: talk}]}
   - {name: names, image: podbox.local/toolbox, command: [udp-echo, --port, '9001']}
 ";
-const CLIENT: &str = "  containers: [{name: shell, image: podbox.local/toolbox, command: [sleep, infinity]}]";
-
-fn pair(host: &Host) -> (String, String) {
-    host.up(&pod("server", SERVER));
-    host.up(&pod("client", CLIENT));
-    let server = host.pod("server").ip();
-    for (flag, port) in [("-a", 9000), ("-u", 9001)] {
-        let at = format!("{server}:{port}");
-        wait_good("the server", || host.podbox(["exec", "client", "--", "connect", flag, &at, "hi"]));
-    }
-    (server, host.pod("client").ip())
-}
 
 /// The pod's network namespace by its name for `ip netns`.
 fn netns(host: &Host, name: &str) -> String {
@@ -53,7 +41,7 @@ fn alone() -> std::sync::MutexGuard<'static, ()> {
 fn a_connection_between_pods_is_seen_on_every_cable_end() {
     let _alone = alone();
     let host = Host::new();
-    let (server, client) = pair(&host);
+    let (server, client) = client_and_server(&host, SERVER);
     for (args, source) in [(&["talk"][..], &client), (&["9000", "-6"][..], &host.pod("client").ip6())] {
         let to = format!("server:{}", args[0]);
         let mut words = vec!["net", "path", "client", to.as_str(), "-o", "json"];
@@ -84,7 +72,7 @@ fn a_connection_between_pods_is_seen_on_every_cable_end() {
 fn a_port_of_the_host_is_followed_to_its_pod() {
     let _alone = alone();
     let host = Host::new();
-    pair(&host);
+    client_and_server(&host, SERVER);
     let port = host.port(1).to_string();
     let behind = SERVER.replace("name: talk", &format!("name: talk, hostPort: {port}"));
     host.up(&pod("behind", &behind));
@@ -102,7 +90,7 @@ fn a_port_of_the_host_is_followed_to_its_pod() {
 fn a_port_that_nobody_listens_on_is_told_with_those_that_are() {
     let _alone = alone();
     let host = Host::new();
-    pair(&host);
+    client_and_server(&host, SERVER);
     let closed = host.podbox(["net", "path", "client", "server:81"]).code(1);
     closed
         .says("lost: pod default/server refused the connection: nothing listens on port 81/tcp")
@@ -118,7 +106,7 @@ fn a_port_that_nobody_listens_on_is_told_with_those_that_are() {
 fn a_strangers_rule_that_drops_it_is_quoted() {
     let _alone = alone();
     let host = Host::new();
-    pair(&host);
+    client_and_server(&host, SERVER);
     let inside = netns(&host, "server");
     nft(Some(&inside), "add table inet stranger").ok();
     nft(Some(&inside), "add chain inet stranger gate { type filter hook input priority 0; }").ok();
@@ -146,7 +134,7 @@ impl Drop for Foreign {
 fn a_rule_of_the_host_that_drops_it_is_quoted_and_no_table_is_left_after_a_kill() {
     let _alone = alone();
     let host = Host::new();
-    pair(&host);
+    client_and_server(&host, SERVER);
     let foreign = Foreign(format!("stranger{}", host.number()));
     let (table, bridge, port) = (&foreign.0, host.bridge(), host.port(3));
     nft(None, &format!("add table inet {table}")).ok();
@@ -173,7 +161,7 @@ fn a_packet_to_the_outside_is_seen_with_its_new_source() {
     let _alone = alone();
     let host = Host::new();
     let outside = host.outside();
-    pair(&host);
+    client_and_server(&host, SERVER);
     let listener = outside.toolbox(&["tcp-echo", "--port", "9000"]).spawn();
     let at = format!("{}:9000", outside.own());
     wait_good("the server outside", || host.podbox(["exec", "client", "--", "connect", &at, "hi"]));

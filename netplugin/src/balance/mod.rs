@@ -152,11 +152,6 @@ impl Balancer {
         Ok(())
     }
 
-    /// The table is not what it was thought to be: the next [`Balancer::apply`] makes all of it.
-    pub fn forget(&mut self) {
-        self.held = None;
-    }
-
     fn table_message(&self) -> TableMessage {
         TableMessage { attributes: vec![TableAttribute::Name(self.table.clone())] }
     }

@@ -20,7 +20,9 @@ use netlink_packet_netfilter::nftables::{
 
 use crate::config::Subnet;
 use crate::nft::expression::{self as ex, Base};
-use crate::nft::rules::{Chain, IPV4, IPV6, MARK, PORT, PROTOCOL, Type, concatenation, hooked, length};
+use crate::nft::rules::{
+    Chain, IPV4, IPV6, MARK, PORT, PROTOCOL, Type, concatenation, destination_within, hooked, length,
+};
 
 /// Where the table is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -290,7 +292,7 @@ pub(super) fn base_rules(place: Place, ranges: &[Subnet]) -> Vec<Rule> {
             rules.push(rule([to_itself.to_vec(), vec![ex::verdict(Verdict::Return, None)]].concat()));
         }
         for range in ranges {
-            let matched = ex::destination_within(*range);
+            let matched = destination_within(*range);
             rules.push(rule([of_family(Family::of(range.network())), matched, vec![ex::refuse()]].concat()));
         }
     }
@@ -314,7 +316,7 @@ fn look_for_port(chain: &str, family: Family) -> Vec<Rule> {
         && chain == LOOK_HOST
         && let Ok(loopback) = Subnet::new(std::net::Ipv6Addr::LOCALHOST.into(), 128)
     {
-        let spared = [of_family(family), ex::destination_within(loopback)].concat();
+        let spared = [of_family(family), destination_within(loopback)].concat();
         let expressions = [spared, vec![ex::verdict(Verdict::Return, None)]].concat();
         rules.push(Rule { chain: chain.to_owned(), expressions });
     }

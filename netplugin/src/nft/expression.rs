@@ -1,7 +1,6 @@
 //! The expressions that rules are made of: small instructions of the kernel's packet-matching machine
 //! (`linux/netfilter/nf_tables.h`). Each loads something into a register, compares one or acts.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use netlink_packet_core::{DefaultNla, NLA_F_NESTED};
@@ -9,8 +8,6 @@ use netlink_packet_netfilter::nftables::{
     Bitwise, Cmp, DataAttribute, Expressions, Immediate, Lookup, Meta, MetaKey, Operator, Payload, Register,
     SetAttribute, Verdict, VerdictAttribute,
 };
-
-use crate::config::Subnet;
 
 /// Where a header begins.
 #[derive(Debug, Clone, Copy)]
@@ -175,20 +172,6 @@ pub(crate) fn interface_name(name: &str) -> Vec<u8> {
     let mut bytes = name.as_bytes().to_vec();
     bytes.resize(16, 0);
     bytes
-}
-
-/// Go on only if the destination address lies in a subnet.
-pub(crate) fn destination_within(subnet: Subnet) -> Vec<Expressions> {
-    let (offset, length) = if subnet.network().is_ipv4() { (16, 4) } else { (24, 16) };
-    let mut mask = vec![0u8; length as usize];
-    for bit in 0..usize::from(subnet.prefix()) {
-        mask[bit / 8] |= 0x80 >> (bit % 8);
-    }
-    let network = match subnet.network() {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    };
-    vec![payload(Base::Network, offset, length, Register::Reg1), keep(mask), equals(network)]
 }
 
 /// Whose is the destination address? Loads an `RTN_` route type, in the host's byte order.

@@ -232,6 +232,13 @@ fn address_in(side: Side, subnet: Subnet) -> (String, Vec<Expressions>) {
     (format!("{header} {word}"), expressions)
 }
 
+/// Go on only if the destination address lies in a subnet.
+pub(crate) fn destination_within(subnet: Subnet) -> Vec<Expressions> {
+    let (_, mut expressions) = address_in(Side::Destination, subnet);
+    expressions.push(ex::equals(octets(subnet.network())));
+    expressions
+}
+
 fn subnet(address: impl Into<IpAddr>, prefix: u8) -> Option<Subnet> {
     Subnet::new(address.into(), prefix).ok()
 }

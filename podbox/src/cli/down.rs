@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use crate::output::selector::Selector;
 use crate::store::{Store, is_locked};
 use crate::supervisor::machine::State;
+use crate::supervisor::release_idle;
 
 use super::kinds::Kind;
 use super::pods::{self, Found};
@@ -198,8 +199,7 @@ fn sweep(session: &Session) -> Vec<Failure> {
     for (namespace, name, uid) in empty.into_iter().filter(|(_, _, uid)| free(uid)) {
         store.release(&namespace, &name, &uid);
     }
-    let idle = session.settings.networks().map(netplugin::release_idle);
-    failures.extend(idle.filter_map(Result::err).map(|error| Failure::host(&error)));
+    failures.extend(release_idle(&session.settings).into_iter().map(Failure::cannot));
     failures
 }
 

@@ -286,7 +286,7 @@ impl Found {
         for path in [logs.as_path(), self.dir.data(), self.dir.run()] {
             errors.extend(remove(path).err().map(|error| report::chain(&error)));
         }
-        let _ = remove(&store.endpoints_dir().join(format!("{}_{}.json", self.pod.namespace, self.pod.name)));
+        let _ = remove(&store.endpoint(&self.pod.namespace, &self.pod.name));
         store.release(&self.pod.namespace, &self.pod.name, &self.pod.uid);
         if errors.is_empty() { Ok(()) } else { Err(Failure::cannot(errors.join("\nerror: "))) }
     }

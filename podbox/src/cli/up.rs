@@ -24,6 +24,7 @@ use crate::confinement;
 use crate::manifest::{Loaded, LoadedPod};
 use crate::objects::put_into_set;
 use crate::pod::{PullPolicy, sysctl};
+use crate::supervisor::release_idle;
 
 use super::follow::{self, Ended};
 use super::pods::Found;
@@ -258,9 +259,7 @@ fn undo(session: &Session, started: &[Start]) {
     }
     // Usually their supervisors do this, but those may be what has failed. If it cannot be done, the failure that led
     // here says why.
-    for network in session.settings.networks() {
-        let _ = netplugin::release_idle(network);
-    }
+    let _ = release_idle(&session.settings);
 }
 
 /// Ends the pods after a Ctrl-C. All of them get their request at once, so that another Ctrl-C may leave them to end

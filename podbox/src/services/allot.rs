@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::pod::field::{Errors, FieldError, Path};
 
-use super::Family;
+use super::{Family, hash};
 
 /// Where addresses and ports come from.
 #[derive(Clone, Debug)]
@@ -212,16 +212,10 @@ fn strings(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
 }
 
-/// FNV-1a over namespace and name.
+/// Follows from namespace and name.
 fn seed(service: &Value) -> u64 {
     let metadata = &service["metadata"];
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for text in [&metadata["namespace"], &metadata["name"]] {
-        for byte in text.as_str().unwrap_or_default().bytes().chain([b'/']) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-    hash >> 16
+    hash(["namespace", "name"].map(|field| metadata[field].as_str().unwrap_or_default())) >> 16
 }
 
 #[cfg(test)]

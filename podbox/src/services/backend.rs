@@ -80,12 +80,6 @@ pub fn of_pod(pod: &Pod, node: &str) -> Backend {
 }
 
 impl Backend {
-    /// The name of its file.
-    #[must_use]
-    pub fn file_name(&self) -> String {
-        format!("{}_{}.json", self.namespace, self.name)
-    }
-
     /// Its address in a family.
     #[must_use]
     pub fn ip(&self, family: Family) -> Option<IpAddr> {

@@ -51,6 +51,14 @@ impl Family {
     }
 }
 
+/// A number that follows from texts (FNV-1a), for what is to be the same again.
+fn hash<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
+    let bytes = texts.into_iter().flat_map(|text| text.bytes().chain([b'/']));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
 /// Where one port of a Service leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint<'a> {
@@ -97,7 +105,8 @@ impl Catalogue {
     /// Reads one pod's file anew.
     pub fn read_backend(&mut self, store: &Store, file: &str) {
         let found = Backend::read(store, file);
-        self.backends.retain(|_, backend| backend.file_name() != file);
+        let path = store.endpoints_dir().join(file);
+        self.backends.retain(|_, backend| store.endpoint(&backend.namespace, &backend.name) != path);
         self.backends.extend(found.map(|backend| (backend.uid.clone(), backend)));
     }
 
@@ -105,12 +114,6 @@ impl Catalogue {
     #[must_use]
     pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
         self.services.get(&(namespace.to_owned(), name.to_owned()))
-    }
-
-    /// The Service whose cluster IP this is.
-    #[must_use]
-    pub fn by_address(&self, address: IpAddr) -> Option<&Service> {
-        self.services.values().find(|service| service.cluster_ips.contains(&address))
     }
 
     /// Whether some Service selects a pod of these labels in that namespace.

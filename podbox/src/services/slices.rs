@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Backend, Catalogue, Family, Service, ServiceKind, ServicePort, Target};
+use super::{Backend, Catalogue, Family, Service, ServiceKind, ServicePort, Target, hash};
 
 /// The slices of a Service: one a family, with all its pods and how they are. `service` is the stored object.
 #[must_use]
@@ -75,11 +75,7 @@ fn slice_port(port: &ServicePort, backends: &[&Backend]) -> Option<Value> {
 /// Five characters that belong to the Service and the family, where a cluster would make them up.
 fn suffix(object: &Value, family: Family) -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for byte in uid.bytes().chain(family.word().bytes()) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
+    let mut hash = hash([object["metadata"]["uid"].as_str().unwrap_or_default(), family.word()]);
     (0..5)
         .map(|_| {
             let letter = ALPHABET[(hash % ALPHABET.len() as u64) as usize];

@@ -190,6 +190,12 @@ impl Store {
         self.run.join("endpoints")
     }
 
+    /// What one of them tells.
+    #[must_use]
+    pub fn endpoint(&self, namespace: &str, name: &str) -> PathBuf {
+        self.endpoints_dir().join(format!("{namespace}_{name}.json"))
+    }
+
     /// What the host's table of Services holds, and the lock of those who change it.
     #[must_use]
     pub fn host_services(&self) -> PathBuf {
@@ -253,6 +259,17 @@ pub fn make_parent(path: &Path) -> Result<(), StoreError> {
 /// If it cannot be made.
 pub fn make_dir(path: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(path).map_err(StoreError::new("create", path))
+}
+
+/// Takes an exclusive lock that lives as long as the returned file, and waits for it. Makes the directory that it lies in.
+///
+/// # Errors
+/// If the lock file cannot be opened or locked.
+pub fn lock(path: &Path) -> Result<File, StoreError> {
+    make_parent(path)?;
+    let taken =
+        File::options().create(true).append(true).open(path).and_then(|file| file.lock().map(|()| file));
+    taken.map_err(StoreError::new("lock", path))
 }
 
 /// Takes an exclusive lock that lives as long as the returned file; `None` if somebody holds it.

@@ -9,12 +9,15 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use k8s_openapi::api::core::v1::PodStatus;
 use netplugin::{Balance, Balancer};
 use nix::sys::inotify::{AddWatchFlags, Inotify, WatchDescriptor};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -23,8 +26,9 @@ use tokio::sync::watch;
 use crate::config::Settings;
 use crate::report;
 use crate::services::{self, Backend, Catalogue};
-use crate::store::{ObjectKind, write_atomic};
+use crate::store::{ObjectKind, lock, write_atomic};
 
+use super::machine::Memory;
 use super::world::World;
 
 /// A change in a directory: which watch, and which name in it.
@@ -35,7 +39,38 @@ pub(super) type News = (WatchDescriptor, Option<OsString>);
 pub(super) struct Known {
     catalogue: Mutex<Arc<Catalogue>>,
     /// The pod as it is now; `None` before it has addresses and after it is over.
-    own: watch::Sender<Option<Backend>>,
+    own: watch::Sender<Option<Standing>>,
+    /// The pod has left, and has nothing more to tell.
+    left: AtomicBool,
+}
+
+/// How the pod is, for those that send it traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    ips: Vec<IpAddr>,
+    ready: bool,
+    serving: bool,
+    terminating: bool,
+}
+
+impl Standing {
+    /// `None` before the pod has addresses, and when nothing of it runs any more.
+    pub(super) fn of(memory: &Memory, status: &PodStatus) -> Option<Standing> {
+        let over =
+            matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) || memory.finished.is_some();
+        let ips: Vec<IpAddr> = status.pod_ips.iter().flatten().filter_map(|ip| ip.ip.parse().ok()).collect();
+        if over || ips.is_empty() {
+            return None;
+        }
+        let is = |wanted: &str| {
+            let mut conditions = status.conditions.iter().flatten();
+            conditions.any(|condition| condition.type_ == wanted && condition.status == "True")
+        };
+        let terminating = memory.stop.is_some();
+        let (ready, serving) =
+            (is("Ready") && !terminating, is("Ready") || (terminating && is("ContainersReady")));
+        Some(Standing { ips, ready, serving, terminating })
+    }
 }
 
 impl Known {
@@ -45,7 +80,8 @@ impl Known {
     }
 
     /// The pod is like this now.
-    pub(super) fn tell(&self, own: Option<Backend>) {
+    pub(super) fn tell(&self, own: Option<Standing>) {
+        let own = own.filter(|_| !self.left.load(Ordering::Relaxed));
         self.own.send_if_modified(|known| {
             let changed = *known != own;
             *known = own;
@@ -178,9 +214,13 @@ impl Task {
     }
 
     /// Makes everything as it should be.
-    fn settle(&mut self, own: Option<Backend>) {
-        let selected = |own: &Backend| self.catalogue.selects(&own.namespace, &own.labels);
-        let own = own.filter(selected);
+    fn settle(&mut self, own: Option<Standing>) {
+        let pod = self.world.pod();
+        let own = own.filter(|_| self.catalogue.selects(&pod.namespace, &pod.labels)).map(|own| {
+            let Standing { ips, ready, serving, terminating } = own;
+            let fixed = services::of_pod(&pod, &self.world.node_name);
+            Backend { ips, ready, serving, terminating, ..fixed }
+        });
         let mut errors = Vec::new();
         errors.extend(self.write(own).err());
         let catalogue = self.world.known.set(self.catalogue.clone());
@@ -199,11 +239,11 @@ impl Task {
         if own == self.written {
             return Ok(());
         }
-        let dir = self.world.settings.store.endpoints_dir();
+        let path = own_file(&self.world);
         match &own {
             Some(backend) => {
                 let text = serde_json::to_vec(backend).map_err(|error| error.to_string())?;
-                write_atomic(&dir.join(backend.file_name()), &text).map_err(|error| report::chain(&error))?;
+                write_atomic(&path, &text).map_err(|error| report::chain(&error))?;
                 // It need not hear of itself.
                 self.catalogue.backends.insert(backend.uid.clone(), backend.clone());
             }
@@ -236,11 +276,14 @@ impl Task {
     }
 }
 
-/// Removes the pod's own file.
-pub(super) fn withdraw(world: &World) {
+fn own_file(world: &World) -> PathBuf {
     let pod = world.pod();
-    let file = services::of_pod(&pod, &world.node_name).file_name();
-    let path = world.settings.store.endpoints_dir().join(file);
+    world.settings.store.endpoint(&pod.namespace, &pod.name)
+}
+
+/// Removes the pod's own file, if it is not another pod's of that name by now.
+fn withdraw(world: &World) {
+    let (path, pod) = (own_file(world), world.pod());
     let own =
         |text: Vec<u8>| serde_json::from_slice::<Backend>(&text).is_ok_and(|found| found.uid == pod.uid);
     if fs::read(&path).is_ok_and(own) {
@@ -250,6 +293,8 @@ pub(super) fn withdraw(world: &World) {
 
 /// The pod is over: nobody is led to it any more. Whoever else there is hears of it; the host's table may have nobody else.
 pub(super) fn leave(world: &World) {
+    world.known.left.store(true, Ordering::Relaxed);
+    world.known.tell(None);
     let dir = world.settings.store.endpoints_dir();
     if !dir.exists() {
         return;
@@ -274,10 +319,7 @@ fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
         return Ok(());
     }
     let failed = |error: &dyn std::error::Error| report::chain(error);
-    crate::store::make_dir(&dir).map_err(|error| failed(&error))?;
-    let lock =
-        File::options().create(true).append(true).open(dir.join("lock")).map_err(|error| failed(&error))?;
-    lock.lock().map_err(|error| failed(&error))?;
+    let _lock = lock(&dir.join("lock")).map_err(|error| failed(&error))?;
     let held = fs::read(&path).unwrap_or_default();
     if is_done(&held) {
         return Ok(());
@@ -297,7 +339,7 @@ fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
 ///
 /// # Errors
 /// What could not be removed, and why.
-pub fn release_idle(settings: &Settings) -> Result<(), String> {
+pub(super) fn release_idle(settings: &Settings) -> Result<(), String> {
     let store = &settings.store;
     if !store.uids().is_empty() {
         return Ok(());

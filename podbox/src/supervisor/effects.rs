@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::PodStatus;
 use nix::sys::signal::Signal;
 use runtime::cgroup::Cgroups;
 use runtime::process::Process;
@@ -20,11 +19,12 @@ use crate::events::{Journal, Occurrence};
 use crate::oci;
 use crate::pod::{Container, Pod};
 use crate::report;
-use crate::services::{self, Backend};
 use crate::status;
 use crate::store::{StoreError, remove, write_atomic};
 use crate::volumes;
 
+use super::attach;
+use super::catalogue::{self, Standing};
 use super::container::{self, Order};
 use super::control::Answer;
 use super::exits::{self, Death};
@@ -37,7 +37,6 @@ use super::output::Output;
 use super::probing::InContainer;
 use super::trace::{self, TraceLine};
 use super::world::{Message, World};
-use super::{attach, catalogue};
 use super::{full, images, message, resize, sandbox};
 
 /// How long the files of a finished attempt stay: nobody should wait for their removal before its successor runs.
@@ -163,7 +162,7 @@ impl Effects {
         // A warning may be why `up` will not get what it waits for, though the status stays as it is.
         let warned = notes.iter().any(|note| note.warning);
         let status = status::render(&self.world.pod(), memory, &self.world.host_ips);
-        self.world.known.tell(self.backend(memory, &status));
+        self.world.known.tell(Standing::of(memory, &status));
         let Ok(text) = serde_json::to_vec(&status) else { return };
         let changed = text != self.written_status;
         let written = if changed { write_atomic(&self.world.dir.status(), &text) } else { Ok(()) };
@@ -178,30 +177,6 @@ impl Effects {
         if changed || warned || marked {
             ring();
         }
-    }
-
-    /// How the pod is, for those that send it traffic: `None` before it has addresses, and when nothing of it runs any more.
-    fn backend(&self, memory: &Memory, status: &PodStatus) -> Option<Backend> {
-        let over =
-            matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) || memory.finished.is_some();
-        let ips = status.pod_ips.iter().flatten().filter_map(|ip| ip.ip.parse().ok()).collect::<Vec<_>>();
-        if over || ips.is_empty() {
-            return None;
-        }
-        let is = |wanted: &str| {
-            let mut conditions = status.conditions.iter().flatten();
-            conditions.any(|condition| condition.type_ == wanted && condition.status == "True")
-        };
-        let terminating = memory.stop.is_some();
-        let (ready, serving) =
-            (is("Ready") && !terminating, is("Ready") || (terminating && is("ContainersReady")));
-        Some(Backend {
-            ips,
-            ready,
-            serving,
-            terminating,
-            ..services::of_pod(&self.world.pod(), &self.world.node_name)
-        })
     }
 
     /// Marks the files as old if they are, and anew for every status, so that those who watch the directory look again.
@@ -545,12 +520,7 @@ impl Effects {
 
     /// Takes the bridge down if no pod is on it any more.
     pub(super) fn release_network(&self) {
-        for network in self.world.settings.networks() {
-            if let Err(error) = netplugin::release_idle(network) {
-                report::log(format_args!("supervisor: {}", report::chain(&error)));
-            }
-        }
-        if let Err(error) = catalogue::release_idle(&self.world.settings) {
+        for error in super::release_idle(&self.world.settings) {
             report::log(format_args!("supervisor: {error}"));
         }
     }

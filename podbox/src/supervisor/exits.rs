@@ -1,10 +1,10 @@
 //! Deaths: from the guardian's records, and where no guardian writes them, from the kernel.
 //!
 //! The guardian renames a file into `exits/` for every death, *before* it reaps. The supervisor watches the
-//! directory and, when it begins, reads it: the same code for both. It deletes a record when the machine's memory without
-//! that process has been written: a supervisor that is killed in between has a successor that reads it again. The pidfd of a container is the alarm: if it
-//! says that the process is gone and no record comes, the guardian that should have written it is gone too, and
-//! the kernel is asked (it remembers from Linux 6.15 on).
+//! directory and, when it begins, reads it: the same code for both. It deletes a record when the machine's memory
+//! without that process has been written: a supervisor that is killed in between has a successor that reads it
+//! again. The pidfd of a container is the alarm: if it says that the process is gone and no record comes, the
+//! guardian that should have written it is gone too, and the kernel is asked (it remembers from Linux 6.15 on).
 
 use std::fs;
 use std::io;

@@ -6,7 +6,7 @@
 
 mod adopt;
 pub mod attach;
-pub mod catalogue;
+mod catalogue;
 mod change;
 mod container;
 pub mod control;
@@ -48,9 +48,11 @@ use runtime::launch::SelfExe;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::clock::Now;
+use crate::config::Settings;
 use crate::context::Context;
 use crate::guardian::FirstStages;
 use crate::pod::Pod;
+use crate::report;
 use crate::store::{PodDir, try_lock};
 
 pub use container::{plan as container_plan, surroundings_of};
@@ -88,7 +90,8 @@ fn during(action: &'static str) -> impl FnOnce(io::Error) -> SupervisorError {
     move |source| SupervisorError::Io { action, source }
 }
 
-/// `podbox supervise POD_DIR`, below the guardian of that pid, with stages that this has started for it. Exit code 0 tells the guardian that the pod is over.
+/// `podbox supervise POD_DIR`, below the guardian of that pid, with stages that this has started for it. Exit code 0 tells
+/// the guardian that the pod is over.
 #[must_use]
 pub fn main(run_dir: &Path, guardian: Pid, stages: FirstStages) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
@@ -101,11 +104,7 @@ pub fn main(run_dir: &Path, guardian: Pid, stages: FirstStages) -> ExitCode {
         Ok(End::Over) => ExitCode::SUCCESS,
         Ok(End::HandedOver) => ExitCode::FAILURE,
         Err(error) => {
-            crate::report::log(format_args!(
-                "supervisor: {}: {}",
-                run_dir.display(),
-                crate::report::chain(&error)
-            ));
+            report::log(format_args!("supervisor: {}: {}", run_dir.display(), report::chain(&error)));
             ExitCode::FAILURE
         }
     }
@@ -371,6 +370,14 @@ async fn next(machine: &PodMachine, letters: &mut UnboundedReceiver<Message>) ->
     received.unwrap_or(Message::Event(Event::Tick))
 }
 
+/// Takes down what nobody is left to need: bridges without pods, and the host's table of Services. Tells what could not be.
+pub fn release_idle(settings: &Settings) -> Vec<String> {
+    let idle = settings.networks().map(netplugin::release_idle);
+    let mut errors: Vec<String> = idle.filter_map(Result::err).map(|error| report::chain(&error)).collect();
+    errors.extend(catalogue::release_idle(settings).err());
+    errors
+}
+
 /// Cleans up as asked, answers those who wait, and lets the network go if this was its last pod.
 async fn finish(
     effects: &mut Effects,
@@ -389,7 +396,7 @@ async fn finish(
         errors.extend(effects.remove_all());
     }
     for error in &errors {
-        crate::report::log(format_args!("supervisor: {error}"));
+        report::log(format_args!("supervisor: {error}"));
     }
     for answer in answers {
         // Whoever asked may have gone.

@@ -1,14 +1,12 @@
 //! What is no pod: stored before the pods start, and put back if they cannot.
 
-use std::fs::File;
-
 use serde_json::{Value, json};
 
 use crate::manifest::{LoadedObject, LoadedPod};
 use crate::objects::{self, Change};
 use crate::pod::field::FieldError;
 use crate::services;
-use crate::store::{ObjectKind, Store, StoreError, make_dir};
+use crate::store::{ObjectKind, Store, StoreError, lock};
 use crate::uuid;
 
 use super::super::{Failure, Session, out, removal};
@@ -38,7 +36,9 @@ pub(super) fn apply(
     let store = &session.settings.store;
     let mut all: Vec<One> = Vec::with_capacity(loaded.len());
     // Until all of them are stored, so that nobody else is given the same.
-    let _lock = loaded.iter().any(|one| one.kind == ObjectKind::Service).then(|| lock(store)).transpose()?;
+    let has_services = loaded.iter().any(|one| one.kind == ObjectKind::Service);
+    let lock = has_services.then(|| lock(&store.services_lock())).transpose();
+    let _lock = lock.map_err(|error| Failure::host(&error))?;
     for LoadedObject { kind, namespace, name, mut object } in loaded {
         refuse_terminating(session, &namespace, (kind.resource(), &name))?;
         if kind == ObjectKind::Namespace {
@@ -77,14 +77,6 @@ pub(super) fn apply(
         applied.0.push(one);
     }
     Ok(applied)
-}
-
-fn lock(store: &Store) -> Result<File, Failure> {
-    make_dir(&store.data).map_err(|error| Failure::host(&error))?;
-    let path = store.services_lock();
-    let taken =
-        File::options().create(true).append(true).open(&path).and_then(|file| file.lock().map(|()| file));
-    taken.map_err(|source| Failure::host(&StoreError { action: "lock", path, source }))
 }
 
 /// All Services but this one.
