@@ -89,10 +89,8 @@ impl Known {
         });
     }
 
-    fn set(&self, catalogue: Catalogue) -> Arc<Catalogue> {
-        let catalogue = Arc::new(catalogue);
-        *self.catalogue.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&catalogue);
-        catalogue
+    fn set(&self, catalogue: &Arc<Catalogue>) {
+        *self.catalogue.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(catalogue);
     }
 }
 
@@ -144,7 +142,7 @@ enum Watched {
     /// Of the namespaces that have Services.
     Namespaces,
     /// Of the Services of one.
-    Services,
+    Services(String),
     /// Of the pods behind Services.
     Endpoints,
 }
@@ -154,7 +152,7 @@ struct Task {
     inotify: Arc<Inotify>,
     before: Before,
     watched: HashMap<WatchDescriptor, Watched>,
-    catalogue: Catalogue,
+    catalogue: Arc<Catalogue>,
     /// What the pod's own file says, if it has one.
     written: Option<Backend>,
     /// The way to the table in the pod's network namespace.
@@ -170,7 +168,7 @@ impl Task {
             inotify,
             before,
             watched: HashMap::new(),
-            catalogue: Catalogue::default(),
+            catalogue: Arc::default(),
             written: None,
             balancer: None,
             told: None,
@@ -181,7 +179,10 @@ impl Task {
     fn look_again(&mut self) {
         let store = &self.world.settings.store;
         let mut dirs = vec![(store.objects_of_kind(ObjectKind::Service), Watched::Namespaces)];
-        dirs.extend(store.object_dirs(ObjectKind::Service).into_iter().map(|dir| (dir, Watched::Services)));
+        dirs.extend(store.object_dirs(ObjectKind::Service).into_iter().map(|dir| {
+            let namespace = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (dir, Watched::Services(namespace))
+        }));
         dirs.push((store.endpoints_dir(), Watched::Endpoints));
         for (dir, what) in dirs {
             match self.watch(&dir) {
@@ -189,7 +190,7 @@ impl Task {
                 Err(error) => report::log(format_args!("supervisor: watch {}: {error}", dir.display())),
             }
         }
-        self.catalogue = Catalogue::read(&self.world.settings.store);
+        self.catalogue = Arc::new(Catalogue::read(&self.world.settings.store));
     }
 
     /// From before there is anything in it; a directory that is watched already stays so.
@@ -201,15 +202,22 @@ impl Task {
 
     fn take_in(&mut self, (watch, name): News) {
         let name = name.as_ref().and_then(|name| name.to_str()).unwrap_or_default();
+        let store = &self.world.settings.store;
         match self.watched.get(&watch) {
             Some(Watched::Namespaces) => self.look_again(),
-            Some(Watched::Services) if name.ends_with(".json") => {
-                self.catalogue = Catalogue::read(&self.world.settings.store);
+            // While there was no Service, nobody looked at the pods.
+            Some(Watched::Services(_)) if self.catalogue.services.is_empty() => {
+                self.catalogue = Arc::new(Catalogue::read(store));
+            }
+            Some(Watched::Services(namespace)) => {
+                if let Some(name) = name.strip_suffix(".json").filter(|name| !name.starts_with('.')) {
+                    Arc::make_mut(&mut self.catalogue).read_service(store, namespace, name);
+                }
             }
             Some(Watched::Endpoints) if !self.catalogue.services.is_empty() => {
-                self.catalogue.read_backend(&self.world.settings.store, name);
+                Arc::make_mut(&mut self.catalogue).read_backend(store, name);
             }
-            Some(Watched::Services | Watched::Endpoints) | None => {}
+            Some(Watched::Endpoints) | None => {}
         }
     }
 
@@ -223,8 +231,8 @@ impl Task {
         });
         let mut errors = Vec::new();
         errors.extend(self.write(own).err());
-        let catalogue = self.world.known.set(self.catalogue.clone());
-        let wanted = services::balance(&catalogue, &self.world.settings.service_ranges());
+        self.world.known.set(&self.catalogue);
+        let wanted = services::balance(&self.catalogue, &self.world.settings.service_ranges());
         errors.extend(self.balance_inside(&wanted).err());
         errors.extend(balance_host(&self.world.settings, &wanted).err());
         let told = (!errors.is_empty()).then(|| errors.join("; "));
@@ -245,11 +253,11 @@ impl Task {
                 let text = serde_json::to_vec(backend).map_err(|error| error.to_string())?;
                 write_atomic(&path, &text).map_err(|error| report::chain(&error))?;
                 // It need not hear of itself.
-                self.catalogue.backends.insert(backend.uid.clone(), backend.clone());
+                Arc::make_mut(&mut self.catalogue).backends.insert(backend.uid.clone(), backend.clone());
             }
             None => {
                 withdraw(&self.world);
-                self.catalogue.backends.remove(&self.world.pod().uid);
+                Arc::make_mut(&mut self.catalogue).backends.remove(&self.world.pod().uid);
             }
         }
         self.written = own;
