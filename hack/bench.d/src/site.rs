@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::failure::{Failure, Outcome, cannot};
-use crate::{podbox, podman, proc};
+use crate::{net, podbox, podman, proc};
 
 /// The yardstick's source is part of this program, so that it needs no path at run time.
 const FLOOR: &str = include_str!("../floor.c");
@@ -80,7 +80,8 @@ impl Site {
         failures.extend(crate::oci::clean(self).err());
         self.end_processes();
         crate::account::clean();
-        for name in [FLOOR_BRIDGE, podbox::BRIDGE] {
+        net::clean();
+        for name in [FLOOR_BRIDGE, podbox::FIRST.bridge, podbox::SECOND.bridge, net::BARE_BRIDGE] {
             if Path::new("/sys/class/net").join(name).exists() {
                 self.delete_link(name);
             }

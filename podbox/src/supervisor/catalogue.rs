@@ -217,6 +217,8 @@ impl Task {
             Some(Watched::Endpoints) if !self.catalogue.services.is_empty() => {
                 Arc::make_mut(&mut self.catalogue).read_backend(store, name);
             }
+            // There was so much news that the kernel had no room for all of it.
+            None if name.is_empty() => self.look_again(),
             Some(Watched::Endpoints) | None => {}
         }
     }
