@@ -35,10 +35,10 @@ pub(crate) struct Instance {
 
 /// The one in which almost everything is measured.
 pub(crate) const FIRST: Instance =
-    Instance { dir: "podbox", bridge: "pbbench0", ipv4: [253, 247], ipv6: 0x6800 };
+    Instance { dir: "podbox", bridge: "pbdev0", ipv4: [243, 237], ipv6: 0x6840 };
 /// The one beside it.
 pub(crate) const SECOND: Instance =
-    Instance { dir: "podbox2", bridge: "pbbench3", ipv4: [249, 248], ipv6: 0x6810 };
+    Instance { dir: "podbox2", bridge: "pbdev3", ipv4: [239, 238], ipv6: 0x6850 };
 
 impl Instance {
     fn config(&self) -> String {
@@ -131,11 +131,16 @@ impl Podbox {
         self.up_text(&name(pod), &manifest)
     }
 
-    /// A Service of both families before the pods with that label `app`.
-    pub(crate) fn service(&self, name: &str, app: &str) -> String {
+    /// A Service of both families before the pods with that label `app`, for each of these protocols.
+    pub(crate) fn service(&self, name: &str, app: &str, protocols: &[&str]) -> String {
+        let port = |protocol: &&str| {
+            format!("{{name: {}, protocol: {protocol}, port: {PORT}}}", protocol.to_lowercase())
+        };
+        let ports: Vec<String> = protocols.iter().map(port).collect();
         format!(
             "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  selector: {{app: {app}}}\n  \
-             ipFamilyPolicy: RequireDualStack\n  ports: [{{port: {PORT}}}]\n"
+             ipFamilyPolicy: RequireDualStack\n  ports: [{}]\n",
+            ports.join(", ")
         )
     }
 
@@ -159,7 +164,8 @@ impl Podbox {
     /// Its supervisor's process.
     pub(crate) fn supervisor(&self, pod: PodNumber) -> Outcome<Option<proc::Pid>> {
         let dir = self.pod_dir(&self.uid(pod)?);
-        let is_it = |words: &[String]| matches!(words, [_, role, of] if role == "supervise" && Path::new(of) == dir);
+        let is_it =
+            |words: &[String]| matches!(words, [_, role, of] if role == "supervise" && Path::new(of) == dir);
         Ok(proc::processes().into_iter().find(|(_, words)| is_it(words)).map(|(pid, _)| pid))
     }
 

@@ -37,7 +37,7 @@ impl End {
     pub(crate) fn enter(&self, processor: Processor) -> Outcome<()> {
         setns(&self.netns, CloneFlags::CLONE_NEWNET)
             .map_err(|error| Failure(format!("cannot enter a network namespace: {error}")))?;
-        pin(processor);
+        processor.keep();
         Ok(())
     }
 
@@ -52,18 +52,19 @@ impl End {
     }
 }
 
-/// A program that is kept to one processor anyway stays there.
-fn pin(processor: Processor) {
-    let me = Pid::from_raw(0);
-    let Ok(allowed) = sched_getaffinity(me) else { return };
-    let mut usable = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false));
-    let chosen = match processor {
-        Processor::First => usable.next(),
-        Processor::Last => usable.last(),
-    };
-    let mut only = CpuSet::new();
-    if chosen.is_some_and(|cpu| only.set(cpu).is_ok()) {
-        // Not being allowed to choose a processor makes the figures noisier, no more.
-        let _ = sched_setaffinity(me, &only);
+impl Processor {
+    /// Keeps the calling thread there. Where that is not allowed the figures are noisier, no more.
+    pub(crate) fn keep(self) {
+        let me = Pid::from_raw(0);
+        let Ok(allowed) = sched_getaffinity(me) else { return };
+        let mut usable = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false));
+        let chosen = match self {
+            Processor::First => usable.next(),
+            Processor::Last => usable.last(),
+        };
+        let mut only = CpuSet::new();
+        if chosen.is_some_and(|cpu| only.set(cpu).is_ok()) {
+            let _ = sched_setaffinity(me, &only);
+        }
     }
 }

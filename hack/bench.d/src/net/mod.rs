@@ -40,6 +40,8 @@ pub(crate) struct Sections {
 pub(crate) struct Network {
     /// Pods against bare namespaces; nothing if `ip` is not installed.
     pub(crate) wire: Vec<Pairs>,
+    /// The same while there is a Service.
+    pub(crate) tracked: Vec<Pairs>,
     pub(crate) services: Option<Balanced>,
     pub(crate) readiness: Option<Readiness>,
 }
@@ -48,7 +50,7 @@ pub(crate) struct Network {
 pub(crate) fn measure(site: &Site, sections: Sections, rounds: u32) -> Outcome<Network> {
     let mut network = Network::default();
     if sections.network {
-        network.wire = wire::measure(site, rounds)?;
+        [network.wire, network.tracked] = wire::measure(site, rounds)?;
     }
     if sections.readiness {
         network.readiness = Some(readiness::measure(site, rounds.div_ceil(4))?);

@@ -72,10 +72,10 @@ pub(crate) fn measure_in(site: &Site, podbox: &Podbox, rounds: u32) -> Outcome<R
         stage.open(pod)?;
         podbox.up_text(&Podbox::pod_name(pod), &stage.manifest(pod))?;
     }
-    podbox.up_text("service-ready", &podbox.service(SERVICE, "gate"))?;
+    podbox.up_text("service-ready", &podbox.service(SERVICE, "gate", &["TCP"]))?;
     let mut servers = Vec::new();
     for pod in SERVERS {
-        servers.push(Server::start(&Arc::new(podbox.end(pod)?), (pod % 100) as u8)?);
+        servers.push(Server::start(&podbox.end(pod)?, (pod % 100) as u8)?);
     }
     let client = podbox.end(CLIENT)?;
     let to = SocketAddr::new(podbox.service_ips(SERVICE)?[0], PORT);
@@ -130,7 +130,8 @@ impl Stage<'_> {
     /// When the probe has said so for the first time since then.
     fn verdict(&self, pod: u32, what: &str, since: SystemTime) -> Outcome<SystemTime> {
         let file = self.gate(pod).join(what);
-        let said = || fs::metadata(&file).and_then(|metadata| metadata.modified()).ok().filter(|at| *at > since);
+        let said =
+            || fs::metadata(&file).and_then(|metadata| metadata.modified()).ok().filter(|at| *at > since);
         within(what, || said())
     }
 
@@ -169,6 +170,8 @@ impl Stage<'_> {
         for pod in SERVERS {
             within("a connection to each pod", || self.first_after(pod, begun))?;
         }
+        // Before that there was nobody to connect to.
+        self.visits.lock().unwrap_or_else(PoisonError::into_inner).clear();
         for (_, pod) in (0..rounds).zip(SERVERS.into_iter().cycle()) {
             let before = SystemTime::now();
             self.shut(pod)?;

@@ -83,23 +83,27 @@ impl World {
             let server = Server::start(&end, (pod % 100) as u8)?;
             servers.push((end, server));
         }
-        let text: String = (0..services).map(|number| podbox.service(&name(number), APP)).collect();
+        // The one in the middle is asked: neither the first nor the last of anything.
+        let asked = services / 2;
+        let all = (0..services).map(|number| {
+            let protocols: &[&str] = if number == asked { &["TCP", "UDP"] } else { &["TCP"] };
+            podbox.service(&name(number), APP, protocols)
+        });
+        let text: String = all.collect();
         let began = Instant::now();
         podbox.up_text("services", &text)?;
         let mut world = World { podbox, client, servers, front: Vec::new(), all_ms: 0.0 };
         world.await_service(&name(services - 1))?;
         world.all_ms = millis(began.elapsed());
-        // One in the middle: neither the first nor the last of anything.
-        world.front = world.podbox.service_ips(&name(services / 2))?;
+        world.front = world.podbox.service_ips(&name(asked))?;
         Ok(world)
     }
 
     fn await_service(&self, name: &str) -> Outcome<()> {
         let ips = self.podbox.service_ips(name)?;
         self.client.run(|| {
-            ips.iter().try_for_each(|ip| {
-                traffic::await_answer(SocketAddr::new(*ip, PORT), PATIENCE).map(drop)
-            })
+            ips.iter()
+                .try_for_each(|ip| traffic::await_answer(SocketAddr::new(*ip, PORT), PATIENCE).map(drop))
         })
     }
 
@@ -111,7 +115,7 @@ impl World {
     fn change(&self, number: u32) -> Outcome<Duration> {
         let name = format!("more-{number}");
         let began = Instant::now();
-        self.podbox.up_text("more", &self.podbox.service(&name, APP))?;
+        self.podbox.up_text("more", &self.podbox.service(&name, APP, &["TCP"]))?;
         self.await_service(&name)?;
         let took = began.elapsed();
         self.podbox.remove_service(&name)?;

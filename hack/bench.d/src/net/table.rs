@@ -10,6 +10,7 @@ pub(crate) fn render(network: &Network) -> String {
     let mut text = String::new();
     if !network.wire.is_empty() {
         pairs(&mut text, ["pod to pod", "pods", "bare"], &network.wire);
+        pairs(&mut text, ["the same while there is a Service", "pods", "bare"], &network.tracked);
     }
     if let Some(readiness) = &network.readiness {
         head(&mut text, "one Service before three pods, ms");

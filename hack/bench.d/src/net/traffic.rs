@@ -33,23 +33,21 @@ pub(crate) struct Server {
 
 impl Server {
     /// Whoever connects is told `name`, and then served: one client after the other.
-    pub(crate) fn start(end: &Arc<End>, name: u8) -> Outcome<Server> {
+    pub(crate) fn start(end: &End, name: u8) -> Outcome<Server> {
         let anything = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), PORT);
         let listener = end.run(|| TcpListener::bind(anything).map_err(cannot("listen")))?;
         listener.set_nonblocking(true).map_err(cannot("listen"))?;
         let datagrams = end.run(|| UdpSocket::bind(anything).map_err(cannot("listen")))?;
-        datagrams
-            .set_read_timeout(Some(Duration::from_millis(u64::from(LOOK))))
-            .map_err(cannot("listen"))?;
+        datagrams.set_read_timeout(Some(Duration::from_millis(u64::from(LOOK)))).map_err(cannot("listen"))?;
         let over = Arc::new(AtomicBool::new(false));
-        let (left, end) = (Arc::clone(&over), Arc::clone(end));
+        let left = Arc::clone(&over);
         let streams = thread::spawn(move || {
-            if end.enter(Processor::Last).is_ok() {
-                accept(&listener, name, &left);
-            }
+            Processor::Last.keep();
+            accept(&listener, name, &left);
         });
         let left = Arc::clone(&over);
         let datagrams = thread::spawn(move || {
+            Processor::Last.keep();
             let mut buffer = [0; 64];
             while !left.load(Ordering::Relaxed) {
                 if let Ok((length, from)) = datagrams.recv_from(&mut buffer) {
@@ -207,4 +205,3 @@ pub(crate) fn await_answer(to: SocketAddr, patience: Duration) -> Outcome<u8> {
         }
     }
 }
-

@@ -13,8 +13,12 @@ use crate::podbox::{FIRST, Podbox};
 use crate::site::Site;
 
 const PODS: [u32; 2] = [400, 401];
-const STREAM: Duration = Duration::from_millis(120);
-const ROUND_TRIPS: u32 = 1500;
+const APP: &str = "wire";
+const PATIENCE: Duration = Duration::from_secs(10);
+const STREAM: Duration = Duration::from_millis(50);
+const ROUND_TRIPS: u32 = 400;
+/// So many short rounds for each one that is asked for: noise comes and goes in seconds.
+const TIMES: u32 = 5;
 
 /// A kind of traffic, and how one round of it is measured.
 struct Kind {
@@ -42,48 +46,68 @@ pub(crate) fn family(ip: IpAddr) -> &'static str {
     if ip.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
-/// In turns, the two in another order every other round; the first round is not counted.
-pub(crate) fn measure(site: &Site, rounds: u32) -> Outcome<Vec<Pairs>> {
+/// Two pods, and the bare namespaces that they are compared with.
+struct Rivals {
+    pods: [Arc<End>; 2],
+    bare: [Arc<End>; 2],
+}
+
+/// Without any Service, and then while there is one: from then on the kernel tracks pods' connections.
+pub(crate) fn measure(site: &Site, rounds: u32) -> Outcome<[Vec<Pairs>; 2]> {
     let podbox = Podbox::of(site, &FIRST)?;
-    let mut pods = Vec::new();
-    for pod in PODS {
-        podbox.up_idle(pod, "")?;
-        pods.push(Arc::new(podbox.end(pod)?));
-    }
+    PODS.iter().try_for_each(|pod| podbox.up_idle(*pod, APP))?;
+    let pods = [Arc::new(podbox.end(PODS[0])?), Arc::new(podbox.end(PODS[1])?)];
     let Some(bare) = bare::make(FIRST.bridge)? else {
         say("ip(8) is not installed, so there is nothing to compare the network with");
-        return PODS.iter().try_for_each(|pod| podbox.down_quietly(*pod)).map(|()| Vec::new());
+        PODS.iter().try_for_each(|pod| podbox.down_quietly(*pod))?;
+        return Ok([Vec::new(), Vec::new()]);
     };
-    say(format_args!("pod to pod beside bare namespaces, {rounds} rounds"));
-    let (ours, theirs) = ([&pods[0], &pods[1]], [&bare[0], &bare[1]]);
-    let servers = (Server::start(ours[1], b'p')?, Server::start(theirs[1], b'b')?);
-    let mut all: Vec<Pairs> = Vec::new();
-    for kind in &KINDS {
-        all.extend(ours[1].ips.iter().map(|ip| Pairs::new(format!("{}, {}", kind.what, family(*ip)), kind.unit)));
-    }
-    let families = ours[1].ips.len();
-    for round in 0..=rounds {
-        for (at, pairs) in all.iter_mut().enumerate() {
-            let (kind, family) = (&KINDS[at / families], at % families);
-            let ask = |[client, server]: [&Arc<End>; 2]| {
-                let to = SocketAddr::new(server.ips[family], PORT);
-                client.run(|| (kind.once)(to))
-            };
-            let (our, their) = if round % 2 == 0 {
-                let our = ask(ours)?;
-                (our, ask(theirs)?)
-            } else {
-                let their = ask(theirs)?;
-                (ask(ours)?, their)
-            };
-            if round > 0 {
-                pairs.push(our, their);
-            }
-        }
-    }
+    let rivals = Rivals { pods, bare };
+    let servers = (Server::start(&rivals.pods[1], b'p')?, Server::start(&rivals.bare[1], b'b')?);
+    say(format_args!("pod to pod beside bare namespaces, {} rounds", rounds * TIMES));
+    let alone = rivals.compare(rounds * TIMES)?;
+    podbox.up_text("service-wire", &podbox.service(APP, APP, &["TCP"]))?;
+    let front = SocketAddr::new(podbox.service_ips(APP)?[0], PORT);
+    rivals.pods[0].run(|| traffic::await_answer(front, PATIENCE))?;
+    say(format_args!("the same while there is a Service, {} rounds", rounds * 2));
+    let tracked = rivals.compare(rounds * 2)?;
+    podbox.remove_service(APP)?;
     drop(servers);
-    drop((pods, bare));
+    drop(rivals);
     bare::clean();
     PODS.iter().try_for_each(|pod| podbox.down_quietly(*pod))?;
-    Ok(all)
+    Ok([alone, tracked])
+}
+
+impl Rivals {
+    /// In turns, in another order every other round; the first round is not counted.
+    fn compare(&self, rounds: u32) -> Outcome<Vec<Pairs>> {
+        let (pods, bare) = ([&*self.pods[0], &*self.pods[1]], [&*self.bare[0], &*self.bare[1]]);
+        let mut all: Vec<Pairs> = Vec::new();
+        for kind in &KINDS {
+            let what = |ip: &IpAddr| format!("{}, {}", kind.what, family(*ip));
+            all.extend(pods[1].ips.iter().map(|ip| Pairs::new(what(ip), kind.unit)));
+        }
+        let families = pods[1].ips.len();
+        for round in 0..=rounds {
+            for (at, pairs) in all.iter_mut().enumerate() {
+                let (kind, family) = (&KINDS[at / families], at % families);
+                let ask = |[client, server]: [&End; 2]| {
+                    let to = SocketAddr::new(server.ips[family], PORT);
+                    client.run(|| (kind.once)(to))
+                };
+                let (our, their) = if round % 2 == 0 {
+                    let our = ask(pods)?;
+                    (our, ask(bare)?)
+                } else {
+                    let their = ask(bare)?;
+                    (ask(pods)?, their)
+                };
+                if round > 0 {
+                    pairs.push(our, their);
+                }
+            }
+        }
+        Ok(all)
+    }
 }
