@@ -19,7 +19,7 @@ impl Floor {
     pub(crate) fn start(site: &Site) -> Outcome<Floor> {
         let mut process = Command::new(site.path("floor"))
             // -a: the veth goes with its namespace, as podbox does it.
-            .args(["-a", "-i", "-b", FLOOR_BRIDGE, "-g", "10.242.0.0", "-d"])
+            .args(["-a", "-i", "-b", FLOOR_BRIDGE, "-g", "10.252.0.0", "-d"])
             .arg(site.path("floor.d"))
             .arg("-x")
             .arg(&site.program)

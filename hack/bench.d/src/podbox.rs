@@ -35,10 +35,10 @@ pub(crate) struct Instance {
 
 /// The one in which almost everything is measured.
 pub(crate) const FIRST: Instance =
-    Instance { dir: "podbox", bridge: "pbdev0", ipv4: [243, 237], ipv6: 0x6840 };
+    Instance { dir: "podbox", bridge: "pbbench0", ipv4: [253, 247], ipv6: 0x6800 };
 /// The one beside it.
 pub(crate) const SECOND: Instance =
-    Instance { dir: "podbox2", bridge: "pbdev3", ipv4: [239, 238], ipv6: 0x6850 };
+    Instance { dir: "podbox2", bridge: "pbbench3", ipv4: [249, 248], ipv6: 0x6810 };
 
 impl Instance {
     fn config(&self) -> String {

@@ -18,7 +18,7 @@ use crate::{net, podbox, podman, proc};
 /// The yardstick's source is part of this program, so that it needs no path at run time.
 const FLOOR: &str = include_str!("../floor.c");
 /// The floor's bridge.
-pub(crate) const FLOOR_BRIDGE: &str = "pbdev2";
+pub(crate) const FLOOR_BRIDGE: &str = "pbbench2";
 
 /// Paths of one run.
 #[derive(Clone, Debug)]

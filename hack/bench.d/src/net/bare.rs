@@ -9,8 +9,8 @@ use super::end::End;
 use crate::failure::Outcome;
 use crate::run::{find, output};
 
-pub(crate) const BRIDGE: &str = "pbdev4";
-const NAMES: [&str; 2] = ["pbdev-a", "pbdev-b"];
+pub(crate) const BRIDGE: &str = "pbbench4";
+const NAMES: [&str; 2] = ["pbbench-a", "pbbench-b"];
 
 /// Runs ip(8) with these words.
 fn ip(words: &str) -> Outcome<()> {
@@ -29,8 +29,8 @@ pub(crate) fn make(like: &str) -> Outcome<Option<[Arc<End>; 2]>> {
     let size = std::fs::read_to_string(format!("/sys/class/net/{like}/mtu")).unwrap_or_default();
     let size = size.trim().parse().unwrap_or(1500);
     ip(&format!("link add {BRIDGE} mtu {size} type bridge"))?;
-    ip(&format!("addr add 10.240.0.1/24 dev {BRIDGE}"))?;
-    ip(&format!("addr add fd70:6265:6e63:6860::1/64 dev {BRIDGE} nodad"))?;
+    ip(&format!("addr add 10.250.0.1/24 dev {BRIDGE}"))?;
+    ip(&format!("addr add fd70:6265:6e63:6820::1/64 dev {BRIDGE} nodad"))?;
     ip(&format!("link set {BRIDGE} up"))?;
     let [a, b] = [(NAMES[0], 2), (NAMES[1], 3)].map(|(name, host)| one(name, host, size));
     Ok(Some([Arc::new(a?), Arc::new(b?)]))
@@ -41,12 +41,12 @@ fn one(name: &str, host: u8, size: u32) -> Outcome<End> {
     ip(&format!("link add {name} mtu {size} type veth peer name eth0 mtu {size} netns {name}"))?;
     ip(&format!("link set {name} master {BRIDGE} up"))?;
     let ips: [IpAddr; 2] =
-        [[10, 240, 0, host].into(), [0xfd70, 0x6265, 0x6e63, 0x6860, 0, 0, 0, u16::from(host)].into()];
+        [[10, 250, 0, host].into(), [0xfd70, 0x6265, 0x6e63, 0x6820, 0, 0, 0, u16::from(host)].into()];
     ip(&format!("-n {name} link set lo up"))?;
     ip(&format!("-n {name} addr add {}/24 dev eth0", ips[0]))?;
     ip(&format!("-n {name} addr add {}/64 dev eth0 nodad", ips[1]))?;
     ip(&format!("-n {name} link set eth0 up"))?;
-    ip(&format!("-n {name} route add default via 10.240.0.1"))?;
+    ip(&format!("-n {name} route add default via 10.250.0.1"))?;
     End::open(&file(name), ips.to_vec())
 }
 

@@ -22,8 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a server looks whether it is to leave, milliseconds.
 const LOOK: u16 = 50;
 const ECHO: u8 = b'e';
-const SINK: u8 = b's';
+const PIECES: u8 = b'p';
 const CHUNK: usize = 128 * 1024;
+/// As much as is sent in one piece.
+pub(crate) const PIECE: usize = 4 * 1024 * 1024;
 
 /// A server in a namespace, for as long as this is there.
 pub(crate) struct Server {
@@ -87,12 +89,18 @@ fn serve(mut stream: TcpStream, name: u8, buffer: &mut [u8]) -> std::io::Result<
     stream.write_all(&[name])?;
     let mut what = [0];
     stream.read_exact(&mut what)?;
+    let mut received = 0;
     loop {
         let length = stream.read(buffer)?;
         match (what[0], length) {
-            (SINK, 0) => return stream.write_all(&[name]),
             (_, 0) => return Ok(()),
-            (SINK, _) => {}
+            (PIECES, _) => {
+                received += length;
+                if received >= PIECE {
+                    received -= PIECE;
+                    stream.write_all(&[name])?;
+                }
+            }
             _ => stream.write_all(&buffer[..length])?,
         }
     }
@@ -119,42 +127,78 @@ pub(crate) fn visit(to: SocketAddr) -> Outcome<u8> {
     Ok(name)
 }
 
-/// Sends as much as can be sent in that time: bytes a second, until the last of it was received.
-pub(crate) fn stream(to: SocketAddr, time: Duration) -> Outcome<f64> {
-    let what = format!("send to {to}");
-    let failed = || cannot(&what);
-    let (mut stream, _) = connect(to)?;
-    stream.write_all(&[SINK]).map_err(failed())?;
-    let chunk = vec![0; CHUNK];
-    let (began, mut sent) = (Instant::now(), 0_u64);
-    while began.elapsed() < time {
-        stream.write_all(&chunk).map_err(failed())?;
-        sent += chunk.len() as u64;
+/// Something that can be said again and again, and is answered.
+pub(crate) enum Talk {
+    /// A byte, by one connection.
+    Bytes(TcpStream),
+    /// A byte, by datagrams of one flow.
+    Datagrams(UdpSocket),
+    /// [`PIECE`] bytes, by one connection; the answer is that all of it was received.
+    Pieces(TcpStream, Vec<u8>),
+}
+
+impl Talk {
+    pub(crate) fn bytes(to: SocketAddr) -> Outcome<Talk> {
+        let (mut stream, _) = connect(to)?;
+        stream.write_all(&[ECHO]).map_err(cannot("send"))?;
+        Ok(Talk::Bytes(stream))
     }
-    stream.shutdown(std::net::Shutdown::Write).map_err(failed())?;
-    stream.read_exact(&mut [0]).map_err(failed())?;
-    Ok(sent as f64 / began.elapsed().as_secs_f64())
+
+    pub(crate) fn datagrams(to: SocketAddr) -> Outcome<Talk> {
+        datagram_socket(to).map(Talk::Datagrams)
+    }
+
+    pub(crate) fn pieces(to: SocketAddr) -> Outcome<Talk> {
+        let (mut stream, _) = connect(to)?;
+        stream.write_all(&[PIECES]).map_err(cannot("send"))?;
+        Ok(Talk::Pieces(stream, vec![0; CHUNK]))
+    }
+
+    fn once(&mut self) -> std::io::Result<()> {
+        let mut byte = [0];
+        match self {
+            Talk::Bytes(stream) => {
+                stream.write_all(&byte)?;
+                stream.read_exact(&mut byte)
+            }
+            Talk::Datagrams(socket) => {
+                socket.send(&byte)?;
+                socket.recv(&mut byte).map(drop)
+            }
+            Talk::Pieces(stream, chunk) => {
+                (0..PIECE / CHUNK).try_for_each(|_| stream.write_all(chunk))?;
+                stream.read_exact(&mut byte)
+            }
+        }
+    }
+}
+
+/// Two talks word by word in turns, so that whatever else the host does meets both alike: the median time of each,
+/// microseconds. It does not matter in which namespace the calling thread is, a socket stays in its own.
+pub(crate) fn in_turns(one: &mut Talk, other: &mut Talk, count: u32) -> Outcome<[f64; 2]> {
+    let mut took = [Vec::new(), Vec::new()];
+    for round in 0..count + count / 10 {
+        for (talk, took) in [&mut *one, &mut *other].into_iter().zip(&mut took) {
+            let began = Instant::now();
+            talk.once().map_err(cannot("exchange a word"))?;
+            if round >= count / 10 {
+                took.push(began.elapsed().as_secs_f64() * 1e6);
+            }
+        }
+    }
+    Ok(took.map(|took| median(took.into_iter())))
 }
 
 /// A byte there and back over one connection, again and again: the median, in microseconds.
 pub(crate) fn round_trips(to: SocketAddr, count: u32) -> Outcome<f64> {
-    let (mut stream, _) = connect(to)?;
-    stream.write_all(&[ECHO]).map_err(cannot("send"))?;
-    let mut byte = [0];
-    again(count, || {
-        stream.write_all(&byte)?;
-        stream.read_exact(&mut byte)
-    })
+    let mut talk = Talk::bytes(to)?;
+    again(count, || talk.once())
 }
 
 /// The same by datagrams of one flow.
 pub(crate) fn datagrams(to: SocketAddr, count: u32) -> Outcome<f64> {
-    let socket = datagram_socket(to)?;
-    let mut byte = [0];
-    again(count, || {
-        socket.send(&byte)?;
-        socket.recv(&mut byte).map(drop)
-    })
+    let mut talk = Talk::datagrams(to)?;
+    again(count, || talk.once())
 }
 
 /// New connections, one after the other, each until the server has said a word.
@@ -182,7 +226,7 @@ fn datagram_socket(to: SocketAddr) -> Outcome<UdpSocket> {
     opened.map_err(cannot(format_args!("send to {to}")))
 }
 
-/// The median time of something, microseconds. A tenth as often before that, to warm up.
+/// The median time of something, microseconds: so many times, after a tenth as many to warm up.
 fn again(count: u32, mut once: impl FnMut() -> std::io::Result<()>) -> Outcome<f64> {
     let mut took = Vec::with_capacity(count as usize);
     for round in 0..count + count / 10 {

@@ -2,39 +2,44 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use super::end::End;
+use super::end::{End, Processor};
 use super::pairs::Pairs;
-use super::traffic::{self, PORT, Server};
+use super::traffic::{self, PORT, Server, Talk};
 use super::{bare, say};
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::podbox::{FIRST, Podbox};
 use crate::site::Site;
 
 const PODS: [u32; 2] = [400, 401];
 const APP: &str = "wire";
 const PATIENCE: Duration = Duration::from_secs(10);
-const STREAM: Duration = Duration::from_millis(50);
-const ROUND_TRIPS: u32 = 400;
 /// So many short rounds for each one that is asked for: noise comes and goes in seconds.
-const TIMES: u32 = 5;
+const TIMES: u32 = 2;
 
-/// A kind of traffic, and how one round of it is measured.
+/// A kind of traffic.
 struct Kind {
     what: &'static str,
     unit: &'static str,
-    once: fn(SocketAddr) -> Outcome<f64>,
+    begin: fn(SocketAddr) -> Outcome<Talk>,
+    /// Words in a round.
+    count: u32,
+    /// From the time of a word, microseconds, to what is told.
+    figure: fn(f64) -> f64,
 }
 
 const KINDS: [Kind; 3] = [
     Kind {
         what: "TCP stream",
         unit: "GB/s",
-        once: |to| traffic::stream(to, STREAM).map(|bytes| bytes / 1e9),
+        begin: Talk::pieces,
+        count: 40,
+        figure: |micros| traffic::PIECE as f64 / micros / 1e3,
     },
-    Kind { what: "TCP round trip", unit: "µs", once: |to| traffic::round_trips(to, ROUND_TRIPS) },
-    Kind { what: "UDP round trip", unit: "µs", once: |to| traffic::datagrams(to, ROUND_TRIPS) },
+    Kind { what: "TCP round trip", unit: "µs", begin: Talk::bytes, count: 800, figure: |micros| micros },
+    Kind { what: "UDP round trip", unit: "µs", begin: Talk::datagrams, count: 800, figure: |micros| micros },
 ];
 
 /// What a figure of [`measure`] counts: more is better, or less.
@@ -69,8 +74,8 @@ pub(crate) fn measure(site: &Site, rounds: u32) -> Outcome<[Vec<Pairs>; 2]> {
     podbox.up_text("service-wire", &podbox.service(APP, APP, &["TCP"]))?;
     let front = SocketAddr::new(podbox.service_ips(APP)?[0], PORT);
     rivals.pods[0].run(|| traffic::await_answer(front, PATIENCE))?;
-    say(format_args!("the same while there is a Service, {} rounds", rounds * 2));
-    let tracked = rivals.compare(rounds * 2)?;
+    say(format_args!("the same while there is a Service, {rounds} rounds"));
+    let tracked = rivals.compare(rounds)?;
     podbox.remove_service(APP)?;
     drop(servers);
     drop(rivals);
@@ -80,31 +85,30 @@ pub(crate) fn measure(site: &Site, rounds: u32) -> Outcome<[Vec<Pairs>; 2]> {
 }
 
 impl Rivals {
-    /// In turns, in another order every other round; the first round is not counted.
+    /// Word by word in turns; the first round is not counted.
     fn compare(&self, rounds: u32) -> Outcome<Vec<Pairs>> {
-        let (pods, bare) = ([&*self.pods[0], &*self.pods[1]], [&*self.bare[0], &*self.bare[1]]);
         let mut all: Vec<Pairs> = Vec::new();
+        let families = self.pods[1].ips.len();
         for kind in &KINDS {
             let what = |ip: &IpAddr| format!("{}, {}", kind.what, family(*ip));
-            all.extend(pods[1].ips.iter().map(|ip| Pairs::new(what(ip), kind.unit)));
+            all.extend(self.pods[1].ips.iter().map(|ip| Pairs::new(what(ip), kind.unit)));
         }
-        let families = pods[1].ips.len();
         for round in 0..=rounds {
             for (at, pairs) in all.iter_mut().enumerate() {
                 let (kind, family) = (&KINDS[at / families], at % families);
-                let ask = |[client, server]: [&End; 2]| {
+                let begin = |[client, server]: &[Arc<End>; 2]| {
                     let to = SocketAddr::new(server.ips[family], PORT);
-                    client.run(|| (kind.once)(to))
+                    client.run(|| (kind.begin)(to))
                 };
-                let (our, their) = if round % 2 == 0 {
-                    let our = ask(pods)?;
-                    (our, ask(bare)?)
-                } else {
-                    let their = ask(bare)?;
-                    (ask(pods)?, their)
+                let (mut pod, mut bare) = (begin(&self.pods)?, begin(&self.bare)?);
+                let turns = || {
+                    Processor::First.keep();
+                    traffic::in_turns(&mut pod, &mut bare, kind.count)
                 };
+                let [ours, theirs] = thread::scope(|scope| scope.spawn(turns).join())
+                    .unwrap_or_else(|_| Err(Failure("a client has panicked".to_owned())))?;
                 if round > 0 {
-                    pairs.push(our, their);
+                    pairs.push((kind.figure)(ours), (kind.figure)(theirs));
                 }
             }
         }
