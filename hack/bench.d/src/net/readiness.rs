@@ -7,7 +7,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -24,8 +24,6 @@ use crate::site::Site;
 const CLIENT: u32 = 420;
 const SERVERS: [u32; 3] = [421, 422, 423];
 const SERVICE: &str = "ready";
-/// Between two connections: the figures are as fine as that.
-const PAUSE: Duration = Duration::from_micros(200);
 /// How long a pod is watched after its verdict: whatever comes later than that counts as that much.
 const WATCHED: Duration = Duration::from_millis(700);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,7 +53,7 @@ struct Visit {
 struct Stage<'a> {
     site: &'a Site,
     podbox: &'a Podbox,
-    visits: Arc<Mutex<Vec<Visit>>>,
+    visits: Mutex<Vec<Visit>>,
 }
 
 /// On a host that has no other Service.
@@ -66,7 +64,7 @@ pub(crate) fn measure(site: &Site, rounds: u32) -> Outcome<Readiness> {
 /// Wherever that podbox already is.
 pub(crate) fn measure_in(site: &Site, podbox: &Podbox, rounds: u32) -> Outcome<Readiness> {
     say(format_args!("from a probe's verdict to the last connection, {rounds} rounds"));
-    let stage = Stage { site, podbox, visits: Arc::default() };
+    let stage = Stage { site, podbox, visits: Mutex::default() };
     podbox.up_idle(CLIENT, "")?;
     for pod in SERVERS {
         stage.open(pod)?;
@@ -89,9 +87,8 @@ pub(crate) fn measure_in(site: &Site, podbox: &Podbox, rounds: u32) -> Outcome<R
     drop(servers);
     drop(client);
     let mut readiness = measured?;
-    let visits = stage.visits();
-    readiness.connections = visits.len();
-    readiness.failed = visits.iter().filter(|visit| visit.who.is_none()).count();
+    readiness.connections = stage.visits().len();
+    readiness.failed = stage.visits().iter().filter(|visit| visit.who.is_none()).count();
     podbox.remove_service(SERVICE)?;
     [&[CLIENT], &SERVERS[..2]].concat().iter().try_for_each(|pod| podbox.down_quietly(*pod))?;
     Ok(readiness)
@@ -135,8 +132,8 @@ impl Stage<'_> {
         within(what, || said())
     }
 
-    fn visits(&self) -> Vec<Visit> {
-        self.visits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn visits(&self) -> MutexGuard<'_, Vec<Visit>> {
+        self.visits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn visit_all_the_time(&self, client: &End, to: SocketAddr, over: &AtomicBool) -> Outcome<()> {
@@ -144,23 +141,26 @@ impl Stage<'_> {
         while !over.load(Ordering::Relaxed) {
             let at = SystemTime::now();
             let who = traffic::visit(to).ok();
-            self.visits.lock().unwrap_or_else(PoisonError::into_inner).push(Visit { at, who });
-            thread::sleep(PAUSE);
+            self.visits().push(Visit { at, who });
         }
         Ok(())
     }
 
-    /// The first connection to a pod that was begun after that.
-    fn first_after(&self, pod: u32, since: SystemTime) -> Option<SystemTime> {
+    /// Those to a pod that were begun after that, the latest first.
+    fn since(visits: &[Visit], pod: u32, since: SystemTime) -> impl Iterator<Item = SystemTime> {
         let who = Some((pod % 100) as u8);
-        self.visits().iter().find(|visit| visit.who == who && visit.at > since).map(|visit| visit.at)
+        let later = visits.iter().rev().take_while(move |visit| visit.at > since);
+        later.filter(move |visit| visit.who == who).map(|visit| visit.at)
+    }
+
+    fn first_after(&self, pod: u32, since: SystemTime) -> Option<SystemTime> {
+        Stage::since(&self.visits(), pod, since).last()
     }
 
     /// How long after that the last connection to a pod was begun, at the end of the time for which it is watched.
     fn last_after(&self, pod: u32, since: SystemTime) -> Duration {
         thread::sleep((since + WATCHED).duration_since(SystemTime::now()).unwrap_or_default());
-        let who = Some((pod % 100) as u8);
-        let last = self.visits().iter().rev().find(|visit| visit.who == who).map(|visit| visit.at);
+        let last = Stage::since(&self.visits(), pod, since).next();
         last.and_then(|last| last.duration_since(since).ok()).unwrap_or_default()
     }
 
@@ -171,7 +171,7 @@ impl Stage<'_> {
             within("a connection to each pod", || self.first_after(pod, begun))?;
         }
         // Before that there was nobody to connect to.
-        self.visits.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.visits().clear();
         for (_, pod) in (0..rounds).zip(SERVERS.into_iter().cycle()) {
             let before = SystemTime::now();
             self.shut(pod)?;
