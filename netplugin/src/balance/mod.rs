@@ -36,7 +36,7 @@ use elements::Holding;
 use table::Place;
 
 /// One virtual address and port, and where it leads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Front {
     /// The address.
     pub address: IpAddr,
@@ -51,7 +51,7 @@ pub struct Front {
 }
 
 /// A port of all addresses of the host that leads to backends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NodePort {
     /// The protocol.
     pub protocol: Protocol,
@@ -64,7 +64,7 @@ pub struct NodePort {
 }
 
 /// All that a table holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Balance {
     /// Virtual addresses.
     pub fronts: Vec<Front>,

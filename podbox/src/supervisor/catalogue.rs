@@ -9,8 +9,9 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
-use std::io;
+use std::fs::{self, DirBuilder, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use k8s_openapi::api::core::v1::PodStatus;
 use netplugin::{Balance, Balancer};
 use nix::sys::inotify::{AddWatchFlags, Inotify, WatchDescriptor};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
@@ -317,24 +319,44 @@ pub(super) fn leave(world: &World) {
     }
 }
 
+/// What is written down of the host's table.
+#[derive(Serialize, Deserialize)]
+struct Held {
+    /// Comes first, so that nobody has to read more to know whether anything is left to do.
+    digest: String,
+    balance: Balance,
+}
+
+/// Another podbox may come to another number: then it writes its own down.
+fn digest(balance: &Balance) -> String {
+    let mut hasher = DefaultHasher::new();
+    balance.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
 /// The host's table, and what it holds as far as anybody has written down.
 fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
     let dir = settings.store.host_services();
-    let (path, text) =
-        (dir.join("host.json"), serde_json::to_vec(wanted).map_err(|error| error.to_string())?);
-    let is_done = |held: &[u8]| held == text || (wanted.is_empty() && held.is_empty());
+    let (path, digest) = (dir.join("host.json"), digest(wanted));
+    let start = format!("{{\"digest\":\"{digest}\"");
+    let is_done = || match File::open(&path) {
+        Ok(mut file) => {
+            let mut found = vec![0; start.len()];
+            file.read_exact(&mut found).is_ok() && found == start.as_bytes()
+        }
+        Err(_) => wanted.is_empty(),
+    };
     // Without the lock first: mostly somebody else was quicker.
-    let held = fs::read(&path).unwrap_or_default();
-    if is_done(&held) {
+    if is_done() {
         return Ok(());
     }
     let failed = |error: &dyn std::error::Error| report::chain(error);
     let _lock = lock(&dir.join("lock")).map_err(|error| failed(&error))?;
-    let held = fs::read(&path).unwrap_or_default();
-    if is_done(&held) {
+    if is_done() {
         return Ok(());
     }
-    let known = serde_json::from_slice(&held).ok();
+    let known = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Held>(&text).ok());
+    let known = known.map(|known| known.balance);
     let mut balancer = Balancer::here(&settings.network.table(), known).map_err(|error| failed(&error))?;
     // What is half done is done again by the next one.
     let _ = fs::remove_file(&path);
@@ -342,6 +364,8 @@ fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
     if !wanted.is_empty() {
         netplugin::lead_to_bridge(&settings.network, &wanted.ranges).map_err(|error| failed(&error))?;
     }
+    let held = Held { digest, balance: wanted.clone() };
+    let text = serde_json::to_vec(&held).map_err(|error| error.to_string())?;
     write_atomic(&path, &text).map_err(|error| failed(&error))
 }
 
