@@ -147,3 +147,22 @@ pub(crate) fn of_network(network: &Network) -> Vec<Check> {
     }
     checks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Pairs;
+
+    fn met(unit: &'static str, ours: f64) -> bool {
+        let mut pairs = Pairs::new("x".to_owned(), unit);
+        pairs.push(ours, 100.0);
+        let checks = of_network(&Network { wire: vec![pairs], ..Network::default() });
+        checks.iter().all(|check| check.met)
+    }
+
+    #[test]
+    fn less_throughput_and_more_time_than_bare_veths_are_misses() {
+        assert!(met("GB/s", 98.0) && met("GB/s", 150.0) && !met("GB/s", 96.0));
+        assert!(met("µs", 102.0) && met("µs", 50.0) && !met("µs", 104.0));
+    }
+}

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
 use super::end::End;
 use crate::failure::Outcome;
@@ -22,7 +21,7 @@ fn file(name: &str) -> PathBuf {
 }
 
 /// Makes them, with packets as large as `like` has them; `None` if there is no ip(8).
-pub(crate) fn make(like: &str) -> Outcome<Option<[Arc<End>; 2]>> {
+pub(crate) fn make(like: &str) -> Outcome<Option<[End; 2]>> {
     if find("ip").is_none() {
         return Ok(None);
     }
@@ -33,7 +32,7 @@ pub(crate) fn make(like: &str) -> Outcome<Option<[Arc<End>; 2]>> {
     ip(&format!("addr add fd70:6265:6e63:6820::1/64 dev {BRIDGE} nodad"))?;
     ip(&format!("link set {BRIDGE} up"))?;
     let [a, b] = [(NAMES[0], 2), (NAMES[1], 3)].map(|(name, host)| one(name, host, size));
-    Ok(Some([Arc::new(a?), Arc::new(b?)]))
+    Ok(Some([a?, b?]))
 }
 
 fn one(name: &str, host: u8, size: u32) -> Outcome<End> {

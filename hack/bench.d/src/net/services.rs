@@ -2,7 +2,6 @@
 //! behind each of them.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -63,7 +62,7 @@ const KINDS: [Kind; 4] = [
 struct World {
     podbox: Podbox,
     client: End,
-    servers: Vec<(Arc<End>, Server)>,
+    servers: Vec<(End, Server)>,
     /// Of the Service that is asked.
     front: Vec<IpAddr>,
     all_ms: f64,
@@ -79,7 +78,7 @@ impl World {
         let client = podbox.end(CLIENT)?;
         let mut servers = Vec::new();
         for pod in pods() {
-            let end = Arc::new(podbox.end(pod)?);
+            let end = podbox.end(pod)?;
             let server = Server::start(&end, (pod % 100) as u8)?;
             servers.push((end, server));
         }

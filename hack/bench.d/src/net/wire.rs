@@ -1,7 +1,6 @@
 //! Pod to pod, beside bare namespace to bare namespace.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -53,15 +52,15 @@ pub(crate) fn family(ip: IpAddr) -> &'static str {
 
 /// Two pods, and the bare namespaces that they are compared with.
 struct Rivals {
-    pods: [Arc<End>; 2],
-    bare: [Arc<End>; 2],
+    pods: [End; 2],
+    bare: [End; 2],
 }
 
 /// Without any Service, and then while there is one: from then on the kernel tracks pods' connections.
 pub(crate) fn measure(site: &Site, rounds: u32) -> Outcome<[Vec<Pairs>; 2]> {
     let podbox = Podbox::of(site, &FIRST)?;
     PODS.iter().try_for_each(|pod| podbox.up_idle(*pod, APP))?;
-    let pods = [Arc::new(podbox.end(PODS[0])?), Arc::new(podbox.end(PODS[1])?)];
+    let pods = [podbox.end(PODS[0])?, podbox.end(PODS[1])?];
     let Some(bare) = bare::make(FIRST.bridge)? else {
         say("ip(8) is not installed, so there is nothing to compare the network with");
         PODS.iter().try_for_each(|pod| podbox.down_quietly(*pod))?;
@@ -96,7 +95,7 @@ impl Rivals {
         for round in 0..=rounds {
             for (at, pairs) in all.iter_mut().enumerate() {
                 let (kind, family) = (&KINDS[at / families], at % families);
-                let begin = |[client, server]: &[Arc<End>; 2]| {
+                let begin = |[client, server]: &[End; 2]| {
                     let to = SocketAddr::new(server.ips[family], PORT);
                     client.run(|| (kind.begin)(to))
                 };
