@@ -16,6 +16,7 @@ use netlink_packet_core::{
     NlasIterator,
 };
 use netlink_sys::{Socket, SocketAddr};
+use nix::sys::socket::{setsockopt, sockopt};
 
 /// The kernel's refusal of a netlink message: its error number and, where it gave one, its own words
 /// (`NLMSGERR_ATTR_MSG`).
@@ -102,6 +103,7 @@ impl Netlink {
     pub(crate) fn commit(&mut self) -> Result<(), KernelError> {
         let batch = std::mem::take(&mut self.batch);
         let mut awaited = std::mem::take(&mut self.awaited);
+        self.make_room(batch.len());
         self.socket.send(&batch, 0)?;
         let mut buffer = vec![0; 4096];
         let mut refusal = None;
@@ -123,6 +125,15 @@ impl Netlink {
             Some(refusal) => Err(refusal),
             None if awaited.is_empty() => Ok(()),
             None => Err(KernelError::garbled("the kernel did not answer")),
+        }
+    }
+
+    /// The kernel takes no datagram that is larger than the socket's buffer, whose usual size is 208 KiB, and lets root have
+    /// a larger one (`SO_SNDBUFFORCE`, socket(7)). If it does not, it says so when the datagram is sent.
+    fn make_room(&self, bytes: usize) {
+        const SMALL: usize = 64 * 1024;
+        if bytes > SMALL {
+            let _ = setsockopt(&self.socket, sockopt::SndBufForce, &bytes);
         }
     }
 

@@ -255,3 +255,30 @@ fn a_pod_that_ends_drains_while_others_take_over() {
     down.end(PATIENCE);
     host.finish();
 }
+
+#[test]
+fn hundreds_of_services_fit_into_one_transaction_and_one_of_them_can_change() {
+    let host = Host::new();
+    host.up(&server("one"));
+    host.up(&server("two"));
+    client(&host);
+    let named = |name: &str| {
+        let lines = "  ipFamilyPolicy: RequireDualStack\n";
+        format!("---\n{}", service(lines).replace("name: web}", &format!("name: {name}}}")))
+    };
+    let all: String = (0..240).map(|number| named(&format!("web-{number}"))).collect();
+    host.up(&all);
+    let url = |name: &str, family: usize| {
+        let path = format!("jsonpath={{.spec.clusterIPs[{family}]}}");
+        let ip = host.podbox(["get", "svc", name, "-o", &path]).ok().text().trim().to_owned();
+        if family == 0 { format!("http://{ip}/") } else { format!("http://[{ip}]/") }
+    };
+    let answered = |url: &str| ask(&host, url).good();
+    let (first, last) = (url("web-0", 0), url("web-239", 1));
+    wait_until("the first and the last Service", PATIENCE, || answered(&first) && answered(&last));
+    assert_eq!(answers(&host, &last, 40).len(), 2);
+    host.podbox(["down", "svc/web-0"]).ok();
+    wait_until("the one that has gone to lead nowhere", PATIENCE, || !answered(&first));
+    assert!(answered(&last));
+    host.finish();
+}

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::net::{self, Network};
 use crate::probing::Probing;
 use crate::results::Results;
 
@@ -22,6 +23,13 @@ const CHEAPER_THAN_PODMAN: f64 = 10.0;
 /// How far from its period a probe may come, 99 times of 100.
 const OFF_PERCENT: f64 = 5.0;
 
+/// Pods on the wire, in times of what a bare veth pair on a bridge does.
+const OF_BARE: f64 = 0.97;
+/// A packet with a thousand Services, in times of one with one.
+const MANY_TIMES_ONE: f64 = 1.1;
+/// From a readiness probe's failure to the last connection that the pod gets, ever.
+const VERDICT_MS: f64 = 100.0;
+
 /// One budget.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Check {
@@ -33,11 +41,16 @@ pub(crate) struct Check {
 }
 
 fn at_most(what: impl Into<String>, value: f64, limit: f64) -> Check {
-    Check { what: what.into(), value, limit: format!("≤ {limit}"), met: value <= limit }
+    Check { what: what.into(), value, limit: format!("≤ {}", plain(limit)), met: value <= limit }
 }
 
 fn at_least(what: &str, value: f64, limit: f64) -> Check {
-    Check { what: what.to_owned(), value, limit: format!("≥ {limit}"), met: value >= limit }
+    Check { what: what.to_owned(), value, limit: format!("≥ {}", plain(limit)), met: value >= limit }
+}
+
+/// With no more decimals than it needs.
+fn plain(limit: f64) -> f64 {
+    (limit * 100.0).round() / 100.0
 }
 
 /// Every budget of which the run knows both sides.
@@ -79,6 +92,7 @@ pub(crate) fn all(results: &Results) -> Vec<Check> {
         checks.push(at_most("restart, times the start of a container", times, RESTART_TIMES_START));
     }
     results.probing.iter().for_each(|probing| checks.extend(of_probes(probing)));
+    results.network.iter().for_each(|network| checks.extend(of_network(network)));
     let mebibytes = results.binary_bytes as f64 / f64::from(1 << 20);
     checks.push(at_most("binary, MiB", mebibytes, BINARY_MIB));
     checks
@@ -108,4 +122,47 @@ pub(crate) fn of_probes(probing: &Probing) -> Vec<Check> {
     let what = format!("periods of {} containers, per cent off at p99", probing.scale.containers);
     checks.push(at_most(what, probing.scale.p99_percent, OFF_PERCENT));
     checks
+}
+
+/// The budgets of the network.
+pub(crate) fn of_network(network: &Network) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for pairs in &network.wire {
+        let what = format!("{}, times bare veths", pairs.what);
+        checks.push(if net::is_throughput(pairs) {
+            at_least(&what, pairs.ratio, OF_BARE)
+        } else {
+            at_most(what, pairs.ratio, 1.0 / OF_BARE)
+        });
+    }
+    if let Some(readiness) = &network.readiness {
+        checks.push(at_most("probe fails -> last connection, ms at most", readiness.gone_ms.max, VERDICT_MS));
+        checks.push(at_most("connections that nobody answered", readiness.failed as f64, 0.0));
+    }
+    if let Some(balanced) = &network.services {
+        for pairs in &balanced.many {
+            let what = format!("{}, {} Services times one", pairs.what, balanced.services);
+            checks.push(at_most(what, pairs.ratio, MANY_TIMES_ONE));
+        }
+    }
+    checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Pairs;
+
+    fn met(unit: &'static str, ours: f64) -> bool {
+        let mut pairs = Pairs::new("x".to_owned(), unit);
+        pairs.push(ours, 100.0);
+        let checks = of_network(&Network { wire: vec![pairs], ..Network::default() });
+        checks.iter().all(|check| check.met)
+    }
+
+    #[test]
+    fn less_throughput_and_more_time_than_bare_veths_are_misses() {
+        assert!(met("GB/s", 98.0) && met("GB/s", 150.0) && !met("GB/s", 96.0));
+        assert!(met("µs", 102.0) && met("µs", 50.0) && !met("µs", 104.0));
+    }
 }

@@ -10,6 +10,7 @@ mod checks;
 mod failure;
 mod floor;
 mod measure;
+mod net;
 mod oci;
 mod podbox;
 mod podman;
@@ -33,6 +34,7 @@ use clap::Parser;
 use failure::{Failure, Outcome, cannot};
 use floor::Floor;
 use measure::Amount;
+use net::{Network, Sections};
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::time::{ClockId, clock_gettime};
@@ -69,7 +71,10 @@ struct Options {
     /// Only measure probes
     #[arg(long)]
     probes: bool,
-    /// Leave these out: podbox, podman, runc, crun
+    /// Only measure the network, Services and readiness
+    #[arg(long)]
+    network: bool,
+    /// Leave these out: podbox, podman, runc, crun, network, services, readiness
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     without: Vec<String>,
     /// The podbox to measure [default: the one that was built beside this program]
@@ -170,6 +175,13 @@ fn work(options: &Options) -> Outcome<ExitCode> {
         write_json(options, &probing)?;
         return Ok(code(options, &checks));
     }
+    if options.network {
+        let network = network(options, &site)?;
+        let checks = checks::of_network(&network);
+        print!("{}{}", net::render(&network), table::render_checks(&checks));
+        write_json(options, &network)?;
+        return Ok(code(options, &checks));
+    }
     let results = measure_all(options, &site)?;
     print!("{}{}", table::render(&results), table::render_checks(&results.checks));
     write_json(options, &results)?;
@@ -191,6 +203,15 @@ fn code(options: &Options, checks: &[Check]) -> ExitCode {
 fn probing(options: &Options, site: &Site) -> Outcome<Probing> {
     let mut podman = if options.includes("podman") { Podman::new(site)? } else { None };
     probing::measure(site, podman.as_mut(), Duration::from_secs(options.idle))
+}
+
+fn network(options: &Options, site: &Site) -> Outcome<Network> {
+    let sections = Sections {
+        network: options.includes("network"),
+        services: options.includes("services"),
+        readiness: options.includes("readiness"),
+    };
+    net::measure(site, sections, options.rounds)
 }
 
 fn measure_all(options: &Options, site: &Site) -> Outcome<Results> {
@@ -224,6 +245,7 @@ fn measure_all(options: &Options, site: &Site) -> Outcome<Results> {
     }
     drop(floor);
     let probing = if with_podbox { Some(probing(options, site)?) } else { None };
+    let network = if with_podbox { Some(network(options, site)?) } else { None };
     let binary_bytes = fs::metadata(&site.podbox).map_or(0, |metadata| metadata.len());
     let mut results = Results {
         host: host(site, &load),
@@ -231,6 +253,7 @@ fn measure_all(options: &Options, site: &Site) -> Outcome<Results> {
         candidates: found,
         fork_exec_ms,
         probing,
+        network,
         binary_bytes,
         checks: Vec::new(),
     };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::net::Network;
 use crate::probing::Probing;
 
 /// Repeated measurements of one thing, milliseconds.
@@ -108,6 +109,7 @@ pub(crate) struct Results {
     /// fork, exec and wait of the same `true` with no container.
     pub(crate) fork_exec_ms: Series,
     pub(crate) probing: Option<Probing>,
+    pub(crate) network: Option<Network>,
     pub(crate) binary_bytes: u64,
     pub(crate) checks: Vec<crate::checks::Check>,
 }

@@ -1,7 +1,9 @@
 //! The one directory that a run uses, what lies in it, and how every trace of a run is removed again.
 
 use std::fs::{self, File};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::failure::{Failure, Outcome, cannot};
-use crate::{podbox, podman, proc};
+use crate::{net, podbox, podman, proc};
 
 /// The yardstick's source is part of this program, so that it needs no path at run time.
 const FLOOR: &str = include_str!("../floor.c");
@@ -39,14 +41,18 @@ impl Site {
         self.path("stderr")
     }
 
-    /// Takes the directory for this run; two runs at once would measure each other. What a run that was
-    /// killed has left is removed first.
-    pub(crate) fn take(&self) -> Outcome<File> {
+    /// Takes the directory and the host for this run; two runs at once would measure each other, and have the same bridges
+    /// wherever their directories are. What a run that was killed has left is removed first.
+    pub(crate) fn take(&self) -> Outcome<(File, UnixListener)> {
+        let taken = |_| Failure("another bench is running".to_owned());
+        // A name of the host that ends with this process, however it ends (unix(7)).
+        let name = SocketAddr::from_abstract_name("podbox-bench").map_err(cannot("name this run"))?;
+        let host = UnixListener::bind_addr(&name).map_err(taken)?;
         fs::create_dir_all(&self.dir).map_err(cannot(format_args!("make {}", self.dir.display())))?;
         let lock = File::create(self.path("lock")).map_err(cannot("make the lock"))?;
-        lock.try_lock().map_err(|_| Failure("another bench is running".to_owned()))?;
+        lock.try_lock().map_err(|_| Failure("another bench uses this directory".to_owned()))?;
         self.clean()?;
-        Ok(lock)
+        Ok((lock, host))
     }
 
     /// What the candidates share: the floor's program and a root file system.
@@ -80,7 +86,8 @@ impl Site {
         failures.extend(crate::oci::clean(self).err());
         self.end_processes();
         crate::account::clean();
-        for name in [FLOOR_BRIDGE, podbox::BRIDGE] {
+        net::clean();
+        for name in [FLOOR_BRIDGE, podbox::FIRST.bridge, podbox::SECOND.bridge, net::BARE_BRIDGE] {
             if Path::new("/sys/class/net").join(name).exists() {
                 self.delete_link(name);
             }
@@ -95,9 +102,8 @@ impl Site {
     /// Processes that have this run's directory in their command line: helpers that nobody told to leave.
     /// Not this program itself, which may have been told the directory.
     fn end_processes(&self) {
-        let Some(dir) = self.dir.to_str() else { return };
         let me = std::process::id().cast_signed();
-        let ours = |words: &[String]| words.iter().skip(1).any(|word| word.starts_with(dir));
+        let ours = |words: &[String]| words.iter().skip(1).any(|word| Path::new(word).starts_with(&self.dir));
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(5) {
             let left: Vec<_> = proc::processes()

@@ -35,6 +35,7 @@ pub(crate) fn render(results: &Results) -> String {
     }
     many(&mut text, results);
     results.probing.iter().for_each(|probing| text.push_str(&render_probing(probing)));
+    results.network.iter().for_each(|network| text.push_str(&crate::net::render(network)));
     let mebibytes = results.binary_bytes as f64 / f64::from(1 << 20);
     let _ = writeln!(text, "\nbinary: {mebibytes:.1} MiB");
     text

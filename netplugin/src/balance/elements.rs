@@ -1,8 +1,7 @@
 //! What the maps of the table hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
 
 use netlink_packet_netfilter::nftables::{
     DataAttribute, ListAttribute, SetElementAttribute, SetElementList, SetElementMessage, Verdict,
@@ -33,7 +32,7 @@ pub(super) enum Value {
 }
 
 impl Key {
-    pub(super) fn message(&self, table: &str, value: Option<&Value>) -> SetElementMessage {
+    fn element(&self, value: Option<&Value>) -> Vec<SetElementAttribute> {
         let mut element = vec![SetElementAttribute::Key(DataAttribute::Value(self.bytes.clone()))];
         element.extend(match value {
             Some(Value::Chain(die)) => Some(SetElementAttribute::Data(DataAttribute::Verdict(vec![
@@ -45,97 +44,138 @@ impl Key {
             }
             Some(Value::Nothing) | None => None,
         });
-        let attributes = vec![
-            SetElementList::Table(table.to_owned()),
-            SetElementList::Set(self.map.to_owned()),
-            SetElementList::Elements(vec![ListAttribute::Element(element)]),
-        ];
-        SetElementMessage { attributes }
+        element
     }
 }
 
-/// All elements of all maps.
+/// As many elements as go into one message: the length of their list has 16 bits, and the largest takes some 130 bytes.
+const TOGETHER: usize = 400;
+
+/// The elements in as few messages as they fit into. Every message is acknowledged by itself, and the acknowledgements of a
+/// transaction wait in the socket together, so there must not be one for each of ten thousand elements.
+pub(super) fn messages(table: &str, elements: &[(&Key, Option<&Value>)]) -> Vec<SetElementMessage> {
+    let of_one_map = elements.chunk_by(|(a, _), (b, _)| a.map == b.map);
+    let message = |elements: &[(&Key, Option<&Value>)]| {
+        let list = elements.iter().map(|(key, value)| ListAttribute::Element(key.element(*value)));
+        let attributes = vec![
+            SetElementList::Table(table.to_owned()),
+            SetElementList::Set(elements[0].0.map.to_owned()),
+            SetElementList::Elements(list.collect()),
+        ];
+        SetElementMessage { attributes }
+    };
+    of_one_map.flat_map(|elements| elements.chunks(TOGETHER)).map(message).collect()
+}
+
+/// What a table leads where, by what it is found by. If two claim the same, the later one has it.
+#[derive(Debug, Default)]
+pub(super) struct Holding<'a> {
+    fronts: BTreeMap<(IpAddr, Protocol, u16), &'a Front>,
+    ports: BTreeMap<(Protocol, u16), &'a NodePort>,
+}
+
+impl<'a> Holding<'a> {
+    pub(super) fn of(balance: &'a Balance) -> Holding<'a> {
+        let fronts = balance.fronts.iter().map(|front| ((front.address, front.protocol, front.port), front));
+        let ports = balance.node_ports.iter().map(|port| ((port.protocol, port.port), port));
+        Holding { fronts: fronts.collect(), ports: ports.collect() }
+    }
+
+    /// What of it the other does not lead to the same places.
+    pub(super) fn without(&self, other: &Holding<'_>) -> Holding<'a> {
+        let fronts = self.fronts.iter().filter(|(key, front)| other.fronts.get(key) != Some(front));
+        let ports = self.ports.iter().filter(|(key, port)| other.ports.get(key) != Some(port));
+        Holding {
+            fronts: fronts.map(|(key, front)| (*key, *front)).collect(),
+            ports: ports.map(|(key, port)| (*key, *port)).collect(),
+        }
+    }
+
+    /// The chains that are needed for it.
+    pub(super) fn dice(&self) -> BTreeSet<Die> {
+        let fronts = self.fronts.values().filter_map(|front| die_of(front));
+        let ports = self.ports.values().flat_map(|port| FAMILIES.map(|family| die_of_port(port, family)));
+        fronts.chain(ports.flatten()).collect()
+    }
+
+    pub(super) fn elements(&self) -> Elements {
+        let mut elements = Elements::default();
+        self.fronts.values().for_each(|front| elements.add_front(front));
+        for port in self.ports.values() {
+            FAMILIES.iter().for_each(|family| elements.add_port(port, *family));
+        }
+        elements
+    }
+}
+
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+
+/// Without backends it leads nowhere, and what leads nowhere is refused.
+fn die_of(front: &Front) -> Option<Die> {
+    let family = Family::of(front.address);
+    let sides = of_family(&front.backends, family).count() as u32;
+    (sides > 0).then_some(Die { subject: Subject::Address, family, sides, affinity: front.affinity })
+}
+
+fn die_of_port(port: &NodePort, family: Family) -> Option<Die> {
+    let sides = of_family(&port.backends, family).count() as u32;
+    (sides > 0).then_some(Die { subject: Subject::Port, family, sides, affinity: port.affinity })
+}
+
+fn of_family(backends: &[SocketAddr], family: Family) -> impl Iterator<Item = SocketAddr> {
+    backends.iter().copied().filter(move |backend| Family::of(backend.ip()) == family)
+}
+
+/// Elements of the maps, by map.
 #[derive(Debug, Default)]
 pub(super) struct Elements(BTreeMap<Key, Value>);
 
 impl Elements {
-    pub(super) fn of(balance: &Balance) -> Elements {
-        let mut elements = Elements::default();
-        balance.fronts.iter().for_each(|front| elements.add_front(front));
-        for port in &balance.node_ports {
-            for family in [Family::V4, Family::V6] {
-                elements.add_port(port, family);
-            }
-        }
-        elements
+    /// With what they say, to be added.
+    pub(super) fn all(&self) -> Vec<(&Key, Option<&Value>)> {
+        self.0.iter().map(|(key, value)| (key, Some(value))).collect()
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = (&Key, &Value)> {
-        self.0.iter()
-    }
-
-    pub(super) fn get(&self, key: &Key) -> Option<&Value> {
-        self.0.get(key)
-    }
-
-    /// The chains that the elements lead to, by name.
-    pub(super) fn chains(&self) -> BTreeMap<String, Die> {
-        let dice = self.0.values().filter_map(|value| match value {
-            Value::Chain(die) => Some((die.name(), *die)),
-            Value::Backend(_) | Value::Nothing => None,
-        });
-        dice.collect()
+    /// Those that are not the same in the other.
+    pub(super) fn without(&self, other: &Elements) -> Vec<(&Key, Option<&Value>)> {
+        self.all().into_iter().filter(|(key, value)| other.0.get(key) != *value).collect()
     }
 
     fn insert(&mut self, map: &'static str, bytes: Vec<u8>, value: Value) {
         self.0.insert(Key { map, bytes }, value);
     }
 
-    /// Without backends it leads nowhere, and what leads nowhere is refused.
     fn add_front(&mut self, front: &Front) {
-        let family = Family::of(front.address);
-        let what = (Subject::Address, family, front.affinity);
-        if let Some(die) =
-            self.add_backends(what, key(front.address, front.protocol, front.port), &front.backends)
-        {
-            let bytes = key(front.address, front.protocol, front.port);
-            self.insert(FRONTS[family as usize], bytes, Value::Chain(die));
-        }
+        let Some(die) = die_of(front) else { return };
+        let bytes = key(front.address, front.protocol, front.port);
+        self.add_backends(die, &bytes, &front.backends);
+        self.insert(FRONTS[die.family as usize], bytes, Value::Chain(die));
     }
 
     /// The backends of a port lie under the address of nobody.
     fn add_port(&mut self, port: &NodePort, family: Family) {
+        let Some(die) = die_of_port(port, family) else { return };
         let nobody: IpAddr = match family {
             Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
             Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let what = (Subject::Port, family, port.affinity);
-        if let Some(die) = self.add_backends(what, key(nobody, port.protocol, port.port), &port.backends) {
-            self.insert(PORTS[family as usize], end(port.protocol, port.port), Value::Chain(die));
-        }
+        self.add_backends(die, &key(nobody, port.protocol, port.port), &port.backends);
+        self.insert(PORTS[family as usize], end(port.protocol, port.port), Value::Chain(die));
     }
 
-    fn add_backends(
-        &mut self,
-        (subject, family, affinity): (Subject, Family, Option<Duration>),
-        front: Vec<u8>,
-        backends: &[SocketAddr],
-    ) -> Option<Die> {
-        let fits = |backend: &&SocketAddr| Family::of(backend.ip()) == family;
-        let mut sides = 0_u32;
-        for backend in backends.iter().filter(fits) {
-            let mut at = Vec::with_capacity(20);
-            push_address(&mut at, backend.ip());
-            push_port(&mut at, backend.port());
-            if affinity.is_some() {
-                self.insert(LIVE[family as usize], [front.as_slice(), &at].concat(), Value::Nothing);
+    fn add_backends(&mut self, die: Die, front: &[u8], backends: &[SocketAddr]) {
+        let at = die.family as usize;
+        for (side, backend) in (0_u32..).zip(of_family(backends, die.family)) {
+            let mut place = Vec::with_capacity(20);
+            push_address(&mut place, backend.ip());
+            push_port(&mut place, backend.port());
+            if die.affinity.is_some() {
+                self.insert(LIVE[at], [front, &place].concat(), Value::Nothing);
             }
             // In the host's byte order, as the die has it.
-            let bytes = [front.as_slice(), &sides.to_ne_bytes()].concat();
-            self.insert(BACKENDS[family as usize], bytes, Value::Backend(at));
-            sides += 1;
+            let bytes = [front, &side.to_ne_bytes()].concat();
+            self.insert(BACKENDS[at], bytes, Value::Backend(place));
         }
-        (sides > 0).then_some(Die { subject, family, sides, affinity })
     }
 }
 
@@ -155,31 +195,70 @@ fn end(protocol: Protocol, port: u16) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    fn front(count: u16, affinity: Option<Duration>) -> Balance {
-        let backends = (1..=count).map(|n| SocketAddr::from(([10, 0, 0, n as u8], 80))).collect();
-        let front =
-            Front { address: [10, 96, 0, 1].into(), protocol: Protocol::Tcp, port: 80, affinity, backends };
-        Balance { fronts: vec![front], ..Balance::default() }
+    fn front(address: u8, backends: u16, affinity: Option<Duration>) -> Front {
+        let backends = (1..=backends).map(|n| SocketAddr::from(([10, 0, 0, n as u8], 80))).collect();
+        Front { address: [10, 96, 0, address].into(), protocol: Protocol::Tcp, port: 80, affinity, backends }
+    }
+
+    fn fronts(fronts: Vec<Front>) -> Balance {
+        Balance { fronts, ..Balance::default() }
+    }
+
+    fn names(holding: &Holding<'_>) -> Vec<String> {
+        holding.dice().iter().map(Die::name).collect()
     }
 
     #[test]
     fn a_front_leads_to_a_die_with_a_side_for_each_backend() {
-        let elements = Elements::of(&front(3, None));
-        assert_eq!(elements.chains().keys().collect::<Vec<_>>(), ["ip4_one_of_3"]);
-        assert_eq!(elements.all().count(), 1 + 3);
-        let elements = Elements::of(&front(2, Some(Duration::from_secs(60))));
-        assert_eq!(elements.chains().keys().collect::<Vec<_>>(), ["ip4_same_of_2_for_60s"]);
-        assert_eq!(elements.all().count(), 1 + 2 + 2);
-        assert_eq!(Elements::of(&front(0, None)).all().count(), 0);
+        let balance = fronts(vec![front(1, 3, None)]);
+        let holding = Holding::of(&balance);
+        assert_eq!(names(&holding), ["ip4_one_of_3"]);
+        assert_eq!(holding.elements().all().len(), 1 + 3);
+        let balance = fronts(vec![front(1, 2, Some(Duration::from_secs(60)))]);
+        let holding = Holding::of(&balance);
+        assert_eq!(names(&holding), ["ip4_same_of_2_for_60s"]);
+        assert_eq!(holding.elements().all().len(), 1 + 2 + 2);
+        let balance = fronts(vec![front(1, 0, None)]);
+        assert!(names(&Holding::of(&balance)).is_empty());
+        assert_eq!(Holding::of(&balance).elements().all().len(), 0);
     }
 
     #[test]
     fn a_port_leads_to_each_family_by_itself() {
         let backends = vec!["10.0.0.1:80".parse().unwrap(), "[fd00::1]:80".parse().unwrap()];
         let port = NodePort { protocol: Protocol::Udp, port: 30_000, affinity: None, backends };
-        let elements = Elements::of(&Balance { node_ports: vec![port], ..Balance::default() });
-        assert_eq!(elements.chains().keys().collect::<Vec<_>>(), ["port4_one_of_1", "port6_one_of_1"]);
+        let balance = Balance { node_ports: vec![port], ..Balance::default() };
+        assert_eq!(names(&Holding::of(&balance)), ["port4_one_of_1", "port6_one_of_1"]);
+    }
+
+    #[test]
+    fn a_change_concerns_what_has_changed_and_of_two_claims_the_later() {
+        let before = fronts(vec![front(1, 2, None), front(2, 2, None), front(3, 2, None)]);
+        let after = fronts(vec![front(1, 2, None), front(2, 1, None), front(2, 3, None)]);
+        let (old, new) = (Holding::of(&before), Holding::of(&after));
+        let (gone, come) = (old.without(&new), new.without(&old));
+        assert_eq!(gone.fronts.len(), 2);
+        assert_eq!(names(&come), ["ip4_one_of_3"]);
+        let (gone, come) = (gone.elements(), come.elements());
+        // All of the third, and of the second the die that has another side; its backends were there but for one.
+        assert_eq!(gone.without(&come).len(), (1 + 2) + 1);
+        assert_eq!(come.without(&gone).len(), 1 + 1);
+    }
+
+    #[test]
+    fn many_elements_go_into_few_messages_that_are_not_too_long() {
+        use netlink_packet_core::Emitable;
+        let all = (1..=200).map(|address| front(address, 10, Some(Duration::from_secs(86_400))));
+        let balance = fronts(all.collect());
+        let elements = Holding::of(&balance).elements();
+        let messages = messages("podbox-services", &elements.all());
+        assert_eq!(elements.all().len(), 200 * (1 + 10 + 10));
+        assert_eq!(messages.len(), 1 + 2000_usize.div_ceil(TOGETHER) * 2);
+        let length = |message: &SetElementMessage| message.attributes.as_slice().buffer_len();
+        assert!(messages.iter().all(|message| length(message) < usize::from(u16::MAX)));
     }
 }

@@ -12,6 +12,7 @@
 mod elements;
 mod table;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -31,11 +32,11 @@ use crate::error::NetError;
 use crate::netlink::{KernelError, Netlink};
 use crate::netns;
 use crate::nft::Transaction;
-use elements::Elements;
+use elements::Holding;
 use table::Place;
 
 /// One virtual address and port, and where it leads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Front {
     /// The address.
     pub address: IpAddr,
@@ -50,7 +51,7 @@ pub struct Front {
 }
 
 /// A port of all addresses of the host that leads to backends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NodePort {
     /// The protocol.
     pub protocol: Protocol,
@@ -63,7 +64,7 @@ pub struct NodePort {
 }
 
 /// All that a table holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Balance {
     /// Virtual addresses.
     pub fronts: Vec<Front>,
@@ -168,50 +169,51 @@ impl Balancer {
 
     /// All of it, in the place of what is there.
     fn make(&mut self, wanted: &Balance) -> Result<(), KernelError> {
-        let (message, elements) = (self.table_message(), Elements::of(wanted));
+        let (message, holding) = (self.table_message(), Holding::of(wanted));
         let mut transaction = Transaction::begin(&mut self.netlink);
         // Made first, so that deleting it cannot fail.
         transaction.push(NfTablesMessage::NewTable(message.clone()), NLM_F_CREATE);
         transaction.push(NfTablesMessage::DeleteTable(message.clone()), 0);
         transaction.push(NfTablesMessage::NewTable(message), NLM_F_CREATE);
-        let chains = elements.chains();
+        let dice = holding.dice();
         for chain in table::base_chains(self.place) {
             transaction.push(crate::nft::new_chain(&self.table, chain), NLM_F_CREATE);
         }
-        for name in chains.keys() {
-            transaction.push(table::chain(&self.table, name), NLM_F_CREATE);
+        for die in &dice {
+            transaction.push(table::chain(&self.table, &die.name()), NLM_F_CREATE);
         }
         for (id, map) in (1..).zip(&table::MAPS) {
             transaction.push(map.message(&self.table, id), NLM_F_CREATE);
         }
         let base = table::base_rules(self.place, &wanted.ranges);
-        for rule in base.into_iter().chain(chains.values().flat_map(table::Die::rules)) {
+        for rule in base.into_iter().chain(dice.iter().flat_map(table::Die::rules)) {
             add_rule(&mut transaction, &self.table, rule);
         }
-        for (key, value) in elements.all() {
-            transaction
-                .push(NfTablesMessage::NewSetElement(key.message(&self.table, Some(value))), NLM_F_CREATE);
+        for message in elements::messages(&self.table, &holding.elements().all()) {
+            transaction.push(NfTablesMessage::NewSetElement(message), NLM_F_CREATE);
         }
         transaction.commit()
     }
 
     /// The difference only.
     fn change(&mut self, before: &Balance, wanted: &Balance) -> Result<(), KernelError> {
-        let (old, new) = (Elements::of(before), Elements::of(wanted));
-        let (known, chains) = (old.chains(), new.chains());
+        let (old, new) = (Holding::of(before), Holding::of(wanted));
+        let (gone, come) = (old.without(&new), new.without(&old));
         let mut transaction = Transaction::begin(&mut self.netlink);
-        for (name, die) in chains.iter().filter(|(name, _)| !known.contains_key(*name)) {
+        for die in come.dice().difference(&old.dice()) {
             // One that an earlier change has left is there already, with the same rules.
-            transaction.push(table::chain(&self.table, name), NLM_F_CREATE);
-            transaction.push(table::empty_chain(&self.table, name), 0);
+            transaction.push(table::chain(&self.table, &die.name()), NLM_F_CREATE);
+            transaction.push(table::empty_chain(&self.table, &die.name()), 0);
             die.rules().into_iter().for_each(|rule| add_rule(&mut transaction, &self.table, rule));
         }
-        for (key, _) in old.all().filter(|(key, value)| new.get(key) != Some(*value)) {
-            transaction.push(NfTablesMessage::DeleteSetElement(key.message(&self.table, None)), 0);
+        let (gone, come) = (gone.elements(), come.elements());
+        let (gone, come) = (gone.without(&come), come.without(&gone));
+        let without_values: Vec<_> = gone.into_iter().map(|(key, _)| (key, None)).collect();
+        for message in elements::messages(&self.table, &without_values) {
+            transaction.push(NfTablesMessage::DeleteSetElement(message), 0);
         }
-        for (key, value) in new.all().filter(|(key, value)| old.get(key) != Some(*value)) {
-            transaction
-                .push(NfTablesMessage::NewSetElement(key.message(&self.table, Some(value))), NLM_F_CREATE);
+        for message in elements::messages(&self.table, &come) {
+            transaction.push(NfTablesMessage::NewSetElement(message), NLM_F_CREATE);
         }
         transaction.commit()
     }
@@ -219,7 +221,7 @@ impl Balancer {
     /// A flow of UDP packets goes where its first packet went, for as long as it lasts. One whose backend is gone must be
     /// looked at anew.
     fn forget_connections(&mut self, before: Option<&Balance>, wanted: &Balance) {
-        let backends = |balance: &Balance| -> Vec<SocketAddr> {
+        let backends = |balance: &Balance| -> BTreeSet<SocketAddr> {
             let fronts = balance.fronts.iter().filter(|front| front.protocol == Protocol::Udp);
             let ports = balance.node_ports.iter().filter(|port| port.protocol == Protocol::Udp);
             fronts
@@ -230,7 +232,7 @@ impl Balancer {
         };
         let now = backends(wanted);
         let gone = before.map(backends).unwrap_or_default();
-        for backend in gone.iter().filter(|backend| !now.contains(backend)) {
+        for backend in gone.difference(&now) {
             conntrack::forget_backend(&mut self.netlink, Protocol::Udp, *backend);
         }
     }

@@ -42,7 +42,7 @@ impl Names for Known<'_> {
 
     fn names_of(&self, address: IpAddr) -> Vec<String> {
         let mut names = Vec::new();
-        for ((namespace, name), service) in &self.catalogue.services {
+        for ((namespace, name), service) in &*self.catalogue.services {
             if service.cluster_ips.contains(&address) {
                 names.push(format!("{name}.{namespace}"));
             } else if service.is_headless()

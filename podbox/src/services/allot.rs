@@ -43,20 +43,25 @@ impl Allotment {
 ///
 /// # Errors
 /// What an API server would say: an address or port outside the range or taken, a family that there is not.
-pub fn allot(service: &mut Value, others: &[Value], from: &Allotment) -> Result<(), Vec<FieldError>> {
+pub fn allot<'a>(
+    service: &mut Value,
+    others: impl IntoIterator<Item = &'a Value>,
+    from: &Allotment,
+) -> Result<(), Vec<FieldError>> {
     let mut errors = Errors::default();
+    let others: Vec<&Value> = others.into_iter().collect();
     let spec = &mut service["spec"];
     match spec["type"].as_str() {
         Some("ExternalName") => return Ok(()),
-        Some("NodePort" | "LoadBalancer") => node_ports(&mut errors, spec, others, from),
+        Some("NodePort" | "LoadBalancer") => node_ports(&mut errors, spec, &others, from),
         _ => {}
     }
-    addresses(&mut errors, service, others, from);
+    addresses(&mut errors, service, &others, from);
     let wrong = errors.into_vec();
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
-fn addresses(errors: &mut Errors, service: &mut Value, others: &[Value], from: &Allotment) {
+fn addresses(errors: &mut Errors, service: &mut Value, others: &[&Value], from: &Allotment) {
     let seed = seed(service);
     let spec = &mut service["spec"];
     let path = Path::ROOT.field("spec");
@@ -156,7 +161,7 @@ fn families(
     Some(families)
 }
 
-fn node_ports(errors: &mut Errors, spec: &mut Value, others: &[Value], from: &Allotment) {
+fn node_ports(errors: &mut Errors, spec: &mut Value, others: &[&Value], from: &Allotment) {
     let mut taken: BTreeSet<(String, u16)> = others.iter().flat_map(|other| held(&other["spec"])).collect();
     let range = &from.node_ports;
     let spec_path = Path::ROOT.field("spec");

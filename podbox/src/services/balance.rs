@@ -1,32 +1,35 @@
 //! From Services to virtual addresses and backends. Pure.
 
+use std::net::SocketAddr;
+
 use netplugin::{Balance, Front, NodePort, Subnet};
 
 use crate::pod::Protocol;
 
-use super::{Catalogue, Family, Service, ServiceKind, ServicePort};
+use super::{Backend, Catalogue, Endpoint, Family, ServiceKind, ServicePort};
 
 /// What the table of one network namespace has to hold. Node ports and external addresses are the host's business.
 #[must_use]
 pub fn balance(catalogue: &Catalogue, ranges: &[Subnet]) -> Balance {
     let mut balance = Balance { ranges: ranges.to_vec(), ..Balance::default() };
     for service in catalogue.services.values() {
+        let receiving = catalogue.receiving(service);
         for port in &service.ports {
-            let addresses = service.cluster_ips.iter().chain(&service.external_ips);
-            balance.fronts.extend(addresses.map(|address| Front {
+            let led_to = |family| addresses(&receiving, port, family);
+            let fronts = service.cluster_ips.iter().chain(&service.external_ips);
+            balance.fronts.extend(fronts.map(|address| Front {
                 address: *address,
                 protocol: protocol(port.protocol),
                 port: port.port,
                 affinity: service.affinity,
-                backends: addresses_of(catalogue, service, port, Family::of(*address)),
+                backends: led_to(Family::of(*address)),
             }));
             if let (ServiceKind::NodePort, Some(number)) = (&service.kind, port.node_port) {
-                let of = |family: &Family| addresses_of(catalogue, service, port, *family);
                 balance.node_ports.push(NodePort {
                     protocol: protocol(port.protocol),
                     port: number,
                     affinity: service.affinity,
-                    backends: service.families.iter().flat_map(of).collect(),
+                    backends: service.families.iter().flat_map(|family| led_to(*family)).collect(),
                 });
             }
         }
@@ -34,13 +37,9 @@ pub fn balance(catalogue: &Catalogue, ranges: &[Subnet]) -> Balance {
     balance
 }
 
-fn addresses_of(
-    catalogue: &Catalogue,
-    service: &Service,
-    port: &ServicePort,
-    family: Family,
-) -> Vec<std::net::SocketAddr> {
-    catalogue.endpoints(service, port, family).into_iter().map(|endpoint| endpoint.address).collect()
+fn addresses(receiving: &[&Backend], port: &ServicePort, family: Family) -> Vec<SocketAddr> {
+    let endpoints = receiving.iter().filter_map(|backend| Endpoint::at(backend, port, family));
+    endpoints.map(|endpoint| endpoint.address).collect()
 }
 
 fn protocol(protocol: Protocol) -> netplugin::Protocol {

@@ -12,6 +12,7 @@ mod slices;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,11 +69,19 @@ pub struct Endpoint<'a> {
     pub backend: &'a Backend,
 }
 
+impl<'a> Endpoint<'a> {
+    /// Of a pod; `None` if it has no such address or port.
+    fn at(backend: &'a Backend, port: &ServicePort, family: Family) -> Option<Endpoint<'a>> {
+        let ip = backend.ip(family)?;
+        Some(Endpoint { address: SocketAddr::new(ip, backend.port(port)?), backend })
+    }
+}
+
 /// All Services and all pods behind them, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalogue {
-    /// By namespace and name.
-    pub services: BTreeMap<(String, String), Service>,
+    /// By namespace and name. Shared, because pods change more often than Services do, and a change makes a new catalogue.
+    pub services: Arc<BTreeMap<(String, String), Service>>,
     /// By uid.
     pub backends: BTreeMap<String, Backend>,
 }
@@ -96,9 +105,10 @@ impl Catalogue {
     pub fn read_service(&mut self, store: &Store, namespace: &str, name: &str) {
         let key = (namespace.to_owned(), name.to_owned());
         let found = store.object(ObjectKind::Service, namespace, name).ok().flatten();
+        let services = Arc::make_mut(&mut self.services);
         match found.as_ref().and_then(Service::of) {
-            Some(service) => self.services.insert(key, service),
-            None => self.services.remove(&key),
+            Some(service) => services.insert(key, service),
+            None => services.remove(&key),
         };
     }
 
@@ -152,12 +162,8 @@ impl Catalogue {
         port: &ServicePort,
         family: Family,
     ) -> Vec<Endpoint<'a>> {
-        let at = |backend: &'a Backend| {
-            let ip = backend.ip(family)?;
-            let address = SocketAddr::new(ip, backend.port(port)?);
-            Some(Endpoint { address, backend })
-        };
-        self.receiving(service).into_iter().filter_map(at).collect()
+        let receiving = self.receiving(service);
+        receiving.into_iter().filter_map(|backend| Endpoint::at(backend, port, family)).collect()
     }
 }
 

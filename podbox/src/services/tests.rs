@@ -33,7 +33,7 @@ fn object() -> serde_json::Value {
 fn catalogue(backends: &[Backend]) -> Catalogue {
     let service = Service::of(&object()).unwrap();
     Catalogue {
-        services: [(("default".to_owned(), "web".to_owned()), service)].into(),
+        services: Arc::new([(("default".to_owned(), "web".to_owned()), service)].into()),
         backends: backends.iter().map(|backend| (backend.uid.clone(), backend.clone())).collect(),
     }
 }
@@ -68,7 +68,7 @@ fn pods_that_end_get_traffic_only_if_nobody_else_does() {
 #[test]
 fn whoever_publishes_addresses_that_are_not_ready_leads_to_all() {
     let mut all = catalogue(&[backend("a", false), backend("b", true)]);
-    all.services.values_mut().for_each(|service| service.publish_not_ready = true);
+    Arc::make_mut(&mut all.services).values_mut().for_each(|service| service.publish_not_ready = true);
     assert_eq!(names(&all), ["a", "b"]);
 }
 

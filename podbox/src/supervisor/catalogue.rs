@@ -9,8 +9,9 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
-use std::io;
+use std::fs::{self, DirBuilder, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use k8s_openapi::api::core::v1::PodStatus;
 use netplugin::{Balance, Balancer};
 use nix::sys::inotify::{AddWatchFlags, Inotify, WatchDescriptor};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
@@ -89,10 +91,8 @@ impl Known {
         });
     }
 
-    fn set(&self, catalogue: Catalogue) -> Arc<Catalogue> {
-        let catalogue = Arc::new(catalogue);
-        *self.catalogue.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&catalogue);
-        catalogue
+    fn set(&self, catalogue: &Arc<Catalogue>) {
+        *self.catalogue.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(catalogue);
     }
 }
 
@@ -144,7 +144,7 @@ enum Watched {
     /// Of the namespaces that have Services.
     Namespaces,
     /// Of the Services of one.
-    Services,
+    Services(String),
     /// Of the pods behind Services.
     Endpoints,
 }
@@ -154,7 +154,7 @@ struct Task {
     inotify: Arc<Inotify>,
     before: Before,
     watched: HashMap<WatchDescriptor, Watched>,
-    catalogue: Catalogue,
+    catalogue: Arc<Catalogue>,
     /// What the pod's own file says, if it has one.
     written: Option<Backend>,
     /// The way to the table in the pod's network namespace.
@@ -170,7 +170,7 @@ impl Task {
             inotify,
             before,
             watched: HashMap::new(),
-            catalogue: Catalogue::default(),
+            catalogue: Arc::default(),
             written: None,
             balancer: None,
             told: None,
@@ -181,7 +181,10 @@ impl Task {
     fn look_again(&mut self) {
         let store = &self.world.settings.store;
         let mut dirs = vec![(store.objects_of_kind(ObjectKind::Service), Watched::Namespaces)];
-        dirs.extend(store.object_dirs(ObjectKind::Service).into_iter().map(|dir| (dir, Watched::Services)));
+        dirs.extend(store.object_dirs(ObjectKind::Service).into_iter().map(|dir| {
+            let namespace = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (dir, Watched::Services(namespace))
+        }));
         dirs.push((store.endpoints_dir(), Watched::Endpoints));
         for (dir, what) in dirs {
             match self.watch(&dir) {
@@ -189,7 +192,7 @@ impl Task {
                 Err(error) => report::log(format_args!("supervisor: watch {}: {error}", dir.display())),
             }
         }
-        self.catalogue = Catalogue::read(&self.world.settings.store);
+        self.catalogue = Arc::new(Catalogue::read(&self.world.settings.store));
     }
 
     /// From before there is anything in it; a directory that is watched already stays so.
@@ -201,15 +204,24 @@ impl Task {
 
     fn take_in(&mut self, (watch, name): News) {
         let name = name.as_ref().and_then(|name| name.to_str()).unwrap_or_default();
+        let store = &self.world.settings.store;
         match self.watched.get(&watch) {
             Some(Watched::Namespaces) => self.look_again(),
-            Some(Watched::Services) if name.ends_with(".json") => {
-                self.catalogue = Catalogue::read(&self.world.settings.store);
+            // While there was no Service, nobody looked at the pods.
+            Some(Watched::Services(_)) if self.catalogue.services.is_empty() => {
+                self.catalogue = Arc::new(Catalogue::read(store));
+            }
+            Some(Watched::Services(namespace)) => {
+                if let Some(name) = name.strip_suffix(".json").filter(|name| !name.starts_with('.')) {
+                    Arc::make_mut(&mut self.catalogue).read_service(store, namespace, name);
+                }
             }
             Some(Watched::Endpoints) if !self.catalogue.services.is_empty() => {
-                self.catalogue.read_backend(&self.world.settings.store, name);
+                Arc::make_mut(&mut self.catalogue).read_backend(store, name);
             }
-            Some(Watched::Services | Watched::Endpoints) | None => {}
+            // There was so much news that the kernel had no room for all of it.
+            None if name.is_empty() => self.look_again(),
+            Some(Watched::Endpoints) | None => {}
         }
     }
 
@@ -223,8 +235,8 @@ impl Task {
         });
         let mut errors = Vec::new();
         errors.extend(self.write(own).err());
-        let catalogue = self.world.known.set(self.catalogue.clone());
-        let wanted = services::balance(&catalogue, &self.world.settings.service_ranges());
+        self.world.known.set(&self.catalogue);
+        let wanted = services::balance(&self.catalogue, &self.world.settings.service_ranges());
         errors.extend(self.balance_inside(&wanted).err());
         errors.extend(balance_host(&self.world.settings, &wanted).err());
         let told = (!errors.is_empty()).then(|| errors.join("; "));
@@ -245,11 +257,11 @@ impl Task {
                 let text = serde_json::to_vec(backend).map_err(|error| error.to_string())?;
                 write_atomic(&path, &text).map_err(|error| report::chain(&error))?;
                 // It need not hear of itself.
-                self.catalogue.backends.insert(backend.uid.clone(), backend.clone());
+                Arc::make_mut(&mut self.catalogue).backends.insert(backend.uid.clone(), backend.clone());
             }
             None => {
                 withdraw(&self.world);
-                self.catalogue.backends.remove(&self.world.pod().uid);
+                Arc::make_mut(&mut self.catalogue).backends.remove(&self.world.pod().uid);
             }
         }
         self.written = own;
@@ -307,24 +319,44 @@ pub(super) fn leave(world: &World) {
     }
 }
 
+/// What is written down of the host's table.
+#[derive(Serialize, Deserialize)]
+struct Held {
+    /// Comes first, so that nobody has to read more to know whether anything is left to do.
+    digest: String,
+    balance: Balance,
+}
+
+/// Another podbox may come to another number: then it writes its own down.
+fn digest(balance: &Balance) -> String {
+    let mut hasher = DefaultHasher::new();
+    balance.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
 /// The host's table, and what it holds as far as anybody has written down.
 fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
     let dir = settings.store.host_services();
-    let (path, text) =
-        (dir.join("host.json"), serde_json::to_vec(wanted).map_err(|error| error.to_string())?);
-    let is_done = |held: &[u8]| held == text || (wanted.is_empty() && held.is_empty());
+    let (path, digest) = (dir.join("host.json"), digest(wanted));
+    let start = format!("{{\"digest\":\"{digest}\"");
+    let is_done = || match File::open(&path) {
+        Ok(mut file) => {
+            let mut found = vec![0; start.len()];
+            file.read_exact(&mut found).is_ok() && found == start.as_bytes()
+        }
+        Err(_) => wanted.is_empty(),
+    };
     // Without the lock first: mostly somebody else was quicker.
-    let held = fs::read(&path).unwrap_or_default();
-    if is_done(&held) {
+    if is_done() {
         return Ok(());
     }
     let failed = |error: &dyn std::error::Error| report::chain(error);
     let _lock = lock(&dir.join("lock")).map_err(|error| failed(&error))?;
-    let held = fs::read(&path).unwrap_or_default();
-    if is_done(&held) {
+    if is_done() {
         return Ok(());
     }
-    let known = serde_json::from_slice(&held).ok();
+    let known = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Held>(&text).ok());
+    let known = known.map(|known| known.balance);
     let mut balancer = Balancer::here(&settings.network.table(), known).map_err(|error| failed(&error))?;
     // What is half done is done again by the next one.
     let _ = fs::remove_file(&path);
@@ -332,6 +364,8 @@ fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
     if !wanted.is_empty() {
         netplugin::lead_to_bridge(&settings.network, &wanted.ranges).map_err(|error| failed(&error))?;
     }
+    let held = Held { digest, balance: wanted.clone() };
+    let text = serde_json::to_vec(&held).map_err(|error| error.to_string())?;
     write_atomic(&path, &text).map_err(|error| failed(&error))
 }
 

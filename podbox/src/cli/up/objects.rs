@@ -39,6 +39,7 @@ pub(super) fn apply(
     let has_services = loaded.iter().any(|one| one.kind == ObjectKind::Service);
     let lock = has_services.then(|| lock(&store.services_lock())).transpose();
     let _lock = lock.map_err(|error| Failure::host(&error))?;
+    let stored = if has_services { stored_services(store)? } else { Vec::new() };
     for LoadedObject { kind, namespace, name, mut object } in loaded {
         refuse_terminating(session, &namespace, (kind.resource(), &name))?;
         if kind == ObjectKind::Namespace {
@@ -51,10 +52,10 @@ pub(super) fn apply(
         let changed = objects::change(kind, before.as_ref(), &object);
         let (change, mut after) = changed.map_err(|wrong| refused(kind, &name, &wrong))?;
         if kind == ObjectKind::Service {
-            let mut others = others(store, (&namespace, &name))?;
-            let services = all.iter().filter(|one| one.kind == kind);
-            others.extend(services.map(|one| one.after.clone()));
-            services::allot(&mut after, &others, &session.settings.allotment())
+            let stored = stored.iter().filter(|((of, other), _)| (of, other) != (&namespace, &name));
+            let given = all.iter().filter(|one| one.kind == kind).map(|one| &one.after);
+            let others = stored.map(|(_, object)| object).chain(given);
+            services::allot(&mut after, others, &session.settings.allotment())
                 .map_err(|wrong| refused(kind, &name, &wrong))?;
         }
         if change == Change::Created {
@@ -79,12 +80,14 @@ pub(super) fn apply(
     Ok(applied)
 }
 
-/// All Services but this one.
-fn others(store: &Store, own: (&str, &str)) -> Result<Vec<Value>, Failure> {
-    let names = store.object_names(ObjectKind::Service);
-    let names = names.iter().filter(|(namespace, name)| (namespace.as_str(), name.as_str()) != own);
-    let read = names.map(|(namespace, name)| store.object(ObjectKind::Service, namespace, name));
-    read.filter_map(Result::transpose).collect::<Result<_, _>>().map_err(|error| Failure::host(&error))
+/// All Services that there are, by namespace and name.
+fn stored_services(store: &Store) -> Result<Vec<((String, String), Value)>, Failure> {
+    let read = |(namespace, name): (String, String)| {
+        let object = store.object(ObjectKind::Service, &namespace, &name);
+        object.map(|object| Some(((namespace, name), object?))).transpose()
+    };
+    let all = store.object_names(ObjectKind::Service).into_iter().filter_map(read);
+    all.collect::<Result<_, _>>().map_err(|error| Failure::host(&error))
 }
 
 /// Refuses pods of a namespace that is being removed. `default` never is, so it is not even looked at.
