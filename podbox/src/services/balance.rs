@@ -2,8 +2,6 @@
 
 use netplugin::{Balance, Front, NodePort, Subnet};
 
-use crate::pod::Protocol;
-
 use super::{Catalogue, Family, Service, ServiceKind, ServicePort};
 
 /// What the table of one network namespace has to hold. Node ports and external addresses are the host's business.
@@ -15,7 +13,7 @@ pub fn balance(catalogue: &Catalogue, ranges: &[Subnet]) -> Balance {
             let addresses = service.cluster_ips.iter().chain(&service.external_ips);
             balance.fronts.extend(addresses.map(|address| Front {
                 address: *address,
-                protocol: protocol(port.protocol),
+                protocol: port.protocol.on_the_wire(),
                 port: port.port,
                 affinity: service.affinity,
                 backends: addresses_of(catalogue, service, port, Family::of(*address)),
@@ -23,7 +21,7 @@ pub fn balance(catalogue: &Catalogue, ranges: &[Subnet]) -> Balance {
             if let (ServiceKind::NodePort, Some(number)) = (&service.kind, port.node_port) {
                 let of = |family: &Family| addresses_of(catalogue, service, port, *family);
                 balance.node_ports.push(NodePort {
-                    protocol: protocol(port.protocol),
+                    protocol: port.protocol.on_the_wire(),
                     port: number,
                     affinity: service.affinity,
                     backends: service.families.iter().flat_map(of).collect(),
@@ -41,12 +39,4 @@ fn addresses_of(
     family: Family,
 ) -> Vec<std::net::SocketAddr> {
     catalogue.endpoints(service, port, family).into_iter().map(|endpoint| endpoint.address).collect()
-}
-
-fn protocol(protocol: Protocol) -> netplugin::Protocol {
-    match protocol {
-        Protocol::Tcp => netplugin::Protocol::Tcp,
-        Protocol::Udp => netplugin::Protocol::Udp,
-        Protocol::Sctp => netplugin::Protocol::Sctp,
-    }
 }
