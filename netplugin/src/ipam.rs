@@ -125,6 +125,29 @@ pub(crate) fn lease(
     }
 }
 
+/// What somebody holds who has no interface, and so no addresses: ports of the host.
+pub(crate) fn reservation(
+    (id, owner): (&str, &str),
+    name: &str,
+    ports: &[PortMapping],
+) -> Result<Lease, NetError> {
+    Ok(Lease {
+        id: id.to_owned(),
+        owner: owner.to_owned(),
+        ifname: name.to_owned(),
+        addresses: Vec::new(),
+        ports: ports.to_vec(),
+        mac: None,
+        boot: boot_id()?,
+    })
+}
+
+/// Writes a lease down before anything of it is taken.
+pub(crate) fn keep(config: &NetworkConfig, lease: &Lease) -> Result<(), NetError> {
+    state::make_directory(&pod_directory(config, &lease.id))?;
+    state::replace(&file_of(config, &lease.id, &lease.ifname), lease)
+}
+
 /// The addresses that [`lease`] would give, as far as one can know without taking them.
 pub(crate) fn peek(config: &NetworkConfig, request: &Request<'_>, subnets: &[Subnet]) -> Vec<IpAddr> {
     if let Ok(Found::Fits(lease)) = find(config, request, subnets) {

@@ -89,6 +89,27 @@ pub fn attach(config: &NetworkConfig, request: &Request<'_>) -> Result<Attached,
     Ok(Attached { attachment, trace })
 }
 
+/// Takes ports of the host for a pod that has no interface here, because it uses the host's own: they lead nowhere, and
+/// nobody else gets them. [`detach`] gives them back. Asking again changes nothing.
+///
+/// # Errors
+/// [`NetError::PortHeld`] or [`NetError::PortInUse`], which name who has one; and the state files' own.
+pub fn reserve(config: &NetworkConfig, (id, owner): (&str, &str), ports: &[PortMapping]) -> Result<(), NetError> {
+    if !is_file_name(id) {
+        let problem = "the id cannot be a file's name".to_owned();
+        return Err(NetError::Request { id: id.to_owned(), problem });
+    }
+    ports::reserve(config, (id, owner), ports)
+}
+
+/// What a pod would be told that wants this port of the host now; `None` if it is free.
+///
+/// # Errors
+/// If a state file cannot be read.
+pub fn port_in_the_way(config: &NetworkConfig, mapping: &PortMapping) -> Result<Option<NetError>, NetError> {
+    ports::in_the_way(config, mapping)
+}
+
 /// Gives back all that the pod `id` holds, from the state files alone; what is not there counts as given
 /// back. The veth goes with the pod's network namespace, and nobody waits for it; one that does not go, because
 /// somebody has the namespace open, is deleted by [`release_idle`].
@@ -130,7 +151,7 @@ fn detach_those(config: &NetworkConfig, id: &str, is_wanted: impl Fn(&Lease) -> 
 /// Gives back a lease: ports first, so that nothing leads to an address that somebody else may get.
 pub(crate) fn give_back(config: &NetworkConfig, lease: &Lease, errors: &mut Vec<NetError>) {
     match ports::held_by(config, lease) {
-        Ok(held) if !held.is_empty() => {
+        Ok(held) if !held.is_empty() && !lease.addresses.is_empty() => {
             errors.extend(nft::unmap_ports(config, &held, &lease.addresses).err())
         }
         Ok(_) => (),
@@ -151,8 +172,11 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
     config.validate()?;
     let Some(_lock) = state::lock_if_present(&config.state_dir, Sharing::Exclusive)? else { return Ok(true) };
     let pods = config.state_dir.join("pods");
-    if !state::names(&pods)?.is_empty() {
-        return Ok(false);
+    let ids = state::names(&pods)?;
+    for id in &ids {
+        if !ports::only_reserves(config, id)? {
+            return Ok(false);
+        }
     }
     if bridge::may_exist(config) {
         // It is not complete from here on. On a full disk the old record has to make room for the new one.
@@ -169,6 +193,10 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
         peers::record::remove(&mut netlink, config)?;
         bridge::remove(&mut netlink, config)?;
         bridge::forget(config)?;
+    }
+    if !ids.is_empty() {
+        // The files are needed by pods that need nothing else.
+        return Ok(true);
     }
     state::remove_file(&config.state_dir.join("last"))?;
     let _ = state::remove_directory(&config.state_dir.join("ports"));

@@ -48,12 +48,13 @@ pub(crate) fn occupant(mapping: &PortMapping, pod: &[IpAddr]) -> Option<Occupant
     })
 }
 
-/// The host's addresses that a mapping is about: one, or all of each family that the pod has.
+/// The host's addresses that a mapping is about: one, or all of each family that the pod has. Who has no addresses of his
+/// own uses the host's, of both families.
 fn host_addresses(mapping: &PortMapping, pod: &[IpAddr]) -> impl Iterator<Item = IpAddr> {
     let all = [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)];
     let wanted = mapping.host_ip.map_or_else(|| all.to_vec(), |one| vec![one]);
     let families: Vec<bool> = pod.iter().map(IpAddr::is_ipv4).collect();
-    wanted.into_iter().filter(move |address| families.contains(&address.is_ipv4()))
+    wanted.into_iter().filter(move |address| families.is_empty() || families.contains(&address.is_ipv4()))
 }
 
 /// Binds for a moment. Not listening: nobody should be answered, and whoever listens is found without it.

@@ -14,9 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{NetworkConfig, PortMapping};
 use crate::error::NetError;
-use crate::ipam::Lease;
-use crate::occupied;
-use crate::state;
+use crate::ipam::{self, Lease};
+use crate::occupied::{self, Occupant};
+use crate::state::{self, Sharing};
+
+/// What holds ports without an interface is written down as an interface's lease would be, under a name that none can have:
+/// it is too long.
+const OF_THE_HOST: &str = "ports-of-the-host";
 
 /// A held port, as its file tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +31,42 @@ pub(crate) struct Hold {
     pub(crate) owner: String,
     /// What was asked for.
     pub(crate) mapping: PortMapping,
-    /// Where it leads: the pod's addresses.
+    /// Where it leads: the pod's addresses; none if the pod uses the host's.
     pub(crate) addresses: Vec<IpAddr>,
+}
+
+/// Takes ports for somebody who uses the host's addresses. They lead nowhere: he listens on them himself. What he holds
+/// already, he keeps.
+pub(crate) fn reserve(
+    config: &NetworkConfig,
+    (id, owner): (&str, &str),
+    ports: &[PortMapping],
+) -> Result<(), NetError> {
+    let _lock = state::lock(&config.state_dir, Sharing::Exclusive)?;
+    ipam::forget_other_boots(config)?;
+    let lease = ipam::reservation((id, owner), OF_THE_HOST, ports)?;
+    ipam::keep(config, &lease)?;
+    hold(config, &lease).inspect_err(|_| {
+        let _ = forget(config, &lease);
+        let _ = ipam::give_back(config, &lease);
+        let _ = ipam::forget_pod_if_empty(config, id);
+    })
+}
+
+/// Whether all that a pod holds are ports of the host: it needs no bridge.
+pub(crate) fn only_reserves(config: &NetworkConfig, id: &str) -> Result<bool, NetError> {
+    let leases = ipam::leases_of(config, id)?;
+    Ok(!leases.is_empty() && leases.iter().all(|lease| lease.ifname == OF_THE_HOST))
+}
+
+/// Who would be in the way of a mapping: a pod that holds the port, or a program of the host that listens on it, as the
+/// error that a pod would get.
+pub(crate) fn in_the_way(config: &NetworkConfig, mapping: &PortMapping) -> Result<Option<NetError>, NetError> {
+    let holds = all(config)?;
+    if let Some(hold) = holds.iter().find(|hold| clash(&hold.mapping, mapping)) {
+        return Ok(Some(held_by_another(mapping, hold)));
+    }
+    Ok(occupied::occupant(mapping, &[]).map(|occupant| in_use(mapping, occupant)))
 }
 
 /// Takes all of a lease's ports. The caller holds the lock alone. What was taken before one was found to be
@@ -46,23 +84,12 @@ pub(crate) fn hold(config: &NetworkConfig, lease: &Lease) -> Result<(), NetError
         }
         let clash = held.iter().find(|hold| hold.id != lease.id && clash(&hold.mapping, mapping));
         if let Some(hold) = clash {
-            return Err(NetError::PortHeld {
-                host_ip: mapping.host_ip,
-                port: mapping.host_port,
-                protocol: mapping.protocol,
-                holder: hold.owner.clone(),
-            });
+            return Err(held_by_another(mapping, hold));
         }
         // What this pod holds already was free when it took it. Whoever listens there by now came later.
         let is_held = held.iter().any(|hold| hold.id == lease.id && hold.mapping == *mapping);
         if !is_held && let Some(occupant) = occupied::occupant(mapping, &lease.addresses) {
-            return Err(NetError::PortInUse {
-                host_ip: mapping.host_ip,
-                port: mapping.host_port,
-                protocol: mapping.protocol,
-                address: occupant.address,
-                program: occupant.program,
-            });
+            return Err(in_use(mapping, occupant));
         }
         let hold = Hold {
             id: lease.id.clone(),
@@ -73,6 +100,25 @@ pub(crate) fn hold(config: &NetworkConfig, lease: &Lease) -> Result<(), NetError
         state::replace(&file(config, mapping), &hold)?;
     }
     Ok(())
+}
+
+fn held_by_another(mapping: &PortMapping, hold: &Hold) -> NetError {
+    NetError::PortHeld {
+        host_ip: mapping.host_ip,
+        port: mapping.host_port,
+        protocol: mapping.protocol,
+        holder: hold.owner.clone(),
+    }
+}
+
+fn in_use(mapping: &PortMapping, occupant: Occupant) -> NetError {
+    NetError::PortInUse {
+        host_ip: mapping.host_ip,
+        port: mapping.host_port,
+        protocol: mapping.protocol,
+        address: occupant.address,
+        program: occupant.program,
+    }
 }
 
 /// The mappings of a lease that it really holds.

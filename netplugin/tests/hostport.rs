@@ -264,3 +264,47 @@ fn nothing_is_left_of_host_ports_after_detach_and_release() {
     host.wait_for_cables();
     assert_eq!(host.left_behind(), "");
 }
+
+#[test]
+fn a_port_of_the_host_is_reserved_for_who_listens_on_it_himself() {
+    let host = Host::new();
+    let reserve = |id: &str, ports: &[PortMapping]| {
+        host.netns.run(|| netplugin::reserve(&host.config, (id, &format!("default/{id}")), ports))
+    };
+    let wanted = [tcp(8080, 8080), at("127.0.0.1", tcp(8081, 8081))];
+    reserve("native", &wanted).unwrap();
+    // He may ask again, also when he listens already.
+    host.netns.serve_tcp("0.0.0.0:8080");
+    reserve("native", &wanted).unwrap();
+    let held = "host port 8080/tcp is held by default/native";
+    assert_eq!(chain(&reserve("second", &[tcp(8080, 8080)]).unwrap_err()), held);
+    let pod = Netns::new();
+    assert_eq!(chain(&host.attach("web", &pod, &[tcp(8080, 80)]).unwrap_err()), held);
+    let error = chain(&host.attach("web", &pod, &[tcp(8081, 80)]).unwrap_err());
+    assert_eq!(error, "host port 8081/tcp is held by default/native");
+    assert!(host.attach("web", &pod, &[at("192.168.77.1", tcp(8081, 80))]).is_ok());
+    // Nothing leads away what is his.
+    assert!(!host.netns.sh("nft list ruleset").contains("8080"));
+    let error = chain(&reserve("second", &[udp(9000, 9000), at("192.168.77.1", tcp(8081, 1))]).unwrap_err());
+    assert_eq!(error, "host port 192.168.77.1:8081/tcp is held by default/web");
+    assert!(!host.config.state_dir.join("pods/second").exists());
+    assert!(!host.config.state_dir.join("ports/9000-udp-any").exists());
+    let way = |mapping| {
+        let found = host.netns.run(|| netplugin::port_in_the_way(&host.config, &mapping)).unwrap();
+        found.map(|error| chain(&error))
+    };
+    assert_eq!(way(tcp(8080, 1)).as_deref(), Some(held));
+    assert_eq!(way(tcp(8082, 1)), None);
+    host.netns.serve_udp("127.0.0.1:8082");
+    assert!(way(udp(8082, 1)).unwrap().starts_with("host port 8082/udp is in use by "));
+    // The bridge goes with the last pod that is on it; his ports stay his.
+    host.detach("web");
+    assert!(host.release_idle());
+    assert!(!host.netns.sh("ip link").contains("podbox0"));
+    assert_eq!(way(tcp(8080, 1)).as_deref(), Some(held));
+    host.detach("native");
+    assert!(host.release_idle());
+    drop(pod);
+    host.wait_for_cables();
+    assert_eq!(host.left_behind(), "");
+}

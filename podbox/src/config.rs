@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use netplugin::{Masquerade, NetworkConfig, Subnet};
+use netplugin::{Masquerade, NetworkConfig, PortMapping, Subnet};
 use serde::{Deserialize, Serialize};
 
 mod networks;
@@ -16,6 +16,8 @@ mod services;
 
 use crate::chain::ChainSettings;
 use crate::image::RegistryOptions;
+use crate::pod::Protocol;
+use crate::report;
 use crate::restart::BackoffSettings;
 use crate::services::Allotment;
 use crate::store::{Layers, Store};
@@ -78,7 +80,18 @@ impl Settings {
     #[must_use]
     pub fn allotment(&self) -> Allotment {
         let (first, last) = self.services.node_ports;
-        Allotment { ranges: self.service_ranges(), node_ports: first..=last }
+        let network = self.network.clone();
+        let in_the_way = move |protocol: Protocol, host_port: u16| {
+            let (host_ip, protocol) = (None, protocol.on_the_wire());
+            let mapping = PortMapping { host_ip, host_port, container_port: host_port, protocol };
+            let found = netplugin::port_in_the_way(&network, &mapping);
+            found.unwrap_or_else(Some).map(|error| report::chain(&error))
+        };
+        Allotment {
+            ranges: self.service_ranges(),
+            node_ports: first..=last,
+            in_the_way: Box::new(in_the_way),
+        }
     }
 
     /// The ranges of cluster IPs, of the families that pods have.

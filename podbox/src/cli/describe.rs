@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::events;
 use crate::node;
 use crate::output::describe::{Surroundings, describe, describe_object};
+use crate::services::Catalogue;
 use crate::store::ObjectKind;
 
 use super::kinds::Kind;
@@ -113,13 +114,18 @@ impl Subject {
 /// What an object is described with.
 fn around(session: &Session, object: &Value) -> Surroundings {
     let namespace = object["metadata"]["namespace"].as_str();
-    let pods = match object["kind"].as_str() {
-        Some("Service" | "PersistentVolumeClaim") => pods::all(session, namespace),
+    let kind = object["kind"].as_str();
+    let pods = match kind {
+        Some("PersistentVolumeClaim") => pods::all(session, namespace),
         _ => Vec::new(),
+    };
+    let catalogue = match kind {
+        Some("Service") => Catalogue::read(&session.settings.store),
+        _ => Catalogue::default(),
     };
     let secrets = session.settings.store.object_names(ObjectKind::Secret).into_iter();
     let secrets = secrets.filter(|(of, _)| Some(of.as_str()) == namespace).map(|(_, name)| name).collect();
-    Surroundings { pods: pods.iter().map(Found::object).collect(), secrets }
+    Surroundings { pods: pods.iter().map(Found::object).collect(), secrets, catalogue }
 }
 
 /// The pod's events as v1 Events, those that were seen last at the end.

@@ -1,84 +1,51 @@
-//! Which pods are behind which Services, from the v1 objects. Pure.
-//!
-//! Who is behind a Service: a pod of its namespace that has the labels and is not over. Whether it gets connections: if
-//! it is ready and is not ending, or the Service publishes pods that are not (Kubernetes' endpointslice controller,
-//! `podToEndpoint`).
-
-use std::net::{IpAddr, SocketAddr};
+//! Services with the pods that are behind them, as the picture has them. Pure.
 
 use serde_json::Value;
 
+use crate::services::{Backend, Catalogue, Family, Service, ServiceKind, ServicePort as Port};
+
 use super::model::{Endpoint, ServicePart, ServicePort};
 
-/// The Services of these objects, with those of these pods that are behind them.
+/// Those of the stored Services, with the pods that the catalogue knows behind them.
 #[must_use]
-pub fn services(services: &[Value], pods: &[Value]) -> Vec<ServicePart> {
-    services.iter().map(|service| part(service, pods)).collect()
+pub fn services(objects: &[Value], catalogue: &Catalogue) -> Vec<ServicePart> {
+    objects.iter().filter_map(|object| Some(part(object, &Service::of(object)?, catalogue))).collect()
 }
 
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-fn part(service: &Value, pods: &[Value]) -> ServicePart {
-    let (data, spec) = (&service["metadata"], &service["spec"]);
-    let addresses = list(&spec["clusterIPs"]).iter().filter_map(Value::as_str);
-    let ports = list(&spec["ports"]).iter().map(|port| service_port(service, port, pods));
-    ServicePart {
-        namespace: text(&data["namespace"]),
-        name: text(&data["name"]),
-        kind: text(&spec["type"]),
-        addresses: addresses.filter(|ip| !matches!(*ip, "" | "None")).map(str::to_owned).collect(),
-        external_name: spec["externalName"].as_str().map(str::to_owned),
-        ports: ports.collect(),
-    }
-}
-
-fn service_port(service: &Value, port: &Value, pods: &[Value]) -> ServicePort {
-    let number = |value: &Value| value.as_u64().and_then(|number| u16::try_from(number).ok());
-    let endpoints = pods.iter().filter_map(|pod| endpoint(service, port, pod));
-    ServicePort {
-        name: port["name"].as_str().filter(|name| !name.is_empty()).map(str::to_owned),
-        port: number(&port["port"]).unwrap_or_default(),
-        protocol: port["protocol"].as_str().unwrap_or("TCP").to_lowercase(),
-        node_port: number(&port["nodePort"]).filter(|port| *port > 0),
-        endpoints: endpoints.collect(),
-    }
-}
-
-fn endpoint(service: &Value, port: &Value, pod: &Value) -> Option<Endpoint> {
-    let selector = service["spec"]["selector"].as_object().filter(|selector| !selector.is_empty())?;
-    let (data, status) = (&pod["metadata"], &pod["status"]);
-    let same_namespace = data["namespace"] == service["metadata"]["namespace"];
-    let selected = selector.iter().all(|(key, value)| data["labels"].get(key) == Some(value));
-    let over = matches!(status["phase"].as_str(), Some("Succeeded" | "Failed"));
-    if !same_namespace || !selected || over {
-        return None;
-    }
-    let wants_six = service["spec"]["ipFamilies"][0] == "IPv6";
-    let ips = list(&status["podIPs"]).iter().filter_map(|ip| ip["ip"].as_str()?.parse::<IpAddr>().ok());
-    let ip = ips.into_iter().find(|ip| ip.is_ipv6() == wants_six)?;
-    let target = port.get("targetPort").filter(|target| !target.is_null()).unwrap_or(&port["port"]);
-    let number = match target {
-        Value::String(name) => named_port(pod, name)?,
-        number => number.as_u64()?,
+fn part(object: &Value, service: &Service, catalogue: &Catalogue) -> ServicePart {
+    let external_name = match &service.kind {
+        ServiceKind::ExternalName(name) => Some(name.clone()),
+        ServiceKind::ClusterIp | ServiceKind::NodePort => None,
     };
-    let is_ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
-    let ready = list(&status["conditions"]).iter().any(is_ready) && !data["deletionTimestamp"].is_string();
-    Some(Endpoint {
-        address: SocketAddr::new(ip, u16::try_from(number).ok()?).to_string(),
-        pod: text(&data["name"]),
-        ready: ready || service["spec"]["publishNotReadyAddresses"] == true,
-    })
+    ServicePart {
+        namespace: service.namespace.clone(),
+        name: service.name.clone(),
+        // As it was written: a load balancer is treated as a port of the host.
+        kind: object["spec"]["type"].as_str().unwrap_or("ClusterIP").to_owned(),
+        addresses: service.cluster_ips.iter().map(ToString::to_string).collect(),
+        external_name,
+        ports: service.ports.iter().map(|port| service_port(service, port, catalogue)).collect(),
+    }
 }
 
-fn named_port(pod: &Value, name: &str) -> Option<u64> {
-    let spec = &pod["spec"];
-    let containers = list(&spec["containers"]).iter().chain(list(&spec["initContainers"]));
-    let mut ports = containers.flat_map(|container| list(&container["ports"]));
-    ports.find(|port| port["name"] == name)?["containerPort"].as_u64()
+/// All pods behind it, those too that get no connection now.
+fn service_port(service: &Service, port: &Port, catalogue: &Catalogue) -> ServicePort {
+    let family = service.families.first().copied().unwrap_or(Family::V4);
+    let receiving: Vec<&str> =
+        catalogue.receiving(service).into_iter().map(|backend| backend.uid.as_str()).collect();
+    let endpoint = |backend: &Backend| {
+        let address = std::net::SocketAddr::new(backend.ip(family)?, backend.port(port)?);
+        Some(Endpoint {
+            address: address.to_string(),
+            pod: backend.name.clone(),
+            ready: receiving.contains(&backend.uid.as_str()),
+        })
+    };
+    ServicePort {
+        name: port.name.clone(),
+        port: port.port,
+        protocol: port.protocol.word().to_lowercase(),
+        node_port: port.node_port,
+        endpoints: catalogue.backends_of(service).filter_map(endpoint).collect(),
+    }
 }

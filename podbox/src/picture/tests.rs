@@ -1,6 +1,8 @@
 use serde_json::json;
 
 use super::*;
+use crate::pod::Protocol;
+use crate::services::{Backend, Catalogue, NamedPort};
 
 /// What `podbox net graph -o json` printed for examples/network.yaml; only the host has got names and numbers that are
 /// nobody's.
@@ -118,28 +120,36 @@ fn nothing_at_all_can_be_drawn_too() {
 #[test]
 fn a_pod_is_behind_a_service_while_it_is_selected_and_gets_connections_only_if_it_is_ready() {
     let service = json!({"metadata": {"namespace": "a", "name": "web"}, "spec": {
-        "type": "ClusterIP", "clusterIPs": ["10.96.0.7"], "selector": {"app": "web"},
+        "type": "ClusterIP", "clusterIPs": ["10.96.0.7"], "ipFamilies": ["IPv4"], "selector": {"app": "web"},
         "ports": [{"port": 80, "targetPort": "http", "protocol": "TCP"}],
     }});
-    let pod = |name: &str, namespace: &str, phase: &str, ready: &str| {
-        json!({
-            "metadata": {"namespace": namespace, "name": name, "labels": {"app": "web"}},
-            "spec": {"containers": [{"ports": [{"name": "http", "containerPort": 8080}]}]},
-            "status": {"phase": phase, "podIPs": [{"ip": "fd00::2"}, {"ip": "10.0.0.2"}],
-                       "conditions": [{"type": "Ready", "status": ready}]},
-        })
+    let backend = |name: &str, namespace: &str, ready: bool| Backend {
+        uid: format!("{namespace}/{name}"),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        labels: [("app".to_owned(), "web".to_owned())].into(),
+        hostname: None,
+        subdomain: None,
+        node: "host".to_owned(),
+        ips: vec!["fd00::2".parse().unwrap(), "10.0.0.2".parse().unwrap()],
+        ready,
+        serving: ready,
+        terminating: name == "ending",
+        ports: vec![NamedPort { name: "http".to_owned(), protocol: Protocol::Tcp, number: 8080 }],
     };
-    let mut ending = pod("ending", "a", "Running", "True");
-    ending["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-    let pods = [
-        pod("good", "a", "Running", "True"),
-        pod("bad", "a", "Running", "False"),
-        pod("over", "a", "Succeeded", "False"),
-        pod("else", "b", "Running", "True"),
-        ending,
+    let all = [
+        backend("good", "a", true),
+        backend("bad", "a", false),
+        backend("else", "b", true),
+        backend("ending", "a", false),
     ];
-    let found = services(&[service], &pods);
+    let catalogue = Catalogue {
+        backends: all.into_iter().map(|one| (one.uid.clone(), one)).collect(),
+        ..Catalogue::default()
+    };
+    let found = services(&[service], &catalogue);
     let behind: Vec<_> = found[0].ports[0].endpoints.iter().map(|e| (e.pod.as_str(), e.ready)).collect();
-    assert_eq!(behind, [("good", true), ("bad", false), ("ending", false)]);
+    assert_eq!(behind, [("bad", false), ("ending", false), ("good", true)]);
     assert_eq!(found[0].ports[0].endpoints[0].address, "10.0.0.2:8080");
+    assert_eq!(found[0].addresses, ["10.96.0.7"]);
 }

@@ -476,6 +476,26 @@ impl Protocol {
             Protocol::Sctp => "SCTP",
         }
     }
+
+    /// As those have it who know nothing of Kubernetes.
+    #[must_use]
+    pub fn on_the_wire(self) -> netplugin::Protocol {
+        match self {
+            Protocol::Tcp => netplugin::Protocol::Tcp,
+            Protocol::Udp => netplugin::Protocol::Udp,
+            Protocol::Sctp => netplugin::Protocol::Sctp,
+        }
+    }
+}
+
+impl From<netplugin::Protocol> for Protocol {
+    fn from(protocol: netplugin::Protocol) -> Protocol {
+        match protocol {
+            netplugin::Protocol::Tcp => Protocol::Tcp,
+            netplugin::Protocol::Udp => Protocol::Udp,
+            netplugin::Protocol::Sctp => Protocol::Sctp,
+        }
+    }
 }
 
 /// `resources`, defaults applied (a limit without a request is also the request).

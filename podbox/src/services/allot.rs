@@ -1,26 +1,43 @@
 //! Addresses and ports of the host for Services, as an API server gives them out. Pure.
 //!
-//! Source: `pkg/registry/core/service/storage/alloc.go` and `defaultOnWrite` there. One difference: what is not asked for
-//! follows from the Service's name, so that one that is made anew mostly gets what it had.
+//! Source: `pkg/registry/core/service/storage/alloc.go` and `defaultOnWrite` there. Two differences: what is not asked for
+//! follows from the Service's name, so that one that is made anew mostly gets what it had; and on one host it can be known
+//! who else has a port of it, so that is asked too.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use netplugin::Subnet;
 use serde_json::{Value, json};
 
+use crate::pod::Protocol;
 use crate::pod::field::{Errors, FieldError, Path};
 
+use super::node_ports::{self, protocol};
 use super::{Family, hash};
 
+/// Who is in the way of a port of the host, in words: no Service, but a pod or a program. `None` if nobody is.
+type InTheWay = Box<dyn Fn(Protocol, u16) -> Option<String>>;
+
 /// Where addresses and ports come from.
-#[derive(Clone, Debug)]
 pub struct Allotment {
     /// The ranges of cluster IPs, IPv4 first.
     pub ranges: Vec<Subnet>,
     /// The ports of the host.
     pub node_ports: RangeInclusive<u16>,
+    /// Who has one of those, though no Service.
+    pub in_the_way: InTheWay,
+}
+
+impl fmt::Debug for Allotment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Allotment")
+            .field("ranges", &self.ranges)
+            .field("node_ports", &self.node_ports)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What nobody gets by himself: the gateway's customary address, and the name server's.
@@ -39,12 +56,14 @@ impl Allotment {
     }
 }
 
-/// Gives the Service what it needs and does not have; `others` are all other Services that there are.
+/// Gives the Service what it needs and does not have; `others` are all other Services that there are, `before` what it was
+/// until now: the ports that it has it keeps, whoever listens on them by now.
 ///
 /// # Errors
 /// What an API server would say: an address or port outside the range or taken, a family that there is not.
 pub fn allot<'a>(
     service: &mut Value,
+    before: Option<&Value>,
     others: impl IntoIterator<Item = &'a Value>,
     from: &Allotment,
 ) -> Result<(), Vec<FieldError>> {
@@ -53,7 +72,13 @@ pub fn allot<'a>(
     let spec = &mut service["spec"];
     match spec["type"].as_str() {
         Some("ExternalName") => return Ok(()),
-        Some("NodePort" | "LoadBalancer") => node_ports(&mut errors, spec, &others, from),
+        Some("NodePort" | "LoadBalancer") => {
+            let own = before.map(|before| node_ports::node_ports(&before["spec"])).unwrap_or_default();
+            let in_the_way = |port: (Protocol, u16)| {
+                if own.contains(&port) { None } else { (from.in_the_way)(port.0, port.1) }
+            };
+            ports_of_the_host(&mut errors, spec, &others, (&from.node_ports, &in_the_way));
+        }
         _ => {}
     }
     addresses(&mut errors, service, &others, from);
@@ -161,14 +186,19 @@ fn families(
     Some(families)
 }
 
-fn node_ports(errors: &mut Errors, spec: &mut Value, others: &[&Value], from: &Allotment) {
-    let mut taken: BTreeSet<(String, u16)> = others.iter().flat_map(|other| held(&other["spec"])).collect();
-    let range = &from.node_ports;
+fn ports_of_the_host(
+    errors: &mut Errors,
+    spec: &mut Value,
+    others: &[&Value],
+    (range, in_the_way): (&RangeInclusive<u16>, &dyn Fn((Protocol, u16)) -> Option<String>),
+) {
+    let held = others.iter().flat_map(|other| node_ports::node_ports(&other["spec"]));
+    let mut taken: BTreeSet<(Protocol, u16)> = held.collect();
     let spec_path = Path::ROOT.field("spec");
     let path = spec_path.field("ports");
     let ports = spec["ports"].as_array_mut().map(|ports| ports.iter_mut()).into_iter().flatten();
     for (index, port) in ports.enumerate() {
-        let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
+        let protocol = protocol(port);
         let port_path = path.index(index);
         let at = port_path.field("nodePort");
         match port["nodePort"].as_u64().filter(|number| *number != 0) {
@@ -184,13 +214,18 @@ fn node_ports(errors: &mut Errors, spec: &mut Value, others: &[&Value], from: &A
                 Some(number) if !taken.insert((protocol, number)) => {
                     errors.invalid(&at, Value::from(number), "provided port is already allocated");
                 }
-                Some(_) => {}
+                Some(number) => {
+                    if let Some(why) = in_the_way((protocol, number)) {
+                        errors.invalid(&at, Value::from(number), &why);
+                    }
+                }
             },
             None => {
                 let own = port["port"].as_u64().unwrap_or(0);
                 let count = u64::from(range.end() - range.start()) + 1;
                 let all = (0..count).map(|step| range.start() + ((own + step) % count) as u16);
-                match all.into_iter().find(|number| !taken.contains(&(protocol.clone(), *number))) {
+                let is_free = |port: (Protocol, u16)| !taken.contains(&port) && in_the_way(port).is_none();
+                match all.into_iter().find(|number| is_free((protocol, *number))) {
                     Some(number) => {
                         taken.insert((protocol, number));
                         port["nodePort"] = json!(number);
@@ -201,16 +236,6 @@ fn node_ports(errors: &mut Errors, spec: &mut Value, others: &[&Value], from: &A
             }
         }
     }
-}
-
-/// The ports of the host that a Service has.
-fn held(spec: &Value) -> Vec<(String, u16)> {
-    let ports = spec["ports"].as_array().into_iter().flatten();
-    let held = ports.filter_map(|port| {
-        let number = u16::try_from(port["nodePort"].as_u64()?).ok().filter(|number| *number > 0)?;
-        Some((port["protocol"].as_str().unwrap_or("TCP").to_owned(), number))
-    });
-    held.collect()
 }
 
 fn strings(list: &Value) -> Vec<String> {
@@ -231,6 +256,7 @@ mod tests {
         Allotment {
             ranges: vec!["10.96.0.0/24".parse().unwrap(), "fd00::/112".parse().unwrap()],
             node_ports: 30_000..=30_003,
+            in_the_way: Box::new(|_, _| None),
         }
     }
 
@@ -241,12 +267,12 @@ mod tests {
     }
 
     fn given(mut one: Value, others: &[Value]) -> Value {
-        allot(&mut one, others, &from()).unwrap();
+        allot(&mut one, None, others, &from()).unwrap();
         one
     }
 
     fn refused(spec: &Value, others: &[Value]) -> String {
-        allot(&mut service("x", spec), others, &from()).unwrap_err()[0].to_string()
+        allot(&mut service("x", spec), None, others, &from()).unwrap_err()[0].to_string()
     }
 
     #[test]
@@ -316,10 +342,30 @@ mod tests {
         let numbers: BTreeSet<u64> =
             all.iter().map(|one| one["spec"]["ports"][0]["nodePort"].as_u64().unwrap()).collect();
         assert_eq!(numbers.len(), 4);
-        assert!(allot(&mut port(0), &all, &from()).unwrap_err()[0].to_string().contains("range is full"));
-        let wrong = allot(&mut port(80), &[], &from()).unwrap_err()[0].to_string();
+        assert!(allot(&mut port(0), None, &all, &from()).unwrap_err()[0].to_string().contains("range is full"));
+        let wrong = allot(&mut port(80), None, &[], &from()).unwrap_err()[0].to_string();
         assert!(wrong.contains("The range of valid ports is 30000-30003"), "{wrong}");
-        let wrong = allot(&mut port(30_001), &all, &from()).unwrap_err()[0].to_string();
+        let wrong = allot(&mut port(30_001), None, &all, &from()).unwrap_err()[0].to_string();
         assert!(wrong.contains("provided port is already allocated"), "{wrong}");
+    }
+    #[test]
+    fn a_port_that_a_pod_or_a_program_has_is_passed_over_and_refused_if_it_is_asked_for() {
+        let in_the_way = |protocol: Protocol, number: u16| {
+            (protocol == Protocol::Tcp && number != 30_002).then(|| "held by default/web".to_owned())
+        };
+        let from = Allotment { in_the_way: Box::new(in_the_way), ..from() };
+        let mut one = service("n", &json!({"type": "NodePort"}));
+        allot(&mut one, None, &[], &from).unwrap();
+        assert_eq!(one["spec"]["ports"][0]["nodePort"], 30_002);
+        let mut other = service("o", &json!({"type": "NodePort"}));
+        let wrong = allot(&mut other.clone(), None, &[one], &from).unwrap_err()[0].to_string();
+        assert!(wrong.contains("range is full"), "{wrong}");
+        other["spec"]["ports"][0]["nodePort"] = json!(30_001);
+        let wrong = allot(&mut other.clone(), None, &[], &from).unwrap_err()[0].to_string();
+        assert_eq!(wrong, "spec.ports[0].nodePort: Invalid value: 30001: held by default/web");
+        // What it has it keeps.
+        allot(&mut other.clone(), Some(&other), &[], &from).unwrap();
+        other["spec"]["ports"][0]["protocol"] = json!("UDP");
+        allot(&mut other, None, &[], &from).unwrap();
     }
 }

@@ -4,8 +4,6 @@ use std::net::SocketAddr;
 
 use netplugin::{Balance, Front, NodePort, Subnet};
 
-use crate::pod::Protocol;
-
 use super::{Backend, Catalogue, Endpoint, Family, ServiceKind, ServicePort};
 
 /// What the table of one network namespace has to hold. Node ports and external addresses are the host's business.
@@ -19,14 +17,14 @@ pub fn balance(catalogue: &Catalogue, ranges: &[Subnet]) -> Balance {
             let fronts = service.cluster_ips.iter().chain(&service.external_ips);
             balance.fronts.extend(fronts.map(|address| Front {
                 address: *address,
-                protocol: protocol(port.protocol),
+                protocol: port.protocol.on_the_wire(),
                 port: port.port,
                 affinity: service.affinity,
                 backends: led_to(Family::of(*address)),
             }));
             if let (ServiceKind::NodePort, Some(number)) = (&service.kind, port.node_port) {
                 balance.node_ports.push(NodePort {
-                    protocol: protocol(port.protocol),
+                    protocol: port.protocol.on_the_wire(),
                     port: number,
                     affinity: service.affinity,
                     backends: service.families.iter().flat_map(|family| led_to(*family)).collect(),
@@ -40,12 +38,4 @@ pub fn balance(catalogue: &Catalogue, ranges: &[Subnet]) -> Balance {
 fn addresses(receiving: &[&Backend], port: &ServicePort, family: Family) -> Vec<SocketAddr> {
     let endpoints = receiving.iter().filter_map(|backend| Endpoint::at(backend, port, family));
     endpoints.map(|endpoint| endpoint.address).collect()
-}
-
-fn protocol(protocol: Protocol) -> netplugin::Protocol {
-    match protocol {
-        Protocol::Tcp => netplugin::Protocol::Tcp,
-        Protocol::Udp => netplugin::Protocol::Udp,
-        Protocol::Sctp => netplugin::Protocol::Sctp,
-    }
 }

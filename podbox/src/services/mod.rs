@@ -7,6 +7,7 @@
 mod allot;
 mod backend;
 mod balance;
+mod node_ports;
 mod service;
 mod slices;
 
@@ -21,6 +22,7 @@ use crate::store::{ObjectKind, Store};
 pub use allot::{Allotment, allot};
 pub use backend::{Backend, NamedPort, of_pod};
 pub use balance::balance;
+pub use node_ports::{holder, node_ports};
 pub use service::{Service, ServiceKind, ServicePort, Target};
 pub use slices::{endpoint_slices, endpoints};
 

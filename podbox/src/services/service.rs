@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::pod::Protocol;
 
-use super::Family;
+use super::{Family, node_ports};
 
 /// `sessionAffinityConfig.clientIP.timeoutSeconds`, if it is not said.
 const AFFINITY_SECONDS: u64 = 10800;
@@ -135,11 +135,7 @@ fn port(port: &Value) -> Option<ServicePort> {
     let name = |value: &Value| value.as_str().filter(|name| !name.is_empty()).map(str::to_owned);
     Some(ServicePort {
         name: name(&port["name"]),
-        protocol: match port["protocol"].as_str() {
-            Some("UDP") => Protocol::Udp,
-            Some("SCTP") => Protocol::Sctp,
-            _ => Protocol::Tcp,
-        },
+        protocol: node_ports::protocol(port),
         port: own,
         target: match &port["targetPort"] {
             Value::String(name) => Target::Name(name.clone()),

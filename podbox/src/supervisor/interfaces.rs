@@ -1,5 +1,6 @@
 //! A pod's interfaces: eth0 on its network, and those that its annotations ask for on further ones.
 
+use std::fs::File;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -9,10 +10,11 @@ use serde_json::{Value, json};
 use super::sandbox::{lines, port_mappings, tell};
 use super::world::{Message, World};
 use crate::config::Settings;
-use crate::pod::Pod;
 use crate::pod::interfaces::{self, FIRST, Further, Interfaces};
+use crate::pod::{self, Pod};
 use crate::report;
-use crate::store::write_atomic;
+use crate::services;
+use crate::store::{lock, write_atomic};
 
 /// An interface that a pod is to have, and where.
 struct Wish<'a> {
@@ -48,6 +50,34 @@ fn asked(pod: &Pod) -> Result<Interfaces, String> {
         let told: Vec<String> = wrong.iter().map(|one| format!("{}: {}", one.key, one.detail)).collect();
         told.join("; ")
     })
+}
+
+/// Whether no Service has one of the ports of the host that the pod is to have. While what is returned lives, no Service gets
+/// one: whoever gives ports to Services looks at those of pods under the same lock.
+pub(super) fn admit(world: &World, ports: &[PortMapping]) -> Result<Option<File>, String> {
+    if ports.is_empty() {
+        return Ok(None);
+    }
+    let store = &world.settings.store;
+    let lock = lock(&store.services_lock()).map_err(|error| report::chain(&error))?;
+    for port in ports {
+        let number = port.host_port;
+        if let Some(holder) = services::holder(store, (pod::Protocol::from(port.protocol), number)) {
+            return Err(format!("host port {number}/{} is held by {holder}", port.protocol));
+        }
+    }
+    Ok(Some(lock))
+}
+
+/// Takes the host ports of a pod that netplugin has no interface of: those that it listens on itself, or that a chain leads
+/// to it.
+pub(super) fn reserve(world: &World, ports: &[PortMapping]) -> Result<(), String> {
+    if ports.is_empty() {
+        return Ok(());
+    }
+    let (owner, pod) = (world.pod_name(), world.pod());
+    let taken = netplugin::reserve(&world.settings.network, (&pod.uid, &owner), ports);
+    taken.map_err(|error| report::chain(&error))
 }
 
 /// Puts the pod on its networks. The addresses are those of eth0, which are the pod's to all others.

@@ -18,7 +18,7 @@ use crate::config::Settings;
 use crate::etc_files;
 use crate::oci::{class_limits, pod_limits, pod_path};
 use crate::ownership;
-use crate::pod::{Pod, Protocol, Role};
+use crate::pod::{Pod, Role};
 use crate::report;
 use crate::store::{PodDir, StoreError, write_atomic};
 use crate::user_ids;
@@ -118,12 +118,14 @@ fn claim_alias(pod: &Pod, dir: &PodDir) -> Result<PathBuf, StoreError> {
     Ok(marked)
 }
 
-/// The host ports that lead to the pod.
+/// The host ports that lead to the pod: to one in the host's network nothing has to.
 #[must_use]
 pub fn port_mappings(pod: &Pod) -> Vec<PortMapping> {
-    if pod.host.network {
-        return Vec::new();
-    }
+    if pod.host.network { Vec::new() } else { host_ports(pod) }
+}
+
+/// The host ports that are the pod's and nobody else's.
+pub(super) fn host_ports(pod: &Pod) -> Vec<PortMapping> {
     // Init containers come and go; only what stays is reached from outside, as by a kubelet.
     let stay = pod.containers.iter().filter(|container| container.role != Role::Init);
     let ports = stay.flat_map(|container| &container.ports);
@@ -133,11 +135,7 @@ pub fn port_mappings(pod: &Pod) -> Vec<PortMapping> {
                 host_ip: port.host_ip,
                 host_port: port.host_port?,
                 container_port: port.container_port,
-                protocol: match port.protocol {
-                    Protocol::Tcp => netplugin::Protocol::Tcp,
-                    Protocol::Udp => netplugin::Protocol::Udp,
-                    Protocol::Sctp => netplugin::Protocol::Sctp,
-                },
+                protocol: port.protocol.on_the_wire(),
             })
         })
         .collect()
@@ -211,7 +209,7 @@ async fn try_make(world: &Arc<World>, attempts: &[(Index, u32)]) -> Result<Sandb
         tell(world, "SandboxDegraded", note);
     }
     world.warm.be(&world.exe, (StageKind::Container, waiting));
-    let ips = if pod.host.network { world.host_ips.clone() } else { attach(world).await.map_err(failed)? };
+    let ips = join_network(world).await.map_err(failed)?;
     let answering = naming::begin(world, &ips);
     let etc = match answering == expected {
         true => etc,
@@ -278,11 +276,19 @@ async fn attach_by_chain(world: &World, settings: &chain::ChainSettings) -> Resu
     Ok(added.addresses)
 }
 
-async fn attach(world: &World) -> Result<Vec<IpAddr>, String> {
-    match &world.settings.chain {
-        Some(settings) => attach_by_chain(world, settings).await,
-        None => interfaces::attach(world),
+/// Returns the pod's addresses.
+async fn join_network(world: &World) -> Result<Vec<IpAddr>, String> {
+    let pod = world.pod();
+    let ports = host_ports(&pod);
+    let admitted = interfaces::admit(world, &ports)?;
+    if pod.host.network {
+        interfaces::reserve(world, &ports)?;
+        return Ok(world.host_ips.clone());
     }
+    let Some(settings) = &world.settings.chain else { return interfaces::attach(world) };
+    interfaces::reserve(world, &ports)?;
+    drop(admitted);
+    attach_by_chain(world, settings).await
 }
 
 pub(super) fn tell(world: &World, reason: &str, message: String) {
@@ -356,9 +362,8 @@ pub(super) fn take_down(world: &World, reaper: Option<Identity>) -> Vec<String> 
 pub fn take_down_pod(pod: &Pod, dir: &PodDir, settings: &Settings, reaper: Option<Identity>) -> Vec<String> {
     let mut plan = plan(pod, dir);
     plan.netns_alias = fs::read_to_string(alias_file(dir)).ok().map(PathBuf::from);
-    let mut errors = Vec::new();
+    let mut errors = interfaces::detach(settings, pod);
     if !pod.host.network {
-        errors.extend(interfaces::detach(settings, pod));
         errors.extend(chain::detach(dir));
     }
     if cdi::is_used(pod) {

@@ -12,6 +12,7 @@ use crate::node;
 use crate::picture::{
     self, Cable, ContainerPart, End, HostPart, NetworkPart, PeerPart, Picture, PodPart, PortPart,
 };
+use crate::services::Catalogue;
 use crate::store::ObjectKind;
 
 use super::super::pods::{self, Found};
@@ -91,8 +92,9 @@ pub(super) fn picture(session: &Session, namespace: Option<&str>) -> Result<Pict
         pods,
     };
     let services = stored::fitting(session, ObjectKind::Service, &Query::within(namespace));
+    let catalogue = Catalogue::read(&session.settings.store);
     let peers = peers(session)?;
-    Ok(Picture { hosts: vec![host], peers, services: picture::services(&services, &objects) })
+    Ok(Picture { hosts: vec![host], peers, services: picture::services(&services, &catalogue) })
 }
 
 /// The other hosts, and whether what leads to them is there.

@@ -6,6 +6,7 @@ use netplugin::{NetworkConfig, SeenLink, SeenNeighbour, SeenRoute, SeenTable, Wi
 use serde::Serialize;
 
 use crate::picture;
+use crate::services::Catalogue;
 use crate::store::ObjectKind;
 
 use super::super::pods::{self, Found};
@@ -292,7 +293,7 @@ fn to_services(session: &Session, found: &Found, pod: &mut Plug) -> Result<Vec<J
     let query = Query::within(Some(&found.pod.namespace));
     let stored = stored::fitting(session, ObjectKind::Service, &query);
     let mut journeys = Vec::new();
-    for service in picture::services(&stored, &[]) {
+    for service in picture::services(&stored, &Catalogue::default()) {
         for address in &service.addresses {
             journeys.push(to_service(&service.full_name(), address, pod)?);
         }

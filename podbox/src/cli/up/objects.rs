@@ -55,8 +55,8 @@ pub(super) fn apply(
             let stored = stored.iter().filter(|((of, other), _)| (of, other) != (&namespace, &name));
             let given = all.iter().filter(|one| one.kind == kind).map(|one| &one.after);
             let others = stored.map(|(_, object)| object).chain(given);
-            services::allot(&mut after, others, &session.settings.allotment())
-                .map_err(|wrong| refused(kind, &name, &wrong))?;
+            services::allot(&mut after, before.as_ref(), others, &session.settings.allotment())
+                .map_err(|wrong| invalid(kind, &name, &wrong))?;
         }
         if change == Change::Created {
             after["metadata"]["uid"] = json!(uuid::random().map_err(|error| Failure::host(&error))?);
@@ -115,11 +115,16 @@ fn refuse_terminating(
     Err(Failure::wrong(why).hint(format!("`podbox down ns/{namespace}` goes on removing it")))
 }
 
-/// The API server's words for an update that it refuses.
-pub(in crate::cli) fn refused(kind: ObjectKind, name: &str, wrong: &[FieldError]) -> Failure {
+/// The API server's words for an object that it refuses.
+fn invalid(kind: ObjectKind, name: &str, wrong: &[FieldError]) -> Failure {
     let all: Vec<String> = wrong.iter().map(ToString::to_string).collect();
-    let word = removal::word(kind);
     Failure::wrong(format!("The {} {name:?} is invalid: {}", kind.kind(), all.join("; ")))
+}
+
+/// The same for an update, with what there is to do about it.
+pub(in crate::cli) fn refused(kind: ObjectKind, name: &str, wrong: &[FieldError]) -> Failure {
+    let word = removal::word(kind);
+    invalid(kind, name, wrong)
         .hint(format!("`podbox down {word}/{name}` removes it; then it can be made anew"))
 }
 

@@ -4,6 +4,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 
+use crate::services::Catalogue;
+
 use super::{Lines, annotations, claim, pairs, service, text};
 
 /// What stands in relation to an object: of its namespace, or of all if it has none.
@@ -13,6 +15,8 @@ pub struct Surroundings {
     pub pods: Vec<Value>,
     /// The names of Secrets.
     pub secrets: Vec<String>,
+    /// Who is behind which Service.
+    pub catalogue: Catalogue,
 }
 
 /// Describes an object that is no pod.
@@ -39,7 +43,7 @@ pub fn describe_object(object: &Value, around: &Surroundings) -> String {
         }
         "Service" => {
             head(&mut out, object);
-            service::describe(&mut out, object, &around.pods);
+            service::describe(&mut out, object, &around.catalogue);
             String::new()
         }
         "PersistentVolume" => {

@@ -1,14 +1,12 @@
 //! Who is meant: a pod, a Service, an address or the host, with a port.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use netplugin::Protocol;
-use serde_json::Value;
 
 use crate::path::{Hop, Leg};
 use crate::pod;
-use crate::store::ObjectKind;
+use crate::services::{Catalogue, Service};
 
 use super::super::super::names;
 use super::super::super::pods::{self, Found};
@@ -86,26 +84,26 @@ impl Target {
         port: Option<&str>,
     ) -> Result<Target, Failure> {
         let shown = format!("service {namespace}/{name}");
-        let stored = session.settings.store.object(ObjectKind::Service, namespace, name);
-        let stored = stored.map_err(|error| Failure::host(&error))?;
-        let service = stored.ok_or_else(|| Failure::wrong(format!("{shown} not found")))?;
-        let spec = &service["spec"];
-        let ips = spec["clusterIPs"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let ips: Vec<IpAddr> = ips.iter().filter_map(|ip| ip.as_str()?.parse().ok()).collect();
+        let catalogue = Catalogue::read(&session.settings.store);
+        let service = catalogue.service(namespace, name);
+        let service = service.ok_or_else(|| Failure::wrong(format!("{shown} not found")))?;
+        let ips = &service.cluster_ips;
         let address = ips.iter().find(|ip| ip.is_ipv6() == args.ipv6).or(ips.first()).copied();
         let address = address.ok_or_else(|| {
             Failure::wrong(format!("{shown} has no address of its own"))
                 .hint("its pods are reached at theirs: name one of them")
         })?;
-        let port = port_of_service(&shown, spec, port)?;
-        let backends = backends(session, namespace, spec);
-        let ready = backends.iter().filter(|found| is_ready(found)).count();
-        let remark = match (backends.len(), ready) {
+        let port = port_of_service(&shown, service, port)?;
+        let all = catalogue.backends_of(service).count();
+        let receiving = catalogue.receiving(service);
+        let remark = match (all, receiving.len()) {
             (0, _) => Some(format!("no pod fits the selector of {shown}")),
             (all, 0) => Some(format!("none of the {all} pods of {shown} is ready")),
             _ => None,
         };
-        let places = backends.iter().take(MOST).filter_map(|found| Place::of(session, found).ok());
+        let places = receiving.into_iter().take(MOST).filter_map(|backend| {
+            Place::of(session, &pods::find(session, &backend.namespace, &backend.name).ok()?).ok()
+        });
         Ok(Target {
             name: shown,
             address: SocketAddr::new(address, port),
@@ -170,16 +168,16 @@ fn port_of_pod(found: &Found, port: Option<&str>, protocol: Protocol) -> Result<
     }
 }
 
-fn port_of_service(shown: &str, spec: &Value, port: Option<&str>) -> Result<u16, Failure> {
-    let ports = spec["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let numbered = |port: &Value| port["port"].as_u64().and_then(|number| u16::try_from(number).ok());
+fn port_of_service(shown: &str, service: &Service, port: Option<&str>) -> Result<u16, Failure> {
+    let mut ports = service.ports.iter();
     let found = match port {
-        None => ports.first().and_then(numbered),
+        None => ports.next(),
         Some(text) => match text.parse() {
             Ok(number) => return Ok(number),
-            Err(_) => ports.iter().find(|one| one["name"] == text).and_then(numbered),
+            Err(_) => ports.find(|one| one.name.as_deref() == Some(text)),
         },
     };
+    let found = found.map(|port| port.port);
     found.ok_or_else(|| Failure::wrong(format!("{shown} has no port {}", port.unwrap_or_default())))
 }
 
@@ -191,17 +189,6 @@ fn behind_host_port(session: &Session, port: u16) -> Vec<Place> {
     };
     let pods = pods::all(session, None).into_iter().filter(has_it);
     pods.filter_map(|found| Place::of(session, &found).ok()).collect()
-}
-
-/// The pods that a Service's selector fits; none if it has no selector.
-fn backends(session: &Session, namespace: &str, spec: &Value) -> Vec<Found> {
-    let selector: BTreeMap<String, String> =
-        serde_json::from_value(spec["selector"].clone()).unwrap_or_default();
-    if selector.is_empty() {
-        return Vec::new();
-    }
-    let fits = |found: &Found| selector.iter().all(|(key, value)| found.pod.labels.get(key) == Some(value));
-    pods::all(session, Some(namespace)).into_iter().filter(fits).collect()
 }
 
 fn is_ready(found: &Found) -> bool {
