@@ -79,6 +79,11 @@ impl Known {
         Arc::clone(&self.catalogue.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Waits until the pod has addresses; false if there never will be any.
+    pub(super) async fn has_addresses(&self) -> bool {
+        self.own.subscribe().wait_for(Option::is_some).await.is_ok()
+    }
+
     /// The pod is like this now.
     pub(super) fn tell(&self, own: Option<Standing>) {
         let own = own.filter(|_| !self.left.load(Ordering::Relaxed));
@@ -305,6 +310,30 @@ pub(super) fn leave(world: &World) {
     if let Err(error) = balance_host(&world.settings, &wanted) {
         report::log(format_args!("supervisor: Services: {error}"));
     }
+}
+
+/// Makes the host's table again if somebody has removed it, with what is written down of it. As with all that everybody has:
+/// who looks first does it.
+///
+/// # Errors
+/// What could not be made, and why.
+pub(super) fn restore_host(settings: &Settings) -> Result<(), String> {
+    let failed = |error: &dyn std::error::Error| report::chain(error);
+    let dir = settings.store.host_services();
+    let held = || fs::read(dir.join("host.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let Some(held_now) = held() else { return Ok(()) };
+    let table = settings.network.table();
+    let balancer = || Balancer::here(&table, None).map_err(|error| failed(&error));
+    if balancer()?.is_whole(&held_now).map_err(|error| failed(&error))? {
+        return Ok(());
+    }
+    let _lock = lock(&dir.join("lock")).map_err(|error| failed(&error))?;
+    let Some(held_now) = held() else { return Ok(()) };
+    let mut balancer = balancer()?;
+    if balancer.is_whole(&held_now).map_err(|error| failed(&error))? {
+        return Ok(());
+    }
+    balancer.apply(&held_now).map_err(|error| failed(&error))
 }
 
 /// The host's table, and what it holds as far as anybody has written down.
