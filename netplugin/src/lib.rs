@@ -52,8 +52,8 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 
 pub use balance::{Balance, Balancer, Front, NodePort, remove_here};
 pub use config::{
-    Attached, Attachment, Described, Firewall, InterfaceAddress, Mac, Masquerade, NetworkConfig, PortMapping, Protocol,
-    Request, Subnet, SubnetError, Timed,
+    Attached, Attachment, Described, Firewall, InterfaceAddress, Mac, Masquerade, NetworkConfig, PortMapping,
+    Protocol, Request, Subnet, SubnetError, Timed,
 };
 pub use dial::dial;
 pub use error::NetError;

@@ -212,6 +212,11 @@ fn pods_and_services_and_host_ports_work_where_the_host_forwards_nothing_and_bri
     assert_eq!(rules(&others), rules(&before.lines().collect::<Vec<_>>()));
     assert!(after.contains(&format!("-A FORWARD -i {} ", host.bridge())), "{after}");
 
+    // Who saves his rules saves ours too; there are none the more for it when he loads them again.
+    site.sh("iptables-save > $0 && iptables-restore < $0 && rm $0".replace("$0", &saved(host)).as_str());
+    let forward = || site.sh("iptables -S FORWARD").stdout;
+    assert_eq!(forward().matches(&host.bridge()).count(), 4, "{}", forward());
+
     let (pods, clients) = (host.pod("server"), host.pod("client"));
     let outside =
         [("tcp-echo", "9000"), ("udp-echo", "9001")].map(|(a, p)| site.outside(&[a, "--port", p]).spawn());
@@ -223,7 +228,11 @@ fn pods_and_services_and_host_ports_work_where_the_host_forwards_nothing_and_bri
         for (flag, port, host_port) in ways {
             let at = |ip: &str, port: &str| format!("{}:{port}", bracketed(ip));
             assert_eq!(asked_from_pod(host, "client", flag, &at(&to, port)), from, "{flag}: pod to pod");
-            assert_eq!(asked_from_pod(host, "client", flag, &at(OUTSIDE[index], port)), HOST[index], "{flag}: out");
+            assert_eq!(
+                asked_from_pod(host, "client", flag, &at(OUTSIDE[index], port)),
+                HOST[index],
+                "{flag}: out"
+            );
             assert_eq!(
                 asked_from_outside(&site, flag, &at(HOST[index], host_port)),
                 OUTSIDE[index],
@@ -245,6 +254,10 @@ fn pods_and_services_and_host_ports_work_where_the_host_forwards_nothing_and_bri
     site.finish();
 }
 
+fn saved(host: &Host) -> String {
+    host.dir().join("rules").display().to_string()
+}
+
 /// A line's words, without the counters in brackets.
 fn words(line: &str) -> String {
     line.split('[').next().unwrap_or(line).trim().to_owned()
@@ -258,7 +271,8 @@ fn a_firewall_that_is_to_be_left_alone_stops_packets_and_one_that_comes_later_do
     host.up_ready(&server(host));
     let echo = site.outside(&["tcp-echo", "--port", "9000"]).spawn();
     let at = format!("{}:9000", OUTSIDE[0]);
-    let ask = |limit: &str| host.podbox(["exec", "server", "-c", "tcp", "--", "connect", "-t", limit, &at, "hi"]);
+    let ask =
+        |limit: &str| host.podbox(["exec", "server", "-c", "tcp", "--", "connect", "-t", limit, &at, "hi"]);
     let own = format!("127.0.0.1:{}", host.port(0));
     wait_good("the pod itself", || host.cmd(["toolbox", "connect", &own, "hi"]).run());
     assert!(!ask("300ms").good(), "the firewall lets through what it should not");
@@ -305,7 +319,8 @@ fn what_a_foreign_flush_takes_away_comes_back_and_connections_go_on() {
         let table = format!("table inet podbox-{}", host.bridge());
         wait_for("all of it to be back", PATIENCE, || {
             let rules = site.sh("nft list ruleset").stdout;
-            let has = [&format!("{table} {{"), &format!("{table}-services {{")].map(|name| rules.contains(name));
+            let has =
+                [&format!("{table} {{"), &format!("{table}-services {{")].map(|name| rules.contains(name));
             if has == [true; 2] && site.passages().len() == 2 { Ok(()) } else { Err(rules) }
         });
         assert_eq!(asked_from_outside(&site, "-a", &tcp), OUTSIDE[0], "a host port by TCP");

@@ -68,8 +68,8 @@ impl AsFd for Changes {
 /// machine's register X is where the header begins. A load from beyond the end ends the program with "no".
 fn program() -> Vec<Instruction> {
     use libc::{
-        BPF_ADD, BPF_ALU, BPF_AND, BPF_B, BPF_IND, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_LSH, BPF_MEM,
-        BPF_MISC, BPF_OR, BPF_RET, BPF_ST, BPF_STX, BPF_TAX, BPF_W, BPF_X,
+        BPF_ADD, BPF_ALU, BPF_AND, BPF_B, BPF_IND, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_LSH,
+        BPF_MEM, BPF_MISC, BPF_OR, BPF_RET, BPF_ST, BPF_STX, BPF_TAX, BPF_W, BPF_X,
     };
     const BEGINNING: u32 = 0;
     const HIGH: u32 = 1;

@@ -147,8 +147,29 @@ fn expressions(rule: Attributes<'_>) -> impl Iterator<Item = (String, Attributes
 fn may_stop<'a>(mut expressions: impl Iterator<Item = (String, Attributes<'a>)>) -> bool {
     // They only load, compare, count or tell.
     const HARMLESS: [&str; 24] = [
-        "bitwise", "byteorder", "cmp", "connlimit", "counter", "ct", "dynset", "exthdr", "fib", "hash", "inner",
-        "last", "limit", "log", "match", "meta", "notrack", "numgen", "osf", "payload", "quota", "range", "rt",
+        "bitwise",
+        "byteorder",
+        "cmp",
+        "connlimit",
+        "counter",
+        "ct",
+        "dynset",
+        "exthdr",
+        "fib",
+        "hash",
+        "inner",
+        "last",
+        "limit",
+        "log",
+        "match",
+        "meta",
+        "notrack",
+        "numgen",
+        "osf",
+        "payload",
+        "quota",
+        "range",
+        "rt",
         "socket",
     ];
     expressions.any(|(name, data)| match name.as_str() {
@@ -174,8 +195,16 @@ fn lets_go_on(code: u32) -> bool {
 
 fn remarked(rule: Attributes<'_>) -> Option<Remarked> {
     let [handle, remarks] = [3, 7];
-    let comment = comment(rule.get(remarks)?)?;
+    let comment = rule.get(remarks).and_then(comment).or_else(|| matched_comment(rule))?;
     Some(Remarked { handle: rule.long(handle)?, comment })
+}
+
+/// What iptables-restore makes of a comment: an expression that matches everything, with a text (`xt_comment`).
+fn matched_comment(rule: Attributes<'_>) -> Option<String> {
+    let [name, info] = [1, 3];
+    let is_comment = |data: &Attributes<'_>| data.text(name).as_deref() == Some("comment");
+    expressions(rule)
+        .find_map(|(kind, data)| (kind == "match" && is_comment(&data)).then(|| data.text(info)).flatten())
 }
 
 /// What programs keep with a rule: a row of kind, length and value, each a byte long but the last.

@@ -21,8 +21,8 @@ use std::fs;
 
 use netlink_packet_core::NLM_F_CREATE;
 use netlink_packet_netfilter::NetfilterProtoFamily;
-use netlink_packet_netfilter::nftables::{MetaKey, NfTablesMessage, RuleAttribute, RuleMessage, Verdict};
 use netlink_packet_netfilter::nftables::{Expressions, Register};
+use netlink_packet_netfilter::nftables::{MetaKey, NfTablesMessage, RuleAttribute, RuleMessage, Verdict};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
 
@@ -33,8 +33,8 @@ use crate::netlink::{KernelError, Netlink};
 use crate::nft::{Transaction, expression as ex};
 
 pub use changes::Changes;
-pub(crate) use gates::rules_by_chain;
 use gates::Gate;
+pub(crate) use gates::rules_by_chain;
 pub use restore::restore;
 
 /// Which packets one of our rules lets pass.
@@ -123,12 +123,7 @@ pub(crate) fn open(config: &NetworkConfig) -> Result<Vec<String>, NetError> {
 pub(crate) const STEP: &str = "let the host's firewall pass what pods send and get";
 
 /// One transaction a chain: one that refuses must not keep the others closed.
-fn insert(
-    netlink: &mut Netlink,
-    gate: &Gate,
-    missing: &[Passage],
-    bridge: &str,
-) -> Result<(), KernelError> {
+fn insert(netlink: &mut Netlink, gate: &Gate, missing: &[Passage], bridge: &str) -> Result<(), KernelError> {
     let mut transaction = Transaction::begin_in(netlink, family(gate.family));
     for passage in missing {
         let attributes = vec![

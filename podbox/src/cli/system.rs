@@ -167,7 +167,9 @@ fn firewall(network: &NetworkConfig) -> Vec<Finding> {
     for program in review.legacy {
         findings.push(Finding {
             what: program.into(),
-            problem: Some(format!("its table filter is in use and may stop what is forwarded{bridged}; podbox cannot change it")),
+            problem: Some(format!(
+                "its table filter is in use and may stop what is forwarded{bridged}; podbox cannot change it"
+            )),
             mend: "if its FORWARD drops: -I FORWARD -i BRIDGE -j ACCEPT, and the same with -o",
             optional: true,
         });

@@ -55,7 +55,11 @@ pub(super) fn resolve(
     Ok(all)
 }
 
-fn network(name: &str, further: Further, (first, store): (&NetworkConfig, &Store)) -> Result<NetworkConfig, String> {
+fn network(
+    name: &str,
+    further: Further,
+    (first, store): (&NetworkConfig, &Store),
+) -> Result<NetworkConfig, String> {
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
     if name.is_empty() || name.starts_with('.') || !name.chars().all(is_name) {
         return Err(format!("networks: {name:?} is no name: lower case letters, digits, '-' and '.'"));
