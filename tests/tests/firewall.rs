@@ -10,7 +10,9 @@ use e2e::{Cmd, Host, Output, PATIENCE, pod, wait_for, wait_good};
 use nix::sched::CloneFlags;
 
 /// A policy, and nothing else.
-const NFT: &str = "table inet host { chain forward { type filter hook forward priority 0; policy drop; } }";
+const NFT: &str = "table inet host {
+    chain forward { type filter hook forward priority 0; policy drop; }
+}";
 
 /// The shape of firewalld's forward chains: the policy accepts, what nobody wanted is rejected in the end.
 const FIREWALLD: &str = "table inet firewalld {
@@ -81,7 +83,7 @@ impl Site {
 
     /// nftables' own words on the host.
     fn nft(&self, words: &str) {
-        self.host.beside("nft").args([words]).run().ok();
+        self.host.beside("nft").args(["-f", "-"]).input(format!("{words}\n")).run().ok();
     }
 
     /// An applet on the machine next door.
@@ -315,7 +317,7 @@ fn what_a_foreign_flush_takes_away_comes_back_and_connections_go_on() {
         connection.read_exact(&mut said).expect("hear from the pod");
         assert_eq!(said, line.as_bytes());
         // As a firewall's own unit does it: all at once, its own rules behind.
-        site.sh(&format!("printf '%s\\n' 'flush ruleset' '{NFT}' | nft -f -"));
+        site.nft(&format!("flush ruleset\n{NFT}"));
         let table = format!("table inet podbox-{}", host.bridge());
         wait_for("all of it to be back", PATIENCE, || {
             let rules = site.sh("nft list ruleset").stdout;
