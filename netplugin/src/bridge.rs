@@ -38,6 +38,11 @@ impl Bridge {
     pub(crate) fn unfinished(config: &NetworkConfig, translates: bool) -> Bridge {
         Bridge { index: 0, mtu: DEFAULT_MTU, translates, notes: Vec::new(), config: own_part(config) }
     }
+
+    /// What it was made for, without the peers.
+    pub(crate) fn made_for(&self) -> &NetworkConfig {
+        &self.config
+    }
 }
 
 /// What the bridge is made for.
@@ -69,9 +74,14 @@ pub(crate) fn find(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Opti
 
 /// Whether there is a complete bridge, be it for an older configuration.
 pub(crate) fn is_complete(netlink: &mut Netlink, config: &NetworkConfig) -> Result<bool, NetError> {
-    let Some(bridge) = state::read::<Bridge>(&file(config)).unwrap_or(None) else { return Ok(false) };
+    complete(netlink, config).map(|bridge| bridge.is_some())
+}
+
+/// The bridge if it is complete, be it for an older configuration.
+pub(crate) fn complete(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Option<Bridge>, NetError> {
+    let Some(bridge) = state::read::<Bridge>(&file(config)).unwrap_or(None) else { return Ok(None) };
     let link = find_link(netlink, config)?;
-    Ok(link.is_some_and(|link| link.index == bridge.index && link.is_bridge))
+    Ok(link.is_some_and(|link| link.index == bridge.index && link.is_bridge).then_some(bridge))
 }
 
 fn find_link(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Option<Facts>, NetError> {

@@ -175,6 +175,17 @@ pub enum Masquerade {
     Never,
 }
 
+/// What is done about chains of others that might stop the network's packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Firewall {
+    /// They are told to let pass what comes from the bridge and what goes to it.
+    #[default]
+    Open,
+    /// Nothing: they are the host's business.
+    Leave,
+}
+
 /// A flat network: one bridge, one address space, every pod with addresses of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkConfig {
@@ -200,6 +211,9 @@ pub struct NetworkConfig {
     /// What leaves the flat space with whose address.
     #[serde(default)]
     pub masquerade: Masquerade,
+    /// What becomes of others' rules that are in the way.
+    #[serde(default)]
+    pub firewall: Firewall,
     /// Where leases and held ports are kept, one file each; on a file system that does not survive a boot.
     pub state_dir: PathBuf,
 }

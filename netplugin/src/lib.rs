@@ -17,6 +17,7 @@ pub mod conflist;
 mod conntrack;
 mod dial;
 mod error;
+mod firewall;
 mod host;
 mod inspect;
 mod interfaces;
@@ -51,11 +52,12 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 
 pub use balance::{Balance, Balancer, Front, NodePort, remove_here};
 pub use config::{
-    Attached, Attachment, Described, InterfaceAddress, Mac, Masquerade, NetworkConfig, PortMapping, Protocol,
-    Request, Subnet, SubnetError, Timed,
+    Attached, Attachment, Described, Firewall, InterfaceAddress, Mac, Masquerade, NetworkConfig, PortMapping,
+    Protocol, Request, Subnet, SubnetError, Timed,
 };
 pub use dial::dial;
 pub use error::NetError;
+pub use firewall::{Changes, Review, restore, review};
 pub use host::host_addresses;
 pub use inspect::raise_loopback;
 pub use interfaces::{Interface, interfaces};
@@ -185,6 +187,7 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
             bridge::forget(config)?;
             let _ = bridge::remember(config, &unfinished);
         }
+        firewall::close(config)?;
         nft::remove(config)?;
         let mut netlink = Netlink::open(NETLINK_ROUTE)
             .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;

@@ -12,7 +12,7 @@
 //! - `guard`: the host accepts answers for 127.0.0.1 from the bridge for the sake of the latter, so whatever
 //!   a pod sends to 127.0.0.0/8 is dropped before (CVE-2020-8558).
 //!
-//! Only this one table is ever touched, never another's.
+//! Nothing else of anybody's tables is touched, save for what [`crate::firewall`] puts in the chains of some.
 
 pub(crate) mod expression;
 pub(crate) mod rules;
@@ -33,6 +33,7 @@ use nix::errno::Errno;
 use crate::config::{NetworkConfig, PortMapping, Protocol};
 use crate::conntrack;
 use crate::error::NetError;
+use crate::firewall;
 use crate::netlink::{KernelError, Netlink};
 use crate::ports::Hold;
 use rules::{Chain, Map};
@@ -98,6 +99,14 @@ pub(crate) fn make(config: &NetworkConfig, holds: &[Hold]) -> Result<Made, NetEr
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Whether the table is there with all its rules. Elements are not looked at.
+pub(crate) fn is_whole(netlink: &mut Netlink, config: &NetworkConfig) -> Result<bool, KernelError> {
+    let found = firewall::rules_by_chain(netlink, &config.table())?;
+    let wanted = rules::rules(config);
+    let wanted_in = |chain: &str| wanted.iter().filter(|rule| rule.chain == chain).count();
+    Ok(rules::CHAINS.iter().all(|chain| found.get(chain.name).copied().unwrap_or(0) == wanted_in(chain.name)))
 }
 
 fn try_make(config: &NetworkConfig, holds: &[Hold]) -> Result<(), KernelError> {

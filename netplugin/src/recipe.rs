@@ -26,6 +26,7 @@ use crate::config::{
     Attachment, Described, InterfaceAddress, Mac, NetworkConfig, Protocol, Request, Subnet, Timed,
 };
 use crate::error::NetError;
+use crate::firewall;
 use crate::host::{Facts, Ipv6};
 use crate::ipam::{self, Lease};
 use crate::links::{self, Link};
@@ -384,6 +385,7 @@ fn bridge_steps(config: &NetworkConfig, ipv6: Ipv6, mtu: u32, beyond: &peers::Pl
             command: nft::commands(config),
             act: acts::translate,
         },
+        Step { name: firewall::STEP, command: firewall::commands(config), act: acts::open_firewall },
         Step {
             name: "note that the bridge is complete",
             command: format!("touch {}", config.state_dir.join("bridge").display()),

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use netplugin::{Masquerade, NetworkConfig, PortMapping, Subnet};
+use netplugin::{Firewall, Masquerade, NetworkConfig, PortMapping, Subnet};
 use serde::{Deserialize, Serialize};
 
 mod networks;
@@ -178,6 +178,7 @@ struct Network {
     ipv6: Option<String>,
     mtu: Option<u32>,
     masquerade: Option<bool>,
+    firewall: Option<Firewall>,
     services_ipv4: Option<String>,
     services_ipv6: Option<String>,
     node_ports: Option<String>,
@@ -261,6 +262,7 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         } else {
             Masquerade::Egress
         },
+        firewall: file.network.firewall.unwrap_or_default(),
         peers: netplugin::Peers::default(),
         state_dir: store.leases(&name),
         name,

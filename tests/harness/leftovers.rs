@@ -50,6 +50,7 @@ pub(crate) fn list(places: &Places<'_>, traces: &Traces) -> Vec<String> {
     if tables().contains(&table(places.bridge)) {
         left.push(format!("nftables table {}", table(places.bridge)));
     }
+    left.extend(passages(places.bridge));
     for dir in [
         places.run.join("pods"),
         places.run.join("by-name"),
@@ -167,6 +168,14 @@ pub(crate) fn table(bridge: &str) -> String {
 fn tables() -> Vec<String> {
     let output = Cmd::new("nft").args(["list", "tables"]).run();
     output.stdout.lines().filter_map(|line| line.split(' ').nth(2)).map(str::to_owned).collect()
+}
+
+/// Rules that let the bridge's packets pass others' chains.
+fn passages(bridge: &str) -> Vec<String> {
+    let rules = Cmd::new("nft").args(["list", "ruleset"]).run().stdout;
+    let ours = ["from", "to"].map(|way| format!("comment \"podbox: {way} {bridge}\""));
+    let left = rules.lines().filter(|line| ours.iter().any(|comment| line.contains(comment)));
+    left.map(|line| format!("rule {}", line.trim())).collect()
 }
 
 /// Files of the address pool that mean somebody holds something.

@@ -12,7 +12,7 @@
 mod elements;
 mod table;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Protocol, Subnet};
 use crate::conntrack;
 use crate::error::NetError;
+use crate::firewall;
 use crate::netlink::{KernelError, Netlink};
 use crate::netns;
 use crate::nft::Transaction;
@@ -151,6 +152,28 @@ impl Balancer {
         self.forget_connections(before.as_ref(), wanted);
         self.held = Some(wanted.clone());
         Ok(())
+    }
+
+    /// Whether the table has all the rules that what is wanted needs. Without anything wanted none are needed. Elements are
+    /// not looked at.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn is_whole(&mut self, wanted: &Balance) -> Result<bool, NetError> {
+        if wanted.is_empty() {
+            return Ok(true);
+        }
+        let failed =
+            |source| NetError::Kernel { step: "look for the rules of virtual addresses".to_owned(), source };
+        let found = firewall::rules_by_chain(&mut self.netlink, &self.table).map_err(failed)?;
+        let mut needed = BTreeMap::<String, usize>::new();
+        let dice = Elements::of(wanted).chains();
+        let base = table::base_rules(self.place, &wanted.ranges);
+        for rule in base.into_iter().chain(dice.values().flat_map(table::Die::rules)) {
+            *needed.entry(rule.chain).or_default() += 1;
+        }
+        // There may be chains that earlier changes have left.
+        Ok(needed.iter().all(|(chain, count)| found.get(chain) == Some(count)))
     }
 
     fn table_message(&self) -> TableMessage {

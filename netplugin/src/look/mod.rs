@@ -4,7 +4,7 @@
 //! show there, in values; message layouts are those of rtnetlink(7) and `linux/netfilter/nf_tables.h`.
 
 mod leases;
-mod raw;
+pub(crate) mod raw;
 mod tables;
 mod traced;
 mod words;

@@ -10,19 +10,19 @@ use netlink_packet_core::{NLA_TYPE_MASK, NetlinkDeserializable, NetlinkHeader, N
 
 /// A message: its type, and all behind netlink's own header.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Raw {
-    pub(super) kind: u16,
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Raw {
+    pub(crate) kind: u16,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Raw {
     /// A message of `kind` that begins with a subsystem's own header.
-    pub(super) fn new(kind: u16, header: &[u8]) -> Raw {
+    pub(crate) fn new(kind: u16, header: &[u8]) -> Raw {
         Raw { kind, bytes: header.to_vec() }
     }
 
     /// Adds an attribute. The header before has a length that is a multiple of four.
-    pub(super) fn with(mut self, kind: u16, value: &[u8]) -> Raw {
+    pub(crate) fn with(mut self, kind: u16, value: &[u8]) -> Raw {
         let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
         self.bytes.extend(length.to_ne_bytes());
         self.bytes.extend(kind.to_ne_bytes());
@@ -32,30 +32,30 @@ impl Raw {
     }
 
     /// Adds a text, with the zero at its end that the kernel wants.
-    pub(super) fn with_text(self, kind: u16, text: &str) -> Raw {
+    pub(crate) fn with_text(self, kind: u16, text: &str) -> Raw {
         let mut bytes = text.as_bytes().to_vec();
         bytes.push(0);
         self.with(kind, &bytes)
     }
 
     /// The attributes behind a header of so many bytes.
-    pub(super) fn attributes(&self, header: usize) -> Attributes<'_> {
+    pub(crate) fn attributes(&self, header: usize) -> Attributes<'_> {
         Attributes(self.bytes.get(header..).unwrap_or_default())
     }
 
     /// A byte of the header.
-    pub(super) fn byte(&self, at: usize) -> u8 {
+    pub(crate) fn byte(&self, at: usize) -> u8 {
         self.bytes.get(at).copied().unwrap_or_default()
     }
 
     /// Two bytes of the header, in the host's order.
-    pub(super) fn short(&self, at: usize) -> u16 {
+    pub(crate) fn short(&self, at: usize) -> u16 {
         let bytes = self.bytes.get(at..at + 2).and_then(|bytes| bytes.try_into().ok());
         bytes.map(u16::from_ne_bytes).unwrap_or_default()
     }
 
     /// Four bytes of the header, in the host's order.
-    pub(super) fn word(&self, at: usize) -> u32 {
+    pub(crate) fn word(&self, at: usize) -> u32 {
         let bytes = self.bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
         bytes.map(u32::from_ne_bytes).unwrap_or_default()
     }
@@ -85,11 +85,11 @@ impl NetlinkDeserializable for Raw {
 
 /// A row of attributes (`struct nlattr`), each a number and a value.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Attributes<'a>(pub(super) &'a [u8]);
+pub(crate) struct Attributes<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Attributes<'a> {
     /// All of them, until the first that is torn.
-    pub(super) fn all(self) -> impl Iterator<Item = (u16, &'a [u8])> {
+    pub(crate) fn all(self) -> impl Iterator<Item = (u16, &'a [u8])> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
             let length = usize::from(u16::from_ne_bytes(rest.get(..2)?.try_into().ok()?));
@@ -100,47 +100,47 @@ impl<'a> Attributes<'a> {
         })
     }
 
-    pub(super) fn get(self, kind: u16) -> Option<&'a [u8]> {
+    pub(crate) fn get(self, kind: u16) -> Option<&'a [u8]> {
         self.all().find(|(of, _)| *of == kind).map(|(_, value)| value)
     }
 
     /// Attributes within one.
-    pub(super) fn nested(self, kind: u16) -> Attributes<'a> {
+    pub(crate) fn nested(self, kind: u16) -> Attributes<'a> {
         Attributes(self.get(kind).unwrap_or_default())
     }
 
     /// A number in the host's byte order.
-    pub(super) fn number(self, kind: u16) -> Option<u32> {
+    pub(crate) fn number(self, kind: u16) -> Option<u32> {
         Some(u32::from_ne_bytes(self.get(kind)?.get(..4)?.try_into().ok()?))
     }
 
     /// A number as nf_tables has it, big end first.
-    pub(super) fn big(self, kind: u16) -> Option<u32> {
+    pub(crate) fn big(self, kind: u16) -> Option<u32> {
         Some(u32::from_be_bytes(self.get(kind)?.get(..4)?.try_into().ok()?))
     }
 
     /// The same of eight bytes.
-    pub(super) fn long(self, kind: u16) -> Option<u64> {
+    pub(crate) fn long(self, kind: u16) -> Option<u64> {
         Some(u64::from_be_bytes(self.get(kind)?.get(..8)?.try_into().ok()?))
     }
 
-    pub(super) fn text(self, kind: u16) -> Option<String> {
+    pub(crate) fn text(self, kind: u16) -> Option<String> {
         Some(text(self.get(kind)?))
     }
 
-    pub(super) fn address(self, kind: u16) -> Option<IpAddr> {
+    pub(crate) fn address(self, kind: u16) -> Option<IpAddr> {
         address(self.get(kind)?)
     }
 }
 
 /// Bytes up to the first zero, as a text.
-pub(super) fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 /// Four bytes or sixteen as an address.
-pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
+pub(crate) fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into()),
         16 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).into()),

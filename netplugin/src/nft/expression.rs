@@ -84,6 +84,11 @@ pub(crate) fn is_in(set: &str, from: Register) -> Expressions {
     Expressions::Lookup(vec![Lookup::Set(set.to_owned()), Lookup::SourceRegister(from)])
 }
 
+/// Count the packets that come here.
+pub(crate) fn counter() -> Expressions {
+    other("counter", &[])
+}
+
 /// Load a value.
 pub(crate) fn constant(value: Vec<u8>, to: Register) -> Expressions {
     Expressions::Immediate(vec![

@@ -17,7 +17,7 @@ use crate::links::{self, Link, Message, Veth};
 use crate::netlink::Netlink;
 use crate::state::{self, Sharing};
 use crate::wishes::{Bandwidth, WayOut};
-use crate::{netns, nft, peers, ports, shaping, sysctl};
+use crate::{firewall, netns, nft, peers, ports, shaping, sysctl};
 
 const LOOPBACK_INDEX: u32 = 1;
 
@@ -153,6 +153,15 @@ pub(super) fn translate(world: &mut World<'_>) -> Result<(), Fault> {
         if let Err(error) = sysctl::set(&name, "1") {
             bridge.notes.push(format!("host ports do not answer on 127.0.0.1: cannot {error}"));
         }
+    }
+    Ok(())
+}
+
+/// The record says already that there may be something to remove.
+pub(super) fn open_firewall(world: &mut World<'_>) -> Result<(), Fault> {
+    let notes = firewall::open(world.config)?;
+    if let Some(bridge) = &mut world.bridge {
+        bridge.notes.extend(notes);
     }
     Ok(())
 }

@@ -212,6 +212,32 @@ fn after_a_crash_at_any_step_nothing_that_leads_to_other_hosts_is_left_and_the_n
 }
 
 #[test]
+fn after_a_crash_at_any_step_others_chains_are_as_they_were_and_the_next_try_opens_them() {
+    for steps in 0.. {
+        let host = Host::new();
+        host.netns.sh("nft add table ip filter; nft add chain ip filter FORWARD '{ type filter hook forward priority 0; policy drop; }'");
+        let chain = || host.netns.sh("nft -s list table ip filter");
+        let before = chain();
+        let pod = Netns::new();
+        let complete = crash_after(steps, &host, &pod, &[]);
+        host.attach("a", &pod, &[]).unwrap_or_else(|e| panic!("after {steps}: {e}"));
+        let opened = chain();
+        assert_eq!(opened.matches("podbox: ").count(), 2, "{opened}");
+        host.detach("a");
+        assert!(host.release_idle());
+        assert_eq!(chain(), before, "after {steps} steps and a complete try");
+        crash_after(steps, &host, &pod, &[]);
+        host.detach("a");
+        assert!(host.release_idle());
+        assert_eq!(chain(), before, "after {steps} steps");
+        if complete {
+            assert!(steps > 11, "{steps}");
+            break;
+        }
+    }
+}
+
+#[test]
 fn a_record_of_ways_that_were_never_made_is_taken_back_and_one_of_others_is_made_anew() {
     let host = host_with_a_peer(peers::Overlay::default());
     let pod = Netns::new();

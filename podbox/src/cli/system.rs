@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use netplugin::{Firewall, NetworkConfig};
 use runtime::cgroup::Cgroups;
 
 use super::{Failure, Session, out, pods};
@@ -131,12 +132,46 @@ fn findings(session: &Session) -> Vec<Finding> {
             optional: false,
         },
     ];
+    if settings.chain.is_none() {
+        findings.extend(firewall(&settings.network));
+    }
     for dir in [&settings.store.run, &settings.store.data] {
         findings.push(Finding {
             what: format!("writable {}", dir.display()).into(),
             problem: writable(dir).err().map(|error| error.to_string()),
             mend: "choose others with --root and --run",
             optional: false,
+        });
+    }
+    findings
+}
+
+/// What others' rules do to forwarded packets, if there are any.
+fn firewall(network: &NetworkConfig) -> Vec<Finding> {
+    let Ok(review) = netplugin::review(network) else { return Vec::new() };
+    let bridged = if review.sees_bridged { ", between pods too (bridge-nf-call-iptables)" } else { "" };
+    let mut findings = Vec::new();
+    if !review.chains.is_empty() {
+        let chains = review.chains.join(", ");
+        let is_left = network.firewall == Firewall::Leave && !review.closed.is_empty();
+        findings.push(Finding {
+            what: match is_left {
+                true => "firewall".into(),
+                false => format!("firewall: pods' packets pass {chains}{bridged}").into(),
+            },
+            problem: is_left.then(|| format!("{chains} may stop what is forwarded{bridged}")),
+            mend: "set firewall = \"open\" under [network], or let what comes from the bridge and goes to it pass in these chains",
+            optional: true,
+        });
+    }
+    for program in review.legacy {
+        findings.push(Finding {
+            what: program.into(),
+            problem: Some(format!(
+                "its table filter is in use and may stop what is forwarded{bridged}; podbox cannot change it"
+            )),
+            mend: "if its FORWARD drops: -I FORWARD -i BRIDGE -j ACCEPT, and the same with -o",
+            optional: true,
         });
     }
     findings

@@ -31,7 +31,7 @@ pub(super) fn resolve(
 ) -> Result<Vec<NetworkConfig>, String> {
     let mut all = vec![first.clone()];
     for (name, further) in file {
-        let network = network(&name, further, store)?;
+        let network = network(&name, further, (first, store))?;
         if let Some(other) = all.iter().find(|other| other.name == name) {
             return Err(format!("networks.{name}: [network] has the name {} already", other.name));
         }
@@ -55,7 +55,11 @@ pub(super) fn resolve(
     Ok(all)
 }
 
-fn network(name: &str, further: Further, store: &Store) -> Result<NetworkConfig, String> {
+fn network(
+    name: &str,
+    further: Further,
+    (first, store): (&NetworkConfig, &Store),
+) -> Result<NetworkConfig, String> {
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
     if name.is_empty() || name.starts_with('.') || !name.chars().all(is_name) {
         return Err(format!("networks: {name:?} is no name: lower case letters, digits, '-' and '.'"));
@@ -80,6 +84,7 @@ fn network(name: &str, further: Further, store: &Store) -> Result<NetworkConfig,
         ipv6,
         mtu: further.mtu,
         masquerade: if further.masquerade == Some(false) { Masquerade::Never } else { Masquerade::Egress },
+        firewall: first.firewall,
         peers: netplugin::Peers::default(),
         state_dir: store.leases(name),
     })

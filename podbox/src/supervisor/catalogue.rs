@@ -81,6 +81,11 @@ impl Known {
         Arc::clone(&self.catalogue.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Waits until the pod has addresses; false if there never will be any.
+    pub(super) async fn has_addresses(&self) -> bool {
+        self.own.subscribe().wait_for(Option::is_some).await.is_ok()
+    }
+
     /// The pod is like this now.
     pub(super) fn tell(&self, own: Option<Standing>) {
         let own = own.filter(|_| !self.left.load(Ordering::Relaxed));
@@ -332,6 +337,33 @@ fn digest(balance: &Balance) -> String {
     let mut hasher = DefaultHasher::new();
     balance.hash(&mut hasher);
     format!("{:016x}", hasher.finish())
+}
+
+/// Makes the host's table again if somebody has removed it, with what is written down of it. As with all that everybody has:
+/// who looks first does it.
+///
+/// # Errors
+/// What could not be made, and why.
+pub(super) fn restore_host(settings: &Settings) -> Result<(), String> {
+    let failed = |error: &dyn std::error::Error| report::chain(error);
+    let dir = settings.store.host_services();
+    let held = || {
+        let held: Held = serde_json::from_slice(&fs::read(dir.join("host.json")).ok()?).ok()?;
+        Some(held.balance)
+    };
+    let Some(held_now) = held() else { return Ok(()) };
+    let table = settings.network.table();
+    let balancer = || Balancer::here(&table, None).map_err(|error| failed(&error));
+    if balancer()?.is_whole(&held_now).map_err(|error| failed(&error))? {
+        return Ok(());
+    }
+    let _lock = lock(&dir.join("lock")).map_err(|error| failed(&error))?;
+    let Some(held_now) = held() else { return Ok(()) };
+    let mut balancer = balancer()?;
+    if balancer.is_whole(&held_now).map_err(|error| failed(&error))? {
+        return Ok(());
+    }
+    balancer.apply(&held_now).map_err(|error| failed(&error))
 }
 
 /// The host's table, and what it holds as far as anybody has written down.

@@ -13,6 +13,7 @@ pub mod control;
 mod devices;
 mod effects;
 mod exits;
+mod firewall;
 mod full;
 mod hooks;
 mod images;
@@ -155,6 +156,7 @@ async fn supervise(run_dir: &Path, guardian: Pid, stages: FirstStages) -> Result
     };
     let before = if fresh { catalogue::Before::Nothing } else { catalogue::Before::Something };
     catalogue::begin(&world, watcher, before);
+    firewall::begin(&world);
     never_wait_for_a_reader().map_err(during("look at standard output"))?;
     let mut effects = Effects::new(Arc::clone(&world));
     if fresh {
