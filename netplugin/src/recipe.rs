@@ -296,6 +296,9 @@ pub(crate) fn host_mac(first: IpAddr) -> Mac {
 }
 
 const LEASE: &str = "lease addresses";
+/// `rp_filter`: a packet's source must be reachable, by whichever interface (the kernel's networking/ip-sysctl.rst). The
+/// larger of an interface's value and that of `all` counts, so it is also what a strict `all` becomes.
+const LOOSE: &str = "2";
 /// See [`links::create_veth`].
 const QUEUES: &str = "numtxqueues 1 numrxqueues 1";
 
@@ -409,6 +412,8 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
         let route = format!("ip {} route replace default via {gateway} dev {ifname}", family(gateway));
         iter::once(neighbour).chain((request.wishes.way_out == WayOut::Here).then_some(route))
     });
+    let loose = (request.wishes.way_out == WayOut::Elsewhere)
+        .then(|| format!("sysctl -w net.ipv4.conf.{ifname}.rp_filter={LOOSE}"));
     let mut steps = vec![
         Step {
             name: "lay a cable into the pod",
@@ -427,7 +432,7 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
             command: inside(vec!["ip link set lo up".to_owned(), format!("ip link set {ifname} up")]),
             act: acts::raise,
         },
-        Step { name: "show the pod the way out", command: inside(ways.collect()), act: acts::route_pod },
+        Step { name: "show the pod the way out", command: inside(ways.chain(loose).collect()), act: acts::route_pod },
     ];
     if !request.wishes.bandwidth.is_unlimited() {
         let Bandwidth { ingress, egress } = request.wishes.bandwidth;

@@ -274,6 +274,7 @@ fn network(input: &Input) -> Result<NetworkConfig, CniError> {
         ipv6,
         mtu,
         masquerade: if input.ip_masq == Some(false) { Masquerade::Never } else { Masquerade::Egress },
+        beside: Vec::new(),
         peers: crate::peers::Peers::default(),
         state_dir: state_dir.join(&name),
         name,

@@ -18,6 +18,7 @@ fn config(state_dir: &Path, ipv4: &str, ipv6: Option<&str>) -> NetworkConfig {
         mtu: None,
         peers: netplugin::Peers::default(),
         masquerade: Masquerade::Egress,
+        beside: Vec::new(),
         state_dir: state_dir.to_owned(),
     }
 }

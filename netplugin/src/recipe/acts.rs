@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
 
-use super::{Fault, Inside, World, host_interface};
+use super::{Fault, Inside, LOOSE, World, host_interface};
 use crate::bridge::{self, Bridge};
 use crate::config::PortMapping;
 use crate::error::NetError;
@@ -235,7 +235,20 @@ pub(super) fn route_pod(world: &mut World<'_>) -> Result<(), Fault> {
             push(&mut inside.netlink, links::add_default_route(inside.index, gateway));
         }
     }
-    Ok(inside.netlink.commit()?)
+    inside.netlink.commit()?;
+    if way_out == WayOut::Elsewhere {
+        loosen(world);
+    }
+    Ok(())
+}
+
+/// What comes in here from another network of the host is answered by the way out, which a strict filter of the pod's would
+/// not have. Where /proc cannot be written that stays so, and only for who has such a filter.
+fn loosen(world: &World<'_>) {
+    let name = format!("ipv4/conf/{}/rp_filter", world.request.ifname);
+    if let Some(inside) = &world.inside {
+        let _ = netns::inside(&inside.netns, || sysctl::write(&name, LOOSE));
+    }
 }
 
 /// A kernel without token buckets lets everything pass, which is worth a note and no failure.

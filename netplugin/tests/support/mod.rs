@@ -233,6 +233,7 @@ pub fn config(state_dir: PathBuf) -> NetworkConfig {
         mtu: None,
         peers: netplugin::Peers::default(),
         masquerade: Masquerade::Egress,
+        beside: Vec::new(),
         state_dir,
     }
 }
