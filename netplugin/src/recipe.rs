@@ -459,6 +459,14 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
             act: acts::await_carrier,
         },
     ]);
+    if request.wishes.are_of_addresses() {
+        let lines = plan.addresses.iter().map(|a| match a.address {
+            IpAddr::V4(v4) => format!("arping -c 1 -U -I {ifname} {v4}"),
+            IpAddr::V6(v6) => format!("ndsend {v6} {ifname}"),
+        });
+        let command = inside(lines.collect());
+        steps.push(Step { name: "tell the neighbours whose addresses these are now", command, act: acts::announce });
+    }
     if !request.ports.is_empty() {
         let addresses: Vec<_> = plan.addresses.iter().map(|a| a.address).collect();
         let command = nft::add_commands(config, request.ports, &addresses);

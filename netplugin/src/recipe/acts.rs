@@ -17,7 +17,7 @@ use crate::links::{self, Link, Message, Veth};
 use crate::netlink::Netlink;
 use crate::state::{self, Sharing};
 use crate::wishes::{Bandwidth, WayOut};
-use crate::{netns, nft, peers, ports, shaping, sysctl};
+use crate::{announce, netns, nft, peers, ports, shaping, sysctl};
 
 const LOOPBACK_INDEX: u32 = 1;
 
@@ -310,6 +310,19 @@ pub(super) fn await_carrier(world: &mut World<'_>) -> Result<(), Fault> {
 fn await_live(netlink: &mut Netlink, link: Link<'_>, deadline: Instant) -> Result<(), Fault> {
     while !host::find_link(netlink, link)?.is_some_and(|link| link.is_live) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_micros(500));
+    }
+    Ok(())
+}
+
+/// Whoever cannot be told finds out by himself, later.
+pub(super) fn announce(world: &mut World<'_>) -> Result<(), Fault> {
+    let plan = world.plan();
+    let addresses: Vec<IpAddr> = plan.addresses.iter().map(|a| a.address).collect();
+    let interface = world.request.ifname;
+    let inside = world.inside()?;
+    let told = netns::inside(&inside.netns, || announce::announce(interface, plan.pod_mac, &addresses));
+    if let Err(error) = told.and_then(|told| told) {
+        world.notes.push(format!("the pod's neighbours may look for it at an older Ethernet address: {error}"));
     }
     Ok(())
 }
