@@ -40,6 +40,7 @@ mod state;
 mod sweep;
 mod sysctl;
 mod trace;
+mod way_back;
 mod wishes;
 
 #[cfg(test)]

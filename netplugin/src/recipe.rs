@@ -33,6 +33,7 @@ use crate::netlink::{KernelError, Netlink};
 use crate::nft;
 use crate::peers;
 use crate::shaping;
+use crate::way_back;
 use crate::wishes::{Bandwidth, WayOut};
 
 mod acts;
@@ -296,9 +297,6 @@ pub(crate) fn host_mac(first: IpAddr) -> Mac {
 }
 
 const LEASE: &str = "lease addresses";
-/// `rp_filter`: a packet's source must be reachable, by whichever interface (the kernel's networking/ip-sysctl.rst). The
-/// larger of an interface's value and that of `all` counts, so it is also what a strict `all` becomes.
-const LOOSE: &str = "2";
 /// See [`links::create_veth`].
 const QUEUES: &str = "numtxqueues 1 numrxqueues 1";
 
@@ -412,8 +410,6 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
         let route = format!("ip {} route replace default via {gateway} dev {ifname}", family(gateway));
         iter::once(neighbour).chain((request.wishes.way_out == WayOut::Here).then_some(route))
     });
-    let loose = (request.wishes.way_out == WayOut::Elsewhere)
-        .then(|| format!("sysctl -w net.ipv4.conf.{ifname}.rp_filter={LOOSE}"));
     let mut steps = vec![
         Step {
             name: "lay a cable into the pod",
@@ -432,8 +428,12 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
             command: inside(vec!["ip link set lo up".to_owned(), format!("ip link set {ifname} up")]),
             act: acts::raise,
         },
-        Step { name: "show the pod the way out", command: inside(ways.chain(loose).collect()), act: acts::route_pod },
+        Step { name: "show the pod the way out", command: inside(ways.collect()), act: acts::route_pod },
     ];
+    if request.wishes.way_out == WayOut::Elsewhere {
+        let command = inside(way_back::commands(ifname, &plan.addresses));
+        steps.push(Step { name: "let answers leave where questions came in", command, act: acts::lead_back });
+    }
     if !request.wishes.bandwidth.is_unlimited() {
         let Bandwidth { ingress, egress } = request.wishes.bandwidth;
         let egress = egress.map(|rate| inside(vec![shaping::command(ifname, rate, plan.mtu)]));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
 
-use super::{Fault, Inside, LOOSE, World, host_interface};
+use super::{Fault, Inside, World, host_interface};
 use crate::bridge::{self, Bridge};
 use crate::config::PortMapping;
 use crate::error::NetError;
@@ -17,7 +17,7 @@ use crate::links::{self, Link, Message, Veth};
 use crate::netlink::Netlink;
 use crate::state::{self, Sharing};
 use crate::wishes::{Bandwidth, WayOut};
-use crate::{announce, netns, nft, peers, ports, shaping, sysctl};
+use crate::{announce, netns, nft, peers, ports, shaping, sysctl, way_back};
 
 const LOOPBACK_INDEX: u32 = 1;
 
@@ -235,19 +235,24 @@ pub(super) fn route_pod(world: &mut World<'_>) -> Result<(), Fault> {
             push(&mut inside.netlink, links::add_default_route(inside.index, gateway));
         }
     }
-    inside.netlink.commit()?;
-    if way_out == WayOut::Elsewhere {
-        loosen(world);
-    }
-    Ok(())
+    Ok(inside.netlink.commit()?)
 }
 
-/// What comes in here from another network of the host is answered by the way out, which a strict filter of the pod's would
-/// not have. Where /proc cannot be written that stays so, and only for who has such a filter.
-fn loosen(world: &World<'_>) {
-    let name = format!("ipv4/conf/{}/rp_filter", world.request.ifname);
-    if let Some(inside) = &world.inside {
-        let _ = netns::inside(&inside.netns, || sysctl::write(&name, LOOSE));
+/// A kernel without policy routing lets answers leave by the way out, which is worth a note and no failure.
+pub(super) fn lead_back(world: &mut World<'_>) -> Result<(), Fault> {
+    let plan = world.plan();
+    let inside = world.inside()?;
+    match way_back::lead(&mut inside.netlink, inside.index, &plan.addresses) {
+        Err(error)
+            if [Errno::EOPNOTSUPP, Errno::EAFNOSUPPORT].iter().any(|errno| error.is(*errno)) =>
+        {
+            let ifname = world.request.ifname;
+            world.notes.push(format!(
+                "what comes in by {ifname} from other networks is answered by the way out: this kernel has no policy routing: {error}"
+            ));
+            Ok(())
+        }
+        result => Ok(result?),
     }
 }
 

@@ -97,6 +97,11 @@ fn from_one_network_to_another_a_packet_keeps_its_pods_address_even_past_a_stric
     ] {
         ip_on(&host, &words);
     }
+    // As many firewalls have it: what is no part of a connection that both directions were seen of is dropped.
+    let nft = |words: &str| host.beside("nft").args(words.split(' ')).run().ok();
+    nft("add table inet strict");
+    nft("add chain inet strict forward { type filter hook forward priority 0; }");
+    nft("add rule inet strict forward ct state invalid drop");
     let strict = "  securityContext: {sysctls: [{name: net.ipv4.conf.all.rp_filter, value: '1'}]}\n";
     let manifest = annotated("server", &[(NETWORKS, "blue")], &format!("{strict}{}", ECHO.trim_matches('\n')));
     host.try_up(&manifest, &["--allow-unsafe-sysctls", "net.ipv4.conf.*"]).ok();
@@ -122,6 +127,7 @@ fn from_one_network_to_another_a_packet_keeps_its_pods_address_even_past_a_stric
     spared(&other, &slice);
     spared(&slice6, &other6);
     spared(&other6, &slice6);
+    nft("delete table inet strict");
     host.finish();
 }
 
