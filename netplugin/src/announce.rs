@@ -73,7 +73,8 @@ fn advertisement(mac: Mac, address: Ipv6Addr) -> Vec<u8> {
     message.extend(TARGET_LINK_ADDRESS);
     message.extend(mac.0);
     let length = u8::try_from(message.len()).unwrap_or(u8::MAX);
-    let sum = checksum(&[&address.octets(), &ALL_NODES.octets(), &[0, 0, 0, length, 0, 0, 0, ICMPV6], &message]);
+    let sum =
+        checksum(&[&address.octets(), &ALL_NODES.octets(), &[0, 0, 0, length, 0, 0, 0, ICMPV6], &message]);
     message[2..4].copy_from_slice(&sum.to_be_bytes());
     let mut frame = ethernet(ALL_NODES_MAC, mac, IPV6);
     frame.extend([0x60, 0, 0, 0, 0, length, ICMPV6, 255]);

@@ -465,7 +465,11 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
             IpAddr::V6(v6) => format!("ndsend {v6} {ifname}"),
         });
         let command = inside(lines.collect());
-        steps.push(Step { name: "tell the neighbours whose addresses these are now", command, act: acts::announce });
+        steps.push(Step {
+            name: "tell the neighbours whose addresses these are now",
+            command,
+            act: acts::announce,
+        });
     }
     if !request.ports.is_empty() {
         let addresses: Vec<_> = plan.addresses.iter().map(|a| a.address).collect();

@@ -45,7 +45,10 @@ pub(crate) fn commands(interface: &str, addresses: &[InterfaceAddress]) -> Vec<S
         let family = if address.is_ipv4() { "-4" } else { "-6" };
         Some([
             format!("ip {family} route replace {subnet} dev {interface} table {table}"),
-            format!("ip {family} route replace default via {} dev {interface} table {table}", subnet.gateway()),
+            format!(
+                "ip {family} route replace default via {} dev {interface} table {table}",
+                subnet.gateway()
+            ),
             format!("ip {family} rule add from {address} lookup {table}"),
         ])
     };

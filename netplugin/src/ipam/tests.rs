@@ -79,16 +79,18 @@ fn take_asked(config: &NetworkConfig, asked: &Asked) -> Result<Lease, NetError> 
 fn an_interface() -> impl Strategy<Value = Asked> {
     let part = || proptest::option::weighted(0.4, 2u32..14);
     let mac = proptest::option::weighted(0.2, 0u8..4);
-    (0u8..8, prop_oneof![Just("eth0"), Just("net1")], part(), part(), mac).prop_map(|(pod, ifname, four, six, mac)| {
-        let four = four.map(|part| IpAddr::from([10, 9, 8, u8::try_from(part).unwrap()]));
-        let six = six.map(|part| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, u16::try_from(part).unwrap()]));
-        Asked {
-            id: format!("pod-{pod}"),
-            ifname,
-            addresses: four.into_iter().chain(six).collect(),
-            mac: mac.map(|last| crate::config::Mac([2, 0, 0, 0, 0, last])),
-        }
-    })
+    (0u8..8, prop_oneof![Just("eth0"), Just("net1")], part(), part(), mac).prop_map(
+        |(pod, ifname, four, six, mac)| {
+            let four = four.map(|part| IpAddr::from([10, 9, 8, u8::try_from(part).unwrap()]));
+            let six = six.map(|part| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, u16::try_from(part).unwrap()]));
+            Asked {
+                id: format!("pod-{pod}"),
+                ifname,
+                addresses: four.into_iter().chain(six).collect(),
+                mac: mac.map(|last| crate::config::Mac([2, 0, 0, 0, 0, last])),
+            }
+        },
+    )
 }
 
 type Held = BTreeMap<(String, &'static str), Lease>;

@@ -243,9 +243,7 @@ pub(super) fn lead_back(world: &mut World<'_>) -> Result<(), Fault> {
     let plan = world.plan();
     let inside = world.inside()?;
     match way_back::lead(&mut inside.netlink, inside.index, &plan.addresses) {
-        Err(error)
-            if [Errno::EOPNOTSUPP, Errno::EAFNOSUPPORT].iter().any(|errno| error.is(*errno)) =>
-        {
+        Err(error) if [Errno::EOPNOTSUPP, Errno::EAFNOSUPPORT].iter().any(|errno| error.is(*errno)) => {
             let ifname = world.request.ifname;
             world.notes.push(format!(
                 "what comes in by {ifname} from other networks is answered by the way out: this kernel has no policy routing: {error}"
@@ -327,7 +325,9 @@ pub(super) fn announce(world: &mut World<'_>) -> Result<(), Fault> {
     let inside = world.inside()?;
     let told = netns::inside(&inside.netns, || announce::announce(interface, plan.pod_mac, &addresses));
     if let Err(error) = told.and_then(|told| told) {
-        world.notes.push(format!("the pod's neighbours may look for it at an older Ethernet address: {error}"));
+        world
+            .notes
+            .push(format!("the pod's neighbours may look for it at an older Ethernet address: {error}"));
     }
     Ok(())
 }

@@ -65,7 +65,9 @@ pub(super) fn networks(pod: &Pod, path: &Path<'_>, networks: &Networks) -> Vec<F
         Networks::Own(networks) => networks,
         Networks::Chain(name) => {
             if !asked.further.is_empty() {
-                let only = format!("pods are on the CNI network {name} here, which [network] cni names, and on no other");
+                let only = format!(
+                    "pods are on the CNI network {name} here, which [network] cni names, and on no other"
+                );
                 errors.forbidden(&annotations.key(interfaces::NETWORKS), &only);
             }
             return errors.into_vec();

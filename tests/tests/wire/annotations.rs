@@ -1,7 +1,9 @@
 //! Addresses of one's choice and limits of bandwidth.
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use e2e::{Host, pod};
@@ -64,7 +66,8 @@ fn a_neighbour_that_knows_an_older_ethernet_address_is_told_the_new_one_at_once(
         expect_seen(&host, "client", &four, &own);
         expect_seen(&host, "client", &six, &own6);
         let known = ip_in(&host, "client", "neighbour show dev eth0");
-        let entries = known.lines().filter(|line| [&four, &six].iter().any(|ip| line.starts_with(&format!("{ip} "))));
+        let entries =
+            known.lines().filter(|line| [&four, &six].iter().any(|ip| line.starts_with(&format!("{ip} "))));
         let entries: Vec<&str> = entries.collect();
         assert_eq!(entries.len(), 2, "{known}");
         assert!(entries.iter().all(|entry| entry.contains(mac)), "{known}");
@@ -156,10 +159,19 @@ fn a_cni_network_judges_chosen_addresses_by_itself_and_has_no_further_networks()
         path.display().to_string()
     };
     host.podbox(["plan", &manifest(IP, "192.0.2.77")]).code(2).complains("it is not in network podbox");
-    host.configure(&format!("cni = \"other\"\ncni-conf-dir = \"{}/net.d\"", host.dir().display()), "");
-    let net = host.dir().join("net.d");
-    std::fs::create_dir_all(&net).expect("make a directory");
-    let chain = r#"{"cniVersion": "1.0.0", "name": "other", "plugins": [{"type": "host-device", "capabilities": {"ips": true}}]}"#;
+    let dir = host.dir().display();
+    host.configure(
+        &format!("cni = \"other\"\ncni-conf-dir = \"{dir}/net.d\"\ncni-bin-dirs = [\"{dir}/bin\"]"),
+        "",
+    );
+    let (net, bin) = (host.dir().join("net.d"), host.dir().join("bin"));
+    for path in [&net, &bin] {
+        std::fs::create_dir_all(path).expect("make a directory");
+    }
+    let plugin = bin.join("own");
+    std::fs::write(&plugin, "#!/bin/sh\n").expect("write a plugin");
+    std::fs::set_permissions(&plugin, Permissions::from_mode(0o755)).expect("make it a program");
+    let chain = r#"{"cniVersion": "1.0.0", "name": "other", "plugins": [{"type": "own", "capabilities": {"ips": true}}]}"#;
     std::fs::write(net.join("10-other.conflist"), chain).expect("write a chain");
     // The plugin is handed the address.
     host.podbox(["plan", &manifest(IP, "192.0.2.77")]).ok().says("192.0.2.77");

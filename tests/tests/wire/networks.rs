@@ -103,7 +103,8 @@ fn from_one_network_to_another_a_packet_keeps_its_pods_address_even_past_a_stric
     nft("add chain inet strict forward { type filter hook forward priority 0; }");
     nft("add rule inet strict forward ct state invalid drop");
     let strict = "  securityContext: {sysctls: [{name: net.ipv4.conf.all.rp_filter, value: '1'}]}\n";
-    let manifest = annotated("server", &[(NETWORKS, "blue")], &format!("{strict}{}", ECHO.trim_matches('\n')));
+    let manifest =
+        annotated("server", &[(NETWORKS, "blue")], &format!("{strict}{}", ECHO.trim_matches('\n')));
     host.try_up(&manifest, &["--allow-unsafe-sysctls", "net.ipv4.conf.*"]).ok();
     host.up(&pod("client", ECHO));
     await_echoes(&host, "server");
@@ -118,7 +119,9 @@ fn from_one_network_to_another_a_packet_keeps_its_pods_address_even_past_a_stric
     let rules = host.beside("nft").args(["list", "ruleset"]).run().ok().stdout;
     let masquerades: Vec<&str> = rules.lines().filter(|line| line.contains("oifname !=")).collect();
     let spared = |own: &str, other: &str| {
-        let of = |line: &&&str| line.contains(&format!("saddr {own} ")) && line.contains(&format!("daddr != {other} "));
+        let of = |line: &&&str| {
+            line.contains(&format!("saddr {own} ")) && line.contains(&format!("daddr != {other} "))
+        };
         assert_eq!(masquerades.iter().filter(of).count(), 1, "{own} to {other}\n{rules}");
     };
     let (slice, slice6) = (host.slice(), host.slice6());
@@ -157,10 +160,8 @@ fn an_address_on_a_further_network_is_refused_like_one_on_the_first() {
         .complains("help: networks podbox, blue, red");
     host.podbox(["get", "pod", "web"]).code(2);
     // What could not be had has left nothing on the first network either.
-    let free = host.pod("holder").ip();
     host.down(&["holder", "--grace-period", "0"]);
     host.expect_nothing_left();
-    assert!(!free.is_empty());
     host.finish();
 }
 

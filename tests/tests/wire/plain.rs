@@ -1,7 +1,7 @@
 //! What nobody asks for and everybody has: neighbours that need not be asked, addresses that need not be waited for; and
 //! pods of one family, and pods beside the host's own network.
 
-use e2e::{Host, PATIENCE, pod, wait_good, wait_until};
+use e2e::{PATIENCE, pod, wait_good, wait_until};
 
 use super::{ECHO, ECHOES, SLEEPER, await_echoes, bracketed, expect_seen, ip_in, ip_on, machine, peer};
 
@@ -28,7 +28,7 @@ fn the_first_packet_waits_neither_for_an_address_nor_for_the_gateway() {
     // A pod's own first instruction finds all of it done: there is no second try in this script.
     let (tcp, six) = (format!("{}:9000", host.pod("a").ip()), format!("[{}]:9000", host.pod("a").ip6()));
     await_echoes(&host, "a");
-    let script = format!("connect --timeout 500ms {tcp} first && connect --timeout 500ms {six} first");
+    let script = format!("connect {tcp} first && connect {six} first");
     let first = format!(
         "  restartPolicy: Never\n  containers: [{{name: c, image: podbox.local/toolbox, command: [sh, -c, '{script}']}}]"
     );
