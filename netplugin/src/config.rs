@@ -214,6 +214,10 @@ pub struct NetworkConfig {
     /// What becomes of others' rules that are in the way.
     #[serde(default)]
     pub firewall: Firewall,
+    /// The subnets of the host's other networks: it leads there itself, so a packet keeps its source. Not what lies
+    /// beyond them on other hosts, who know no way back to this network's pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<Subnet>,
     /// Where leases and held ports are kept, one file each; on a file system that does not survive a boot.
     pub state_dir: PathBuf,
 }

@@ -9,6 +9,7 @@
 //! The state directory holds all that is needed to take everything back, at any moment of any crash:
 //! [`detach`] and [`release_idle`] look at nothing else.
 
+mod announce;
 mod balance;
 mod bridge;
 pub mod cni;
@@ -40,6 +41,7 @@ mod state;
 mod sweep;
 mod sysctl;
 mod trace;
+mod way_back;
 mod wishes;
 
 #[cfg(test)]

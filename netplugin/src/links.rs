@@ -17,6 +17,7 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
     RouteType, RouteVia,
 };
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::config::{InterfaceAddress, Mac, Subnet};
@@ -245,6 +246,26 @@ pub(crate) fn add_default_route(index: u32, gateway: IpAddr) -> Message {
     message.attributes.push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
     message.attributes.push(RouteAttribute::Oif(index));
     (RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// The same route, in another table: `table …`
+pub(crate) fn in_table((message, flags): Message, table: u32) -> Message {
+    let RouteNetlinkMessage::NewRoute(mut route) = message else { return (message, flags) };
+    // The header has room for the first 256.
+    route.header.table = RouteHeader::RT_TABLE_UNSPEC;
+    route.attributes.push(RouteAttribute::Table(table));
+    (RouteNetlinkMessage::NewRoute(route), flags)
+}
+
+/// `ip rule add from … lookup …`
+pub(crate) fn add_rule(from: IpAddr, table: u32) -> Message {
+    let mut message = RuleMessage::default();
+    message.header.family = family(from);
+    message.header.src_len = if from.is_ipv4() { 32 } else { 128 };
+    message.header.action = RuleAction::ToTable;
+    message.attributes.push(RuleAttribute::Source(from));
+    message.attributes.push(RuleAttribute::Table(table));
+    (RouteNetlinkMessage::NewRule(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// The number by which podbox's routes are told from others (`proto`). The kernel keeps those below 4 for itself, and

@@ -34,6 +34,7 @@ use crate::netlink::{KernelError, Netlink};
 use crate::nft;
 use crate::peers;
 use crate::shaping;
+use crate::way_back;
 use crate::wishes::{Bandwidth, WayOut};
 
 mod acts;
@@ -431,6 +432,10 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
         },
         Step { name: "show the pod the way out", command: inside(ways.collect()), act: acts::route_pod },
     ];
+    if request.wishes.way_out == WayOut::Elsewhere {
+        let command = inside(way_back::commands(ifname, &plan.addresses));
+        steps.push(Step { name: "let answers leave where questions came in", command, act: acts::lead_back });
+    }
     if !request.wishes.bandwidth.is_unlimited() {
         let Bandwidth { ingress, egress } = request.wishes.bandwidth;
         let egress = egress.map(|rate| inside(vec![shaping::command(ifname, rate, plan.mtu)]));
@@ -456,6 +461,18 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
             act: acts::await_carrier,
         },
     ]);
+    if request.wishes.are_of_addresses() {
+        let lines = plan.addresses.iter().map(|a| match a.address {
+            IpAddr::V4(v4) => format!("arping -c 1 -U -I {ifname} {v4}"),
+            IpAddr::V6(v6) => format!("ndsend {v6} {ifname}"),
+        });
+        let command = inside(lines.collect());
+        steps.push(Step {
+            name: "tell the neighbours whose addresses these are now",
+            command,
+            act: acts::announce,
+        });
+    }
     if !request.ports.is_empty() {
         let addresses: Vec<_> = plan.addresses.iter().map(|a| a.address).collect();
         let command = nft::add_commands(config, request.ports, &addresses);

@@ -263,12 +263,14 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
             Masquerade::Egress
         },
         firewall: file.network.firewall.unwrap_or_default(),
+        beside: Vec::new(),
         peers: netplugin::Peers::default(),
         state_dir: store.leases(&name),
         name,
     };
     peers::resolve(&mut network, shared, &file.peer).map_err(|wrong| placed(&path, &text, wrong))?;
-    let further_networks = networks::resolve(file.networks, &network, &store).map_err(&wrong)?;
+    let mut further_networks = networks::resolve(file.networks, &network, &store).map_err(&wrong)?;
+    networks::introduce(&mut network, &mut further_networks);
     let default = BackoffSettings::default();
     let delay = |text: Option<String>, default| text.map_or(Ok(default), |text| duration(&text));
     let backoff = BackoffSettings {

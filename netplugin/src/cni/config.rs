@@ -275,6 +275,7 @@ fn network(input: &Input) -> Result<NetworkConfig, CniError> {
         mtu,
         masquerade: if input.ip_masq == Some(false) { Masquerade::Never } else { Masquerade::Egress },
         firewall: crate::config::Firewall::default(),
+        beside: Vec::new(),
         peers: crate::peers::Peers::default(),
         state_dir: state_dir.join(&name),
         name,

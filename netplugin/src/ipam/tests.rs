@@ -19,6 +19,7 @@ fn config(state_dir: &Path, ipv4: &str, ipv6: Option<&str>) -> NetworkConfig {
         peers: netplugin::Peers::default(),
         masquerade: Masquerade::Egress,
         firewall: crate::config::Firewall::default(),
+        beside: Vec::new(),
         state_dir: state_dir.to_owned(),
     }
 }
@@ -39,6 +40,94 @@ fn take_lease(config: &NetworkConfig, id: &str) -> Result<Lease, NetError> {
         Found::Fits(lease) => Ok(lease),
         _ => lease(config, &request, &subnets),
     }
+}
+
+/// What an interface asks for.
+#[derive(Debug, Clone)]
+struct Asked {
+    id: String,
+    ifname: &'static str,
+    addresses: Vec<IpAddr>,
+    mac: Option<crate::config::Mac>,
+}
+
+fn take_asked(config: &NetworkConfig, asked: &Asked) -> Result<Lease, NetError> {
+    let owner = format!("default/{}", asked.id);
+    let wishes = crate::Wishes { addresses: &asked.addresses, mac: asked.mac, ..crate::Wishes::default() };
+    let request = Request {
+        id: &asked.id,
+        owner: &owner,
+        netns: Path::new("/"),
+        ifname: asked.ifname,
+        ports: &[],
+        wishes,
+    };
+    let subnets: Vec<Subnet> = config.subnets().collect();
+    let _lock = state::lock(&config.state_dir, Sharing::Exclusive)?;
+    match find(config, &request, &subnets)? {
+        Found::Fits(lease) => Ok(lease),
+        Found::Nothing => lease(config, &request, &subnets),
+        Found::Stale => {
+            for old in leases_of(config, &asked.id)?.iter().filter(|old| old.ifname == asked.ifname) {
+                give_back(config, old)?;
+            }
+            lease(config, &request, &subnets)
+        }
+    }
+}
+
+/// A pod of some, one of its interfaces, and perhaps wishes; host parts from 2 on are addresses of the subnets.
+fn an_interface() -> impl Strategy<Value = Asked> {
+    let part = || proptest::option::weighted(0.4, 2u32..14);
+    let mac = proptest::option::weighted(0.2, 0u8..4);
+    (0u8..8, prop_oneof![Just("eth0"), Just("net1")], part(), part(), mac).prop_map(
+        |(pod, ifname, four, six, mac)| {
+            let four = four.map(|part| IpAddr::from([10, 9, 8, u8::try_from(part).unwrap()]));
+            let six = six.map(|part| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, u16::try_from(part).unwrap()]));
+            Asked {
+                id: format!("pod-{pod}"),
+                ifname,
+                addresses: four.into_iter().chain(six).collect(),
+                mac: mac.map(|last| crate::config::Mac([2, 0, 0, 0, 0, last])),
+            }
+        },
+    )
+}
+
+type Held = BTreeMap<(String, &'static str), Lease>;
+
+/// Nobody has what somebody else has, and everybody has an address of each family.
+fn all_is_exclusive(held: &Held) -> Result<(), TestCaseError> {
+    let (mut addresses, mut macs) = (HashSet::new(), HashSet::new());
+    for lease in held.values() {
+        prop_assert_eq!(lease.addresses.iter().map(IpAddr::is_ipv4).collect::<Vec<_>>(), [true, false]);
+        for address in &lease.addresses {
+            prop_assert!(addresses.insert(*address), "{} is leased twice", address);
+        }
+        prop_assert!(macs.insert(lease.mac().0), "{} is leased twice", lease.mac());
+    }
+    Ok(())
+}
+
+/// Why a wish was not granted must be true.
+fn is_true(error: &NetError, held: &Held, asked: &Asked) -> Result<(), TestCaseError> {
+    let others = || held.iter().filter(|((id, ifname), _)| (id, *ifname) != (&asked.id, asked.ifname));
+    match error {
+        NetError::AddressHeld { address, holder } => {
+            let has = |lease: &Lease| {
+                let mac = lease.mac().to_string();
+                lease.addresses.iter().map(IpAddr::to_string).chain([mac]).any(|own| own == *address)
+            };
+            let found = others().any(|(_, lease)| has(lease) && lease.owner == *holder);
+            prop_assert!(found, "{} is said to hold {}, of {:?}", holder, address, held);
+        }
+        NetError::PoolFull { .. } => {
+            // Without a wish, or with one of one family: there is no number whose rest is free.
+            prop_assert!(others().count() > 6, "{:?}", held);
+        }
+        other => return Err(TestCaseError::fail(other.to_string())),
+    }
+    Ok(())
 }
 
 fn give_up(config: &NetworkConfig, id: &str) {
@@ -89,6 +178,48 @@ proptest! {
                 };
                 prop_assert!(last >= 2 && last <= (1 << (32 - prefix)) - 2, "{}", address);
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Chosen addresses and those given by turns, of several interfaces of a pod, in one network, and beside it another
+    /// network in which the same pods have the same interfaces: neither knows of the other.
+    #[test]
+    fn chosen_addresses_and_further_interfaces_are_exclusive_too_and_networks_do_not_meet(
+        acts in proptest::collection::vec((an_interface(), 0u8..4, any::<bool>()), 1..60),
+    ) {
+        let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+        let networks = ["first", "second"].map(|name| {
+            config(&directory.path().join(name), "10.9.8.0/28", Some("fd00::/64"))
+        });
+        let mut held = [Held::new(), Held::new()];
+        for (asked, act, second) in acts {
+            let (network, held) = (&networks[usize::from(second)], &mut held[usize::from(second)]);
+            if act == 0 {
+                give_up(network, &asked.id);
+                held.retain(|(id, _), _| *id != asked.id);
+            } else {
+                let key = (asked.id.clone(), asked.ifname);
+                match take_asked(network, &asked) {
+                    Ok(lease) => {
+                        prop_assert!(asked.addresses.iter().all(|one| lease.addresses.contains(one)));
+                        prop_assert_eq!(lease.mac, asked.mac);
+                        held.insert(key, lease);
+                    }
+                    Err(error) => {
+                        is_true(&error, held, &asked)?;
+                        // What it had before was given back for what it did not get.
+                        held.remove(&key);
+                    }
+                }
+            }
+            all_is_exclusive(held)?;
+            let files = state::names(&network.state_dir).unwrap();
+            let leased = files.iter().filter(|name| name.parse::<IpAddr>().is_ok()).count();
+            prop_assert_eq!(leased, held.len() * 2, "a file for each address, and none for another");
         }
     }
 }

@@ -283,7 +283,10 @@ pub(super) fn rules(config: &NetworkConfig) -> Vec<Rule> {
             && let Some(multicast) = multicast(pods)
         {
             let outward = rule(LEAVING).leaves_not_by(bridge).of_family(pods).within(Side::Source, pods);
-            let outward = outward.outside(Side::Destination, config.space_of(pods));
+            let own = outward.outside(Side::Destination, config.space_of(pods));
+            let same = |other: &&Subnet| other.network().is_ipv4() == pods.network().is_ipv4();
+            let beside = config.beside.iter().filter(same);
+            let outward = beside.fold(own, |draft, other| draft.outside(Side::Destination, *other));
             rules.push(outward.outside(Side::Destination, multicast).masquerade());
         }
     }

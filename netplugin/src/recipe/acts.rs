@@ -17,7 +17,7 @@ use crate::links::{self, Link, Message, Veth};
 use crate::netlink::Netlink;
 use crate::state::{self, Sharing};
 use crate::wishes::{Bandwidth, WayOut};
-use crate::{firewall, netns, nft, peers, ports, shaping, sysctl};
+use crate::{announce, firewall, netns, nft, peers, ports, shaping, sysctl, way_back};
 
 const LOOPBACK_INDEX: u32 = 1;
 
@@ -247,6 +247,22 @@ pub(super) fn route_pod(world: &mut World<'_>) -> Result<(), Fault> {
     Ok(inside.netlink.commit()?)
 }
 
+/// A kernel without policy routing lets answers leave by the way out, which is worth a note and no failure.
+pub(super) fn lead_back(world: &mut World<'_>) -> Result<(), Fault> {
+    let plan = world.plan();
+    let inside = world.inside()?;
+    match way_back::lead(&mut inside.netlink, inside.index, &plan.addresses) {
+        Err(error) if [Errno::EOPNOTSUPP, Errno::EAFNOSUPPORT].iter().any(|errno| error.is(*errno)) => {
+            let ifname = world.request.ifname;
+            world.notes.push(format!(
+                "what comes in by {ifname} from other networks is answered by the way out: this kernel has no policy routing: {error}"
+            ));
+            Ok(())
+        }
+        result => Ok(result?),
+    }
+}
+
 /// A kernel without token buckets lets everything pass, which is worth a note and no failure.
 pub(super) fn limit(world: &mut World<'_>) -> Result<(), Fault> {
     match try_limit(world) {
@@ -306,6 +322,21 @@ pub(super) fn await_carrier(world: &mut World<'_>) -> Result<(), Fault> {
 fn await_live(netlink: &mut Netlink, link: Link<'_>, deadline: Instant) -> Result<(), Fault> {
     while !host::find_link(netlink, link)?.is_some_and(|link| link.is_live) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_micros(500));
+    }
+    Ok(())
+}
+
+/// Whoever cannot be told finds out by himself, later.
+pub(super) fn announce(world: &mut World<'_>) -> Result<(), Fault> {
+    let plan = world.plan();
+    let addresses: Vec<IpAddr> = plan.addresses.iter().map(|a| a.address).collect();
+    let interface = world.request.ifname;
+    let inside = world.inside()?;
+    let told = netns::inside(&inside.netns, || announce::announce(interface, plan.pod_mac, &addresses));
+    if let Err(error) = told.and_then(|told| told) {
+        world
+            .notes
+            .push(format!("the pod's neighbours may look for it at an older Ethernet address: {error}"));
     }
     Ok(())
 }

@@ -234,6 +234,7 @@ pub fn config(state_dir: PathBuf) -> NetworkConfig {
         peers: netplugin::Peers::default(),
         masquerade: Masquerade::Egress,
         firewall: netplugin::Firewall::default(),
+        beside: Vec::new(),
         state_dir,
     }
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::config::Settings;
-use crate::manifest::{self, Color, Loaded, Options, Severity, Source, Strictness};
+use crate::manifest::{self, Color, Loaded, Networks, Options, Severity, Source, Strictness};
 use crate::report;
 
 use super::{Failure, Session, pods};
@@ -77,7 +77,10 @@ pub(super) fn load_for(
     strictness: Strictness,
     allowed_sysctls: &[String],
 ) -> Result<Loaded, Failure> {
-    let networks = settings.networks().cloned().collect();
+    let networks = match &settings.chain {
+        Some(chain) => Networks::Chain(chain.name.clone()),
+        None => Networks::Own(settings.networks().cloned().collect()),
+    };
     let options =
         Options { allowed_sysctls: allowed_sysctls.to_vec(), strictness, networks, ..Options::default() };
     load_sources(&sources(paths)?, &options)

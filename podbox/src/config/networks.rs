@@ -55,6 +55,16 @@ pub(super) fn resolve(
     Ok(all)
 }
 
+/// Tells each network of the others.
+pub(super) fn introduce(first: &mut NetworkConfig, further: &mut [NetworkConfig]) {
+    let subnets: Vec<Vec<_>> =
+        std::iter::once(&*first).chain(&*further).map(|network| network.subnets().collect()).collect();
+    for (index, network) in std::iter::once(first).chain(further).enumerate() {
+        let others = subnets.iter().enumerate().filter(|(other, _)| *other != index);
+        network.beside = others.flat_map(|(_, subnets)| subnets.iter().copied()).collect();
+    }
+}
+
 fn network(
     name: &str,
     further: Further,
@@ -85,6 +95,7 @@ fn network(
         mtu: further.mtu,
         masquerade: if further.masquerade == Some(false) { Masquerade::Never } else { Masquerade::Egress },
         firewall: first.firewall,
+        beside: Vec::new(),
         peers: netplugin::Peers::default(),
         state_dir: store.leases(name),
     })
@@ -108,6 +119,8 @@ mod tests {
         assert_eq!((&*blue.bridge, blue.ipv6), ("podbox.blue", None));
         assert!(blue.state_dir.ends_with("ipam/blue"));
         assert_eq!(settings.networks().count(), 2);
+        assert_eq!(settings.network.beside, blue.subnets().collect::<Vec<_>>());
+        assert_eq!(blue.beside, settings.network.subnets().collect::<Vec<_>>());
     }
 
     #[test]

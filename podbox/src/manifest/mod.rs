@@ -90,6 +90,18 @@ impl Default for Limits {
     }
 }
 
+/// What networks a host has.
+#[derive(Clone, Debug, Default)]
+pub enum Networks {
+    /// That is not known.
+    #[default]
+    Unknown,
+    /// podbox's own, the one that every pod is on first.
+    Own(Vec<netplugin::NetworkConfig>),
+    /// The CNI network of this name, whose plugins know by themselves which addresses they have to give.
+    Chain(String),
+}
+
 /// How to read.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -99,8 +111,8 @@ pub struct Options {
     pub limits: Limits,
     /// Patterns of unsafe kernel parameters that pods may set on this host.
     pub allowed_sysctls: Vec<String>,
-    /// The host's networks, the default one first; without any, nothing is compared with them.
-    pub networks: Vec<netplugin::NetworkConfig>,
+    /// What the pods' annotations about networks are compared with.
+    pub networks: Networks,
     /// What becomes of fields that nobody knows.
     pub strictness: Strictness,
     /// The Pods are there already: they may have `ephemeralContainers`.
@@ -113,7 +125,7 @@ impl Default for Options {
             namespace: "default".to_owned(),
             limits: Limits::default(),
             allowed_sysctls: Vec::new(),
-            networks: Vec::new(),
+            networks: Networks::default(),
             strictness: Strictness::default(),
             existing: false,
         }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1 as k8s;
 use netplugin::NetworkConfig;
 
+use super::Networks;
 use crate::image;
 use crate::pod::field::{Errors, FieldError, Path};
 use crate::pod::{ContainerSecurity, Pod, interfaces, sysctl};
@@ -54,13 +55,25 @@ pub(super) fn foresee(
 }
 
 /// What a pod's annotations ask of networks that this host does not have, or that they cannot give to anybody.
-pub(super) fn networks(pod: &Pod, path: &Path<'_>, networks: &[NetworkConfig]) -> Vec<FieldError> {
+pub(super) fn networks(pod: &Pod, path: &Path<'_>, networks: &Networks) -> Vec<FieldError> {
+    let Ok(asked) = interfaces::read(&pod.annotations) else { return Vec::new() };
     let mut errors = Errors::default();
-    let (Some(first), Ok(asked)) = (networks.first(), interfaces::read(&pod.annotations)) else {
-        return Vec::new();
-    };
     let metadata = path.field("metadata");
     let annotations = metadata.field("annotations");
+    let networks = match networks {
+        Networks::Unknown => return Vec::new(),
+        Networks::Own(networks) => networks,
+        Networks::Chain(name) => {
+            if !asked.further.is_empty() {
+                let only = format!(
+                    "pods are on the CNI network {name} here, which [network] cni names, and on no other"
+                );
+                errors.forbidden(&annotations.key(interfaces::NETWORKS), &only);
+            }
+            return errors.into_vec();
+        }
+    };
+    let Some(first) = networks.first() else { return Vec::new() };
     let mut check = |network: &NetworkConfig, key: &str, addresses: &[IpAddr]| {
         for address in addresses {
             if let Err(why) = network.check_address(*address) {
