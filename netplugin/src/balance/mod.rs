@@ -167,9 +167,9 @@ impl Balancer {
             |source| NetError::Kernel { step: "look for the rules of virtual addresses".to_owned(), source };
         let found = firewall::rules_by_chain(&mut self.netlink, &self.table).map_err(failed)?;
         let mut needed = BTreeMap::<String, usize>::new();
-        let dice = Elements::of(wanted).chains();
+        let holding = Holding::of(wanted);
         let base = table::base_rules(self.place, &wanted.ranges);
-        for rule in base.into_iter().chain(dice.values().flat_map(table::Die::rules)) {
+        for rule in base.into_iter().chain(holding.dice().iter().flat_map(table::Die::rules)) {
             *needed.entry(rule.chain).or_default() += 1;
         }
         // There may be chains that earlier changes have left.
