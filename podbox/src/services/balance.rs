@@ -4,14 +4,18 @@ use std::net::SocketAddr;
 
 use netplugin::{Balance, Front, NodePort, Subnet};
 
-use super::{Backend, Catalogue, Endpoint, Family, ServiceKind, ServicePort};
+use super::{Backend, Catalogue, Endpoint, Family, ServiceKind, ServicePort, receiving};
 
 /// What the table of one network namespace has to hold. Node ports and external addresses are the host's business.
 #[must_use]
 pub fn balance(catalogue: &Catalogue, ranges: &[Subnet]) -> Balance {
     let mut balance = Balance { ranges: ranges.to_vec(), ..Balance::default() };
+    // In order once, and not for each of a thousand Services.
+    let mut pods: Vec<&Backend> = catalogue.backends.values().collect();
+    pods.sort_by(|a, b| a.name.cmp(&b.name));
     for service in catalogue.services.values() {
-        let receiving = catalogue.receiving(service);
+        let selected = pods.iter().copied().filter(|pod| service.is_before(pod));
+        let receiving = receiving(selected.collect(), service);
         for port in &service.ports {
             let led_to = |family| addresses(&receiving, port, family);
             let fronts = service.cluster_ips.iter().chain(&service.external_ips);

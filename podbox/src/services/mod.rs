@@ -136,9 +136,7 @@ impl Catalogue {
 
     /// The pods that a Service selects, in the order of their names.
     pub fn backends_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Backend> {
-        let selected =
-            |backend: &&Backend| backend.namespace == service.namespace && service.selects(&backend.labels);
-        let mut found: Vec<_> = self.backends.values().filter(selected).collect();
+        let mut found: Vec<_> = self.backends.values().filter(|backend| service.is_before(backend)).collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         found.into_iter()
     }
@@ -147,13 +145,7 @@ impl Catalogue {
     /// `publishNotReadyAddresses`; if there is none, those that still serve while they end (KEP-1669).
     #[must_use]
     pub fn receiving<'a>(&'a self, service: &'a Service) -> Vec<&'a Backend> {
-        let all: Vec<_> = self.backends_of(service).collect();
-        let ready = |backend: &&&Backend| backend.ready || service.publish_not_ready;
-        let now: Vec<_> = all.iter().filter(ready).copied().collect();
-        if now.is_empty() {
-            return all.into_iter().filter(|backend| backend.serving && backend.terminating).collect();
-        }
-        now
+        receiving(self.backends_of(service).collect(), service)
     }
 
     /// Where a port of a Service leads now, in one family.
@@ -167,6 +159,16 @@ impl Catalogue {
         let receiving = self.receiving(service);
         receiving.into_iter().filter_map(|backend| Endpoint::at(backend, port, family)).collect()
     }
+}
+
+/// Those of a Service's pods that get its traffic now.
+fn receiving<'a>(mut all: Vec<&'a Backend>, service: &Service) -> Vec<&'a Backend> {
+    if all.iter().any(|backend| backend.ready) || service.publish_not_ready {
+        all.retain(|backend| backend.ready || service.publish_not_ready);
+    } else {
+        all.retain(|backend| backend.serving && backend.terminating);
+    }
+    all
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::pod::Protocol;
 
-use super::{Family, node_ports};
+use super::{Backend, Family, node_ports};
 
 /// `sessionAffinityConfig.clientIP.timeoutSeconds`, if it is not said.
 const AFFINITY_SECONDS: u64 = 10800;
@@ -120,6 +120,12 @@ impl Service {
     #[must_use]
     pub fn is_headless(&self) -> bool {
         self.cluster_ips.is_empty() && !matches!(self.kind, ServiceKind::ExternalName(_))
+    }
+
+    /// Whether it is before that pod.
+    #[must_use]
+    pub fn is_before(&self, pod: &Backend) -> bool {
+        pod.namespace == self.namespace && self.selects(&pod.labels)
     }
 
     /// Whether it selects a pod of these labels.

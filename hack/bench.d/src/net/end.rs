@@ -34,6 +34,10 @@ impl End {
     }
 
     /// Puts the calling thread, and only that, there.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a thread of the benchmark that does nothing else afterwards"
+    )]
     pub(crate) fn enter(&self, processor: Processor) -> Outcome<()> {
         setns(&self.netns, CloneFlags::CLONE_NEWNET)
             .map_err(|error| Failure(format!("cannot enter a network namespace: {error}")))?;
@@ -60,7 +64,7 @@ impl Processor {
         let mut usable = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false));
         let chosen = match self {
             Processor::First => usable.next(),
-            Processor::Last => usable.last(),
+            Processor::Last => usable.next_back(),
         };
         let mut only = CpuSet::new();
         if chosen.is_some_and(|cpu| only.set(cpu).is_ok()) {

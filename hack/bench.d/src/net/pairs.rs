@@ -48,6 +48,13 @@ pub(crate) fn median(all: impl Iterator<Item = f64>) -> f64 {
     f64::midpoint(sorted[last / 2], sorted[last.div_ceil(2)])
 }
 
+/// What a quarter of them do not exceed.
+pub(crate) fn quartile(all: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = all.collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 4).copied().unwrap_or(f64::NAN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +67,11 @@ mod tests {
         }
         assert!((pairs.ratio - 1.1).abs() < 1e-9);
         assert_eq!((pairs.our_median, pairs.their_median), (11.0, 10.0));
+    }
+
+    #[test]
+    fn whoever_waits_now_and_then_does_not_move_the_quartile() {
+        assert_eq!(quartile([1.0, 1.0, 90.0, 80.0, 1.0, 70.0, 60.0, 50.0].into_iter()), 1.0);
+        assert_eq!(quartile([4.0, 3.0, 2.0, 1.0].into_iter()), 2.0);
     }
 }

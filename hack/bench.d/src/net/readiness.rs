@@ -129,7 +129,7 @@ impl Stage<'_> {
         let file = self.gate(pod).join(what);
         let said =
             || fs::metadata(&file).and_then(|metadata| metadata.modified()).ok().filter(|at| *at > since);
-        within(what, || said())
+        within(what, said)
     }
 
     fn visits(&self) -> MutexGuard<'_, Vec<Visit>> {

@@ -1,5 +1,7 @@
 //! What is no pod: stored before the pods start, and put back if they cannot.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::manifest::{LoadedObject, LoadedPod};
@@ -39,7 +41,7 @@ pub(super) fn apply(
     let has_services = loaded.iter().any(|one| one.kind == ObjectKind::Service);
     let lock = has_services.then(|| lock(&store.services_lock())).transpose();
     let _lock = lock.map_err(|error| Failure::host(&error))?;
-    let stored = if has_services { stored_services(store)? } else { Vec::new() };
+    let stored = if has_services { stored_services(store)? } else { BTreeMap::new() };
     for LoadedObject { kind, namespace, name, mut object } in loaded {
         refuse_terminating(session, &namespace, (kind.resource(), &name))?;
         if kind == ObjectKind::Namespace {
@@ -52,9 +54,10 @@ pub(super) fn apply(
         let changed = objects::change(kind, before.as_ref(), &object);
         let (change, mut after) = changed.map_err(|wrong| refused(kind, &name, &wrong))?;
         if kind == ObjectKind::Service {
-            let stored = stored.iter().filter(|((of, other), _)| (of, other) != (&namespace, &name));
+            let own = (namespace.clone(), name.clone());
+            let stored = stored.iter().filter(|(key, _)| **key != own).map(|(_, object)| object);
             let given = all.iter().filter(|one| one.kind == kind).map(|one| &one.after);
-            let others = stored.map(|(_, object)| object).chain(given);
+            let others = stored.chain(given);
             services::allot(&mut after, before.as_ref(), others, &session.settings.allotment())
                 .map_err(|wrong| invalid(kind, &name, &wrong))?;
         }
@@ -81,7 +84,7 @@ pub(super) fn apply(
 }
 
 /// All Services that there are, by namespace and name.
-fn stored_services(store: &Store) -> Result<Vec<((String, String), Value)>, Failure> {
+fn stored_services(store: &Store) -> Result<BTreeMap<(String, String), Value>, Failure> {
     let read = |(namespace, name): (String, String)| {
         let object = store.object(ObjectKind::Service, &namespace, &name);
         object.map(|object| Some(((namespace, name), object?))).transpose()
