@@ -392,3 +392,22 @@ fn pods_and_podmans_containers_have_ports_of_the_host_side_by_side() {
     drop(podman);
     site.finish();
 }
+
+#[test]
+fn a_chain_that_nobody_else_may_change_is_told_of_and_the_pod_runs() {
+    let site = Site::new(Host::builder().own_net().build());
+    let host = &site.host;
+    // The table lives as long as the program.
+    let mut owner = host.beside("nft").args(["-i"]).spawn();
+    owner.type_in("add table inet owned { flags owner; }\n");
+    owner.type_in("add chain inet owned f { type filter hook forward priority 0; policy drop; }\n");
+    wait_for("the chain", PATIENCE, || {
+        let rules = site.sh("nft list ruleset").stdout;
+        if rules.contains("policy drop") { Ok(()) } else { Err(rules) }
+    });
+    host.up_ready(&server(host));
+    host.wait_event("server", "NetworkDegraded", "the chain inet owned f may stop");
+    assert_eq!(site.passages(), [""; 0]);
+    drop(owner);
+    site.finish();
+}
