@@ -189,8 +189,8 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
             bridge::forget(config)?;
             let _ = bridge::remember(config, &unfinished);
         }
-        firewall::close(config)?;
         nft::remove(config)?;
+        firewall::close(config)?;
         let mut netlink = Netlink::open(NETLINK_ROUTE)
             .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
         sweep::remove_cables(&mut netlink, config)

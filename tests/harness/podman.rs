@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{Cmd, Layer};
+use crate::{Cmd, Host, Layer};
 
 /// Ends its containers and removes its images when it is dropped.
 #[derive(Debug)]
@@ -49,8 +49,18 @@ impl Podman {
     /// A command line of it.
     #[must_use]
     pub fn cmd(&self, args: &[&str]) -> Cmd {
+        self.completed(Cmd::new("podman"), args)
+    }
+
+    /// A command line of it in a host's own network namespace.
+    #[must_use]
+    pub fn beside(&self, host: &Host, args: &[&str]) -> Cmd {
+        self.completed(host.beside("podman"), args)
+    }
+
+    fn completed(&self, podman: Cmd, args: &[&str]) -> Cmd {
         let dir = |name: &str| self.dir.join(name).display().to_string();
-        Cmd::new("podman")
+        podman
             .env("CONTAINERS_CONF", self.dir.join("containers.conf"))
             .env("CONTAINERS_STORAGE_CONF", self.dir.join("storage.conf"))
             .args(["--root", &dir("root"), "--runroot", &dir("run"), "--tmpdir", &dir("tmp")])

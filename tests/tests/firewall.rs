@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
-use e2e::{Cmd, Host, Output, PATIENCE, pod, wait_for, wait_good};
+use e2e::{Cmd, Host, Output, PATIENCE, Podman, pod, wait_for, wait_good};
 use nix::sched::CloneFlags;
 
 /// A policy, and nothing else.
@@ -342,5 +342,72 @@ fn what_a_foreign_flush_takes_away_comes_back_and_connections_go_on() {
     }
     assert_eq!(asked_from_outside(&site, "-a", &tcp), OUTSIDE[0], "a host port by TCP");
     drop(echo);
+    site.finish();
+}
+
+/// The bridge of podman's own network, and podman.
+fn podman(host: &Host) -> (String, Podman) {
+    let (dir, bridge) = (host.dir().join("podman"), format!("cni{}", host.number()));
+    let networks = dir.join("net.d");
+    std::fs::create_dir_all(&networks).unwrap();
+    let subnet = format!("10.219.{}", host.number());
+    let conflist = format!(
+        r#"{{"cniVersion": "0.4.0", "name": "podman", "plugins": [
+            {{"type": "bridge", "bridge": "{bridge}", "isGateway": true, "ipMasq": true, "hairpinMode": true,
+              "ipam": {{"type": "host-local", "routes": [{{"dst": "0.0.0.0/0"}}], "dataDir": "{}",
+                        "ranges": [[{{"subnet": "{subnet}.0/24", "gateway": "{subnet}.1"}}]]}}}},
+            {{"type": "portmap", "capabilities": {{"portMappings": true}}}},
+            {{"type": "firewall"}}]}}"#,
+        dir.join("ipam").display()
+    );
+    std::fs::write(networks.join("87-podman.conflist"), conflist).unwrap();
+    let sections = format!(
+        "[network]\nnetwork_backend = \"cni\"\nnetwork_config_dir = \"{}\"\ncni_plugin_dirs = [\"/usr/lib/cni\"]\n",
+        networks.display()
+    );
+    (bridge, Podman::new(dir, &sections))
+}
+
+#[test]
+fn pods_and_podmans_containers_have_ports_of_the_host_side_by_side() {
+    let site = Site::new(Host::builder().own_net().build());
+    let host = &site.host;
+    let (bridge, podman) = podman(host);
+    site.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=1");
+    host.up_ready(&server(host));
+    let at = |port: u16| format!("{}:{port}", HOST[0]);
+    let (pods, podmans) = (at(host.port(0)), at(host.port(2)));
+    let published = format!("{}:9000", host.port(2));
+    let echo = [Podman::IMAGE, "/podbox", "toolbox", "tcp-echo", "--port", "9000"];
+    let run = ["run", "-d", "--name", "echo", "--network", "podman", "-p", &published];
+    podman.beside(host, &[&run[..], &echo].concat()).run().ok();
+    for port in [&pods, &podmans] {
+        assert_eq!(asked_from_outside(&site, "-a", port), OUTSIDE[0], "{port}");
+    }
+    asked_from_pod(host, "server", "-a", &podmans);
+    podman.beside(host, &["exec", "echo", "/podbox", "toolbox", "connect", &pods, "hi"]).run().ok();
+    podman.beside(host, &["rm", "-f", "-t", "0", "-a"]).run().ok();
+    assert_eq!(asked_from_outside(&site, "-a", &pods), OUTSIDE[0], "after podman's container");
+    ip(&format!("-n {} link del {bridge}", host.netns()));
+    drop(podman);
+    site.finish();
+}
+
+#[test]
+fn a_chain_that_nobody_else_may_change_is_told_of_and_the_pod_runs() {
+    let site = Site::new(Host::builder().own_net().build());
+    let host = &site.host;
+    // The table lives as long as the program.
+    let mut owner = host.beside("nft").args(["-i"]).spawn();
+    owner.type_in("add table inet owned { flags owner; }\n");
+    owner.type_in("add chain inet owned f { type filter hook forward priority 0; policy drop; }\n");
+    wait_for("the chain", PATIENCE, || {
+        let rules = site.sh("nft list ruleset").stdout;
+        if rules.contains("policy drop") { Ok(()) } else { Err(rules) }
+    });
+    host.up_ready(&server(host));
+    host.wait_event("server", "NetworkDegraded", "the chain inet owned f may stop");
+    assert_eq!(site.passages(), [""; 0]);
+    drop(owner);
     site.finish();
 }

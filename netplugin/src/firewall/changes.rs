@@ -79,7 +79,8 @@ fn program() -> Vec<Instruction> {
     let [low, high, kind] = if cfg!(target_endian = "little") { [0, 1, 4] } else { [3, 2, 5] };
     let byte = |at: u32| plain(BPF_LD | BPF_B | BPF_IND, at);
     let yes = plain(BPF_RET | BPF_K, u32::MAX);
-    let mut all = vec![plain(BPF_LDX | BPF_W | 0x00, 0)];
+    // X is 0; the mode of a constant, BPF_IMM, is 0 too.
+    let mut all = vec![plain(BPF_LDX | BPF_W, 0)];
     for _ in 0..MESSAGES {
         all.push(byte(kind));
         for (index, worth) in WORTH.iter().enumerate() {

@@ -109,12 +109,11 @@ pub(crate) fn open(config: &NetworkConfig) -> Result<Vec<String>, NetError> {
             Ok(()) => (),
             // It has gone meanwhile.
             Err(error) if error.is(Errno::ENOENT) => (),
-            // Its table belongs to a program that lets nobody else change it (NFT_TABLE_F_OWNER).
-            Err(error) if error.is(Errno::EPERM) => notes.push(format!(
-                "the chain {gate} may stop what the host forwards to pods and from them, and belongs to a program that lets nobody else change it: tell that program to let {} pass",
+            // Its table may belong to a program that lets nobody else change it (NFT_TABLE_F_OWNER).
+            Err(error) => notes.push(format!(
+                "the chain {gate} may stop what the host forwards to pods and from them, and cannot be changed ({error}): tell whoever made it to let {} pass",
                 config.bridge
             )),
-            Err(error) => return Err(failed(error)),
         }
     }
     Ok(notes)

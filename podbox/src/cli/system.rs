@@ -149,7 +149,10 @@ fn findings(session: &Session) -> Vec<Finding> {
 /// What others' rules do to forwarded packets, if there are any.
 fn firewall(network: &NetworkConfig) -> Vec<Finding> {
     let Ok(review) = netplugin::review(network) else { return Vec::new() };
-    let bridged = if review.sees_bridged { ", between pods too (bridge-nf-call-iptables)" } else { "" };
+    let bridged = match review.sees_bridged {
+        true => "; frames between pods pass there too (bridge-nf-call-iptables)",
+        false => "",
+    };
     let mut findings = Vec::new();
     if !review.chains.is_empty() {
         let chains = review.chains.join(", ");
@@ -168,7 +171,7 @@ fn firewall(network: &NetworkConfig) -> Vec<Finding> {
         findings.push(Finding {
             what: program.into(),
             problem: Some(format!(
-                "its table filter is in use and may stop what is forwarded{bridged}; podbox cannot change it"
+                "its table filter is in use and may stop what is forwarded, and podbox cannot change it{bridged}"
             )),
             mend: "if its FORWARD drops: -I FORWARD -i BRIDGE -j ACCEPT, and the same with -o",
             optional: true,

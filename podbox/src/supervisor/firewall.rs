@@ -42,16 +42,14 @@ pub(super) fn begin(world: &Arc<World>) {
             Ok(fd) => fd,
             Err(error) => return report::log(format_args!("supervisor: watch the host's rules: {error}")),
         };
-        let mut told = Vec::new();
+        let mut told = restore(&world.settings, &[]);
         loop {
-            told = restore(&world.settings, &told);
             let Ok(mut news) = fd.readable().await else { return };
             news.clear_ready();
             if changes.take() {
                 told = restore(&world.settings, &told);
-                // What comes in the next moments is looked at together, when we come round again.
+                // What comes in the next moments stays in the socket, and is looked at together.
                 tokio::time::sleep(TOGETHER).await;
-                changes.take();
             }
         }
     });
