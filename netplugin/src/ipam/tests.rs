@@ -47,7 +47,7 @@ struct Asked {
     id: String,
     ifname: &'static str,
     addresses: Vec<IpAddr>,
-    mac: Option<crate::config::Mac>,
+    mac: Option<Mac>,
 }
 
 fn take_asked(config: &NetworkConfig, asked: &Asked) -> Result<Lease, NetError> {
@@ -87,7 +87,7 @@ fn an_interface() -> impl Strategy<Value = Asked> {
                 id: format!("pod-{pod}"),
                 ifname,
                 addresses: four.into_iter().chain(six).collect(),
-                mac: mac.map(|last| crate::config::Mac([2, 0, 0, 0, 0, last])),
+                mac: mac.map(|last| Mac([2, 0, 0, 0, 0, last])),
             }
         },
     )
