@@ -16,9 +16,9 @@ fn config(state_dir: &Path, ipv4: &str, ipv6: Option<&str>) -> NetworkConfig {
         ipv4: Some(ipv4.parse().unwrap()),
         ipv6: ipv6.map(|text| text.parse().unwrap()),
         mtu: None,
+        beside: Vec::new(),
         peers: netplugin::Peers::default(),
         masquerade: Masquerade::Egress,
-        beside: Vec::new(),
         state_dir: state_dir.to_owned(),
     }
 }

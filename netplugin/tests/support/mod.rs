@@ -231,9 +231,9 @@ pub fn config(state_dir: PathBuf) -> NetworkConfig {
         ipv4: Some("10.244.0.0/16".parse().unwrap()),
         ipv6: Some("fd00:10:244::/64".parse().unwrap()),
         mtu: None,
+        beside: Vec::new(),
         peers: netplugin::Peers::default(),
         masquerade: Masquerade::Egress,
-        beside: Vec::new(),
         state_dir,
     }
 }
