@@ -61,7 +61,7 @@ fn a_neighbour_that_knows_an_older_ethernet_address_is_told_the_new_one_at_once(
     host.up(&pod("client", SLEEPER));
     let chosen = format!("{four},{six}");
     for macs in [&[(MAC, OWN_MAC)][..], &[(MAC, "02:00:00:00:00:78")], &[]] {
-        host.up(&annotated("web", &[&[(IP, chosen.as_str())], macs].concat(), ECHO));
+        host.up(&annotated("web", &[&[(IP, chosen.as_str())][..], macs].concat(), ECHO));
         await_echoes(&host, "web");
         let (own, own6) = (host.pod("client").ip(), host.pod("client").ip6());
         expect_seen(&host, "client", &four, &own);
