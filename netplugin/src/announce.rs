@@ -1,9 +1,9 @@
 //! Telling the neighbours whose Ethernet address an IP address has now: an announcement of RFC 5227, section 3, and an
 //! unsolicited neighbour advertisement of RFC 4861, section 7.2.6. Only those listen who knew another one.
 //!
-//! Addresses that podbox gives need none, because the same IP address always has the same Ethernet address. Those that
-//! were asked for may have been somebody else's a moment ago, and a neighbour would go on with what it knows for half a
-//! minute and more.
+//! Mostly there is nothing to tell, because the same IP address always has the same Ethernet address. But once somebody has asked
+//! for one of his own, an IP address may have had another a moment ago, and a neighbour would go on with what it knows for
+//! half a minute and more.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -201,6 +201,10 @@ pub struct NetworkConfig {
     /// [`Attachment::notes`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<Subnet>,
+    /// The subnets of the host's other networks: it leads there itself, so a packet keeps its source. Not what lies
+    /// beyond them on other hosts, who know no way back to this network's pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<Subnet>,
     /// In bytes; if absent, that of the interface that the host's default route leads through when the bridge is
     /// made (the least, where there are several), and 1500 without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,10 +218,6 @@ pub struct NetworkConfig {
     /// What becomes of others' rules that are in the way.
     #[serde(default)]
     pub firewall: Firewall,
-    /// The subnets of the host's other networks: it leads there itself, so a packet keeps its source. Not what lies
-    /// beyond them on other hosts, who know no way back to this network's pods.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub beside: Vec<Subnet>,
     /// Where leases and held ports are kept, one file each; on a file system that does not survive a boot.
     pub state_dir: PathBuf,
 }

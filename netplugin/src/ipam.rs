@@ -105,6 +105,9 @@ pub(crate) fn lease(
         mac: request.wishes.mac,
         boot: boot_id()?,
     };
+    if lease.mac.is_some() {
+        remember_chosen_macs(config)?;
+    }
     let result = take_what_is_wished(config, request, subnets, |addresses| {
         lease.addresses = addresses.to_vec();
         state::replace(&file, &lease)?;
@@ -291,6 +294,29 @@ fn check_mac(config: &NetworkConfig, lease: &Lease) -> Result<(), NetError> {
         }
     }
     Ok(())
+}
+
+/// Says from now on that an IP address may be known with an Ethernet address that does not follow from it. It is true for as
+/// long as there is somebody to know it: until nobody is on the network.
+fn remember_chosen_macs(config: &NetworkConfig) -> Result<(), NetError> {
+    match has_chosen_macs(config) {
+        true => Ok(()),
+        false => state::replace(&chosen_macs(config), &true),
+    }
+}
+
+/// Whether anybody on the network has, or had, an Ethernet address that was asked for.
+pub(crate) fn has_chosen_macs(config: &NetworkConfig) -> bool {
+    chosen_macs(config).exists()
+}
+
+/// Once nobody is on the network.
+pub(crate) fn forget_chosen_macs(config: &NetworkConfig) -> Result<(), NetError> {
+    state::remove_file(&chosen_macs(config)).map(|_| ())
+}
+
+fn chosen_macs(config: &NetworkConfig) -> PathBuf {
+    config.state_dir.join("chosen-macs")
 }
 
 /// Offers the addresses of one host part after the other to `take` until it takes them; returns the host part.

@@ -204,6 +204,7 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
         return Ok(true);
     }
     state::remove_file(&config.state_dir.join("last"))?;
+    ipam::forget_chosen_macs(config)?;
     let _ = state::remove_directory(&config.state_dir.join("ports"));
     let _ = state::remove_directory(&pods);
     // The lock's file goes last; whoever waits for it sees that it is gone and makes a new one.

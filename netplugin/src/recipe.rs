@@ -461,7 +461,7 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
             act: acts::await_carrier,
         },
     ]);
-    if request.wishes.are_of_addresses() {
+    if request.wishes.mac.is_some() || ipam::has_chosen_macs(config) {
         let lines = plan.addresses.iter().map(|a| match a.address {
             IpAddr::V4(v4) => format!("arping -c 1 -U -I {ifname} {v4}"),
             IpAddr::V6(v6) => format!("ndsend {v6} {ifname}"),

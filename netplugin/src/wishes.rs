@@ -22,13 +22,6 @@ pub struct Wishes<'a> {
     pub way_out: WayOut,
 }
 
-impl Wishes<'_> {
-    /// Whether an address may have been known with another Ethernet address before.
-    pub(crate) fn are_of_addresses(&self) -> bool {
-        self.mac.is_some() || !self.addresses.is_empty()
-    }
-}
-
 /// Where a pod's packets to the rest of the world go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WayOut {

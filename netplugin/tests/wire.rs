@@ -74,6 +74,15 @@ fn an_interface_with_its_way_out_elsewhere_has_no_default_route() {
     assert_eq!(attached.attachment.gateways, Vec::<IpAddr>::new());
     assert_eq!(pod.sh("ip route show default; ip -6 route show default"), "");
     assert!(pod.sh("ip route").contains("10.244.0.0/16 dev eth0"));
+    // What it is asked from beyond its subnets it answers itself, and to be attached again changes nothing.
+    let again = ask(&host, "a", &pod, Wishes { way_out: WayOut::Elsewhere, ..Wishes::default() }).unwrap();
+    assert_eq!(again.attachment, attached.attachment);
+    for (address, beyond) in [("10.244.0.2", "192.0.2.1"), ("fd00:10:244::2", "2001:db8::1")] {
+        let rules = pod.sh("ip rule; ip -6 rule");
+        assert_eq!(rules.matches(&format!("from {address} lookup")).count(), 1, "{rules}");
+        let way = pod.sh(&format!("ip route get {beyond} from {address}"));
+        assert!(way.contains(" via ") && way.contains(" dev eth0 "), "{way}");
+    }
 }
 
 #[test]

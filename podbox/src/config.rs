@@ -257,13 +257,13 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
         ipv4: subnet(file.network.ipv4.as_deref().unwrap_or("10.244.0.0/16")).map_err(&wrong)?,
         ipv6: subnet(file.network.ipv6.as_deref().unwrap_or("fd70:6f64:626f:7800::/64")).map_err(&wrong)?,
         mtu: file.network.mtu,
+        beside: Vec::new(),
         masquerade: if file.network.masquerade == Some(false) {
             Masquerade::Never
         } else {
             Masquerade::Egress
         },
         firewall: file.network.firewall.unwrap_or_default(),
-        beside: Vec::new(),
         peers: netplugin::Peers::default(),
         state_dir: store.leases(&name),
         name,

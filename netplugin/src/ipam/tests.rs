@@ -16,10 +16,10 @@ fn config(state_dir: &Path, ipv4: &str, ipv6: Option<&str>) -> NetworkConfig {
         ipv4: Some(ipv4.parse().unwrap()),
         ipv6: ipv6.map(|text| text.parse().unwrap()),
         mtu: None,
+        beside: Vec::new(),
         peers: netplugin::Peers::default(),
         masquerade: Masquerade::Egress,
         firewall: crate::config::Firewall::default(),
-        beside: Vec::new(),
         state_dir: state_dir.to_owned(),
     }
 }
@@ -48,7 +48,7 @@ struct Asked {
     id: String,
     ifname: &'static str,
     addresses: Vec<IpAddr>,
-    mac: Option<crate::config::Mac>,
+    mac: Option<Mac>,
 }
 
 fn take_asked(config: &NetworkConfig, asked: &Asked) -> Result<Lease, NetError> {
@@ -88,7 +88,7 @@ fn an_interface() -> impl Strategy<Value = Asked> {
                 id: format!("pod-{pod}"),
                 ifname,
                 addresses: four.into_iter().chain(six).collect(),
-                mac: mac.map(|last| crate::config::Mac([2, 0, 0, 0, 0, last])),
+                mac: mac.map(|last| Mac([2, 0, 0, 0, 0, last])),
             }
         },
     )

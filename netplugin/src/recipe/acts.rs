@@ -8,6 +8,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
 
 use super::{Fault, Inside, World, host_interface};
+use crate::announce;
 use crate::bridge::{self, Bridge};
 use crate::config::PortMapping;
 use crate::error::NetError;
@@ -16,8 +17,9 @@ use crate::ipam;
 use crate::links::{self, Link, Message, Veth};
 use crate::netlink::Netlink;
 use crate::state::{self, Sharing};
+use crate::way_back;
 use crate::wishes::{Bandwidth, WayOut};
-use crate::{announce, firewall, netns, nft, peers, ports, shaping, sysctl, way_back};
+use crate::{firewall, netns, nft, peers, ports, shaping, sysctl};
 
 const LOOPBACK_INDEX: u32 = 1;
 

@@ -231,10 +231,10 @@ pub fn config(state_dir: PathBuf) -> NetworkConfig {
         ipv4: Some("10.244.0.0/16".parse().unwrap()),
         ipv6: Some("fd00:10:244::/64".parse().unwrap()),
         mtu: None,
+        beside: Vec::new(),
         peers: netplugin::Peers::default(),
         masquerade: Masquerade::Egress,
         firewall: netplugin::Firewall::default(),
-        beside: Vec::new(),
         state_dir,
     }
 }

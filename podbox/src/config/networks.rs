@@ -55,16 +55,6 @@ pub(super) fn resolve(
     Ok(all)
 }
 
-/// Tells each network of the others.
-pub(super) fn introduce(first: &mut NetworkConfig, further: &mut [NetworkConfig]) {
-    let subnets: Vec<Vec<_>> =
-        std::iter::once(&*first).chain(&*further).map(|network| network.subnets().collect()).collect();
-    for (index, network) in std::iter::once(first).chain(further).enumerate() {
-        let others = subnets.iter().enumerate().filter(|(other, _)| *other != index);
-        network.beside = others.flat_map(|(_, subnets)| subnets.iter().copied()).collect();
-    }
-}
-
 fn network(
     name: &str,
     further: Further,
@@ -93,12 +83,22 @@ fn network(
         ipv4,
         ipv6,
         mtu: further.mtu,
-        masquerade: if further.masquerade == Some(false) { Masquerade::Never } else { Masquerade::Egress },
         firewall: first.firewall,
         beside: Vec::new(),
+        masquerade: if further.masquerade == Some(false) { Masquerade::Never } else { Masquerade::Egress },
         peers: netplugin::Peers::default(),
         state_dir: store.leases(name),
     })
+}
+
+/// Tells each network of the others.
+pub(super) fn introduce(first: &mut NetworkConfig, further: &mut [NetworkConfig]) {
+    let subnets: Vec<Vec<_>> =
+        std::iter::once(&*first).chain(&*further).map(|network| network.subnets().collect()).collect();
+    for (index, network) in std::iter::once(first).chain(further).enumerate() {
+        let others = subnets.iter().enumerate().filter(|(other, _)| *other != index);
+        network.beside = others.flat_map(|(_, subnets)| subnets.iter().copied()).collect();
+    }
 }
 
 #[cfg(test)]

@@ -59,16 +59,20 @@ fn a_neighbour_that_knows_an_older_ethernet_address_is_told_the_new_one_at_once(
     let host = machine();
     let (four, six) = chosen(&host);
     host.up(&pod("client", SLEEPER));
-    for mac in [OWN_MAC, "02:00:00:00:00:78"] {
-        host.up(&annotated("web", &[(IP, &format!("{four},{six}")), (MAC, mac)], ECHO));
+    let chosen = format!("{four},{six}");
+    for macs in [&[(MAC, OWN_MAC)][..], &[(MAC, "02:00:00:00:00:78")], &[]] {
+        host.up(&annotated("web", &[&[(IP, chosen.as_str())][..], macs].concat(), ECHO));
         await_echoes(&host, "web");
         let (own, own6) = (host.pod("client").ip(), host.pod("client").ip6());
         expect_seen(&host, "client", &four, &own);
         expect_seen(&host, "client", &six, &own6);
+        let link = host.exec("web", &["addr", "eth0"]);
+        let mac = link.split("link ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let mac = mac.expect("it has an Ethernet address");
+        assert!(macs.iter().all(|(_, asked)| *asked == mac), "{link}");
         let known = ip_in(&host, "client", "neighbour show dev eth0");
-        let entries =
-            known.lines().filter(|line| [&four, &six].iter().any(|ip| line.starts_with(&format!("{ip} "))));
-        let entries: Vec<&str> = entries.collect();
+        let of_web = |line: &&str| [&four, &six].iter().any(|ip| line.starts_with(&format!("{ip} ")));
+        let entries: Vec<&str> = known.lines().filter(of_web).collect();
         assert_eq!(entries.len(), 2, "{known}");
         assert!(entries.iter().all(|entry| entry.contains(mac)), "{known}");
         host.down(&["web", "--grace-period", "0"]);

@@ -1,9 +1,14 @@
 //! Further networks, by `[networks.NAME]` and the standard's annotation.
 
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
 use e2e::{Host, PodView, pod};
 use serde_json::{Value, json};
 
-use super::{ECHO, SLEEPER, annotated, await_echoes, expect_seen, ip_in, ip_on, machine, peer};
+use super::{
+    ECHO, SLEEPER, annotated, await_echoes, bracketed, expect_seen, inside, ip_in, ip_on, machine, peer,
+};
 
 const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
 const STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
@@ -83,6 +88,26 @@ fn a_pod_joins_further_networks_by_name_and_by_object_and_tells_what_it_has_got(
     host.finish();
 }
 
+/// Who a datagram of the client's comes from, for a socket of the server's that has the address `at` itself: one for all
+/// addresses would answer from that of the way out. It must be answered.
+fn datagram(host: &Host, at: &str) -> String {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let at = SocketAddr::new(at.parse().expect("an address"), 9002);
+    let socket = |to: SocketAddr| {
+        let socket = UdpSocket::bind(to).expect("bind a socket in the pod");
+        socket.set_read_timeout(Some(PATIENCE)).expect("set its patience");
+        socket
+    };
+    let any = SocketAddr::new(if at.is_ipv4() { [0; 4].into() } else { [0; 16].into() }, 0);
+    let (server, client) = (inside(host, "server", || socket(at)), inside(host, "client", || socket(any)));
+    client.connect(at).expect("there is a way");
+    client.send(b"hello").expect("it leaves");
+    let (_, from) = server.recv_from(&mut [0; 16]).expect("it arrives");
+    server.send_to(b"hello", from).expect("the answer leaves");
+    assert_eq!(client.recv(&mut [0; 16]).expect("the answer arrives"), 5);
+    from.ip().to_string()
+}
+
 #[test]
 fn from_one_network_to_another_a_packet_keeps_its_pods_address_even_past_a_strict_filter() {
     let host = with_networks();
@@ -110,8 +135,11 @@ fn from_one_network_to_another_a_packet_keeps_its_pods_address_even_past_a_stric
     await_echoes(&host, "server");
     await_echoes(&host, "client");
     let client = host.pod("client");
-    expect_seen(&host, "client", &blue(&host, 2), &client.ip());
-    expect_seen(&host, "client", &blue6(&host, 2), &client.ip6());
+    for (to, own) in [(blue(&host, 2), client.ip()), (blue6(&host, 2), client.ip6())] {
+        let at = format!("{}:9000", bracketed(&to));
+        assert_eq!(peer(&host.exec("client", &["connect", &at, "peer"])), own, "{at}");
+        assert_eq!(datagram(&host, &to), own);
+    }
     // The other way it leaves by eth0, which the client knows.
     let server = host.pod("server");
     expect_seen(&host, "server", &client.ip(), &server.ip());

@@ -100,7 +100,8 @@ fn works_without(family: &str) {
     assert!(!rules.contains(absent), "{rules}");
     // Loopback has both.
     let (probe, port) = ECHOES[0];
-    host.exec("server", &["connect", probe, &format!("{}:{port}", bracketed(other)), "loopback"]);
+    let own = format!("{}:{port}", bracketed(other));
+    assert_eq!(host.exec("server", &["connect", probe, &own, "loopback"]), "loopback");
     let service = host.podbox(["get", "svc", "web", "-o", "jsonpath={.spec.clusterIP}"]).ok();
     let at = format!("{}:80", bracketed(service.text()));
     wait_until("an endpoint", PATIENCE, || {
