@@ -79,6 +79,26 @@ pub(super) fn apply(
     Ok(applied)
 }
 
+/// The Services of a manifest as they would be stored now, with the addresses and ports that they would get. Nothing is.
+pub(in crate::cli) fn planned_services(
+    session: &Session,
+    loaded: &[LoadedObject],
+) -> Result<Vec<Value>, Failure> {
+    let (store, kind) = (&session.settings.store, ObjectKind::Service);
+    let mut all: Vec<Value> = Vec::new();
+    for LoadedObject { namespace, name, object, .. } in loaded.iter().filter(|one| one.kind == kind) {
+        let before = store.object(kind, namespace, name).map_err(|error| Failure::host(&error))?;
+        let changed = objects::change(kind, before.as_ref(), object);
+        let (_, mut after) = changed.map_err(|wrong| refused(kind, name, &wrong))?;
+        let mut others = others(store, (namespace, name))?;
+        others.extend(all.iter().cloned());
+        services::allot(&mut after, before.as_ref(), &others, &session.settings.allotment())
+            .map_err(|wrong| invalid(kind, name, &wrong))?;
+        all.push(after);
+    }
+    Ok(all)
+}
+
 /// All Services but this one.
 fn others(store: &Store, own: (&str, &str)) -> Result<Vec<Value>, Failure> {
     let names = store.object_names(ObjectKind::Service);
