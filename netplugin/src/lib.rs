@@ -238,6 +238,16 @@ pub fn lead_to_bridge(config: &NetworkConfig, ranges: &[Subnet]) -> Result<(), N
     Ok(())
 }
 
+/// What [`lead_to_bridge`] does, as commands.
+#[must_use]
+pub fn describe_leading(config: &NetworkConfig, ranges: &[Subnet]) -> Described {
+    let lines = ranges.iter().map(|range| format!("ip route replace {range} dev {} scope link", config.bridge));
+    Described {
+        name: "lead virtual addresses to the bridge".to_owned(),
+        command: lines.collect::<Vec<_>>().join("\n"),
+    }
+}
+
 /// The steps of [`attach`] as commands that a reader could type. Touches nothing. Addresses are those that
 /// the pod would get now.
 #[must_use]

@@ -1,4 +1,5 @@
-//! However often pods come and go, nothing of them stays. `PODBOX_CYCLES` says how often; a few hundred without it.
+//! However often pods come and go, nothing of them stays. `PODBOX_CYCLES` says how often; some tens of
+//! times without it, because most of a cycle is waiting for the kernel to take namespaces and tables down.
 
 mod support;
 
@@ -12,7 +13,7 @@ use support::{Host, Netns, PATIENCE, tcp, udp};
 const SLACK_KIB: u64 = 2048;
 
 fn cycles() -> u32 {
-    std::env::var("PODBOX_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(300)
+    std::env::var("PODBOX_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
 }
 
 /// All that could be left on a host, in words: empty if there is nothing.

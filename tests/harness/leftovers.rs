@@ -47,13 +47,15 @@ pub(crate) fn list(places: &Places<'_>, traces: &Traces) -> Vec<String> {
     left.extend(links(places, traces));
     left.extend(netns(traces));
     left.extend(places.netns.into_iter().flat_map(inside));
-    if tables().contains(&table(places.bridge)) {
-        left.push(format!("nftables table {}", table(places.bridge)));
-    }
+    let tables = tables();
+    let own = own_tables(places.bridge).into_iter().filter(|table| tables.contains(table));
+    left.extend(own.map(|table| format!("nftables table {table}")));
     left.extend(passages(places.bridge));
     for dir in [
         places.run.join("pods"),
         places.run.join("by-name"),
+        places.run.join("endpoints"),
+        places.run.join("services"),
         places.root.join("pods"),
         places.root.join("log/pods"),
     ] {
@@ -163,6 +165,12 @@ fn netns(traces: &Traces) -> Vec<String> {
 
 pub(crate) fn table(bridge: &str) -> String {
     format!("podbox-{bridge}")
+}
+
+/// That of host ports, and that of Services.
+fn own_tables(bridge: &str) -> [String; 2] {
+    let table = table(bridge);
+    [format!("{table}-services"), table]
 }
 
 fn tables() -> Vec<String> {
@@ -288,7 +296,8 @@ pub(crate) fn scrub_network(bridge: &str, outside: &str) {
             Cmd::new("ip").args(["link", "del", link.as_str()]).run();
         }
     }
-    if tables().contains(&table(bridge)) {
-        Cmd::new("nft").args(["delete", "table", "inet", &table(bridge)]).run();
+    let there = tables();
+    for table in own_tables(bridge).iter().filter(|table| there.contains(table)) {
+        Cmd::new("nft").args(["delete", "table", "inet", table]).run();
     }
 }

@@ -183,3 +183,46 @@ fn a_packet_to_the_outside_is_seen_with_its_new_source() {
     lost.says("lost: nobody answered for 198.18.").says(&format!("on {uplink} of host"));
     host.finish();
 }
+
+#[test]
+fn a_service_is_followed_to_the_pod_that_is_ready_and_its_translation_is_told() {
+    let _alone = alone();
+    let host = Host::new();
+    client_and_server(&host, SERVER);
+    let behind = pod("behind", SERVER).replace("name: behind", "name: behind\n  labels: {app: talk}");
+    let unready = SERVER.replacen(
+        "name: talk}]}",
+        "name: talk}], readinessProbe: {exec: {command: [\"false\"]}, periodSeconds: 1}}",
+        1,
+    );
+    let unready = pod("unready", &unready).replace("name: unready", "name: unready\n  labels: {app: talk}");
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: talk}\nspec:\n  selector: {app: talk}\n  ports: [{name: talk, port: 80, targetPort: talk}]\n";
+    host.up(service);
+    let lost = host.podbox(["net", "path", "client", "svc/talk", "--timeout", "300ms"]).code(1);
+    lost.says("no pod fits the selector of service default/talk");
+    host.up(&unready);
+    wait_until("the pod that is not ready to be known", PATIENCE, || {
+        let lost = host.podbox(["net", "path", "client", "svc/talk", "--timeout", "300ms"]);
+        lost.to_string().contains("none of the 1 pods of service default/talk is ready")
+    });
+    host.up_ready(&behind);
+    wait_good("the Service", || host.podbox(["net", "path", "client", "svc/talk:talk"]));
+    let report = host.podbox(["net", "path", "client", "svc/talk", "-o", "json"]).ok().json();
+    let seen = stations(&report);
+    assert_eq!(seen[seen.len() - 1].0, "pod default/behind", "{report:#}");
+    assert_eq!(report["arrived"], true, "{report:#}");
+    // It is translated before it leaves: on the wire it is from the pod to the pod.
+    let first = &report["hops"][0];
+    assert!(first["destination"].as_str().unwrap().ends_with(":9000"), "{report:#}");
+    host.podbox(["net", "path", "client", "talk.default.svc:80"]).ok().says("arrived: pod default/behind");
+    // Who describes and draws it says the same.
+    let end = format!("{}:9000", host.pod("behind").ip());
+    let described = host.podbox(["describe", "svc", "talk"]).ok();
+    let line = described.stdout.lines().find(|line| line.starts_with("Endpoints:")).unwrap();
+    assert_eq!(line.split_whitespace().nth(1), Some(end.as_str()), "{described}");
+    let drawn = host.podbox(["net", "graph", "-o", "json"]).ok().json();
+    let ends = drawn["services"][0]["ports"][0]["endpoints"].as_array().unwrap();
+    let ends: Vec<_> = ends.iter().map(|end| (end["pod"].as_str().unwrap(), end["ready"] == true)).collect();
+    assert_eq!(ends, [("behind", true), ("unready", false)], "{drawn:#}");
+    host.finish();
+}

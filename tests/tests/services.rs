@@ -282,3 +282,39 @@ fn hundreds_of_services_fit_into_one_transaction_and_one_of_them_can_change() {
     assert!(answered(&last));
     host.finish();
 }
+
+#[test]
+fn a_plan_tells_what_a_service_gets_and_its_commands_make_the_same_table() {
+    let host = Host::builder().own_net().build();
+    host.up_ready(&server("one"));
+    let wanted = service("  type: NodePort\n");
+    host.up(&wanted);
+    wait_until("an endpoint", PATIENCE, || endpoints(&host) == 1);
+    let plan = host.cmd(["plan", "-"]).input(wanted).run().ok();
+    let (ip, port) = (address(&host, ".spec.clusterIP"), address(&host, ".spec.ports[0].nodePort"));
+    let end = format!("{} . 8080", host.pod("one").ip());
+    let plan = plan
+        .says("## service default/web")
+        .says(&format!("# addresses: {ip}"))
+        .says(&format!("# port {port}/tcp of the host"))
+        .says("# behind it while it is ready: pod default/one")
+        .says(&format!("fronts4 {{ {ip} . tcp . 80 : goto ip4_one_of_1 }}"))
+        .says(&format!("backends4 {{ {ip} . tcp . 80 . 0 : {end} }}"));
+    let of_host = plan.stdout.split("## services, on the host").nth(1).unwrap();
+    let commands: Vec<&str> = of_host.lines().filter(|line| line.starts_with("nft ")).collect();
+    let table = commands[0].rsplit(' ').next().unwrap();
+    let made = |table: &str| host.beside("nft").args(["list", "table", "inet", table]).run().ok().stdout;
+    let by_podbox = made(table);
+    // The same under another name, typed.
+    let script = commands.join("\n").replace(table, "typed");
+    host.beside("sh").args(["-ec", script.as_str()]).run().ok();
+    let typed = made("typed");
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&typed.replace("typed", table)), sorted(&by_podbox));
+    host.beside("nft").args(["delete", "table", "inet", "typed"]).run().ok();
+    host.finish();
+}

@@ -8,9 +8,10 @@ use netlink_packet_netfilter::nftables::{
     VerdictAttribute,
 };
 
-use super::table::{BACKENDS, Die, FRONTS, Family, LIVE, PORTS, Subject};
+use super::table::{BACKENDS, Die, FRONTS, Family, LIVE, MAPS, Map, PORTS, Subject};
 use super::{Balance, Front, NodePort};
 use crate::config::Protocol;
+use crate::nft::rules::{IPV4, IPV6, PORT, PROTOCOL, Type};
 use crate::nft::{push_address, push_port};
 
 /// Which element of which map.
@@ -46,6 +47,44 @@ impl Key {
         });
         element
     }
+}
+
+impl Key {
+    /// The element as nft takes it, behind the table: `fronts4 { 10.96.0.7 . tcp . 80 : goto ip4_one_of_3 }`.
+    pub(super) fn text(&self, value: Option<&Value>) -> String {
+        let map = MAPS.iter().find(|map| map.name == self.map);
+        let key = words(&self.bytes, map.map_or(&[], |map| map.key));
+        let leads = match value {
+            Some(Value::Chain(die)) => format!(" : goto {}", die.name()),
+            Some(Value::Backend(bytes)) => format!(" : {}", words(bytes, map.map_or(&[], Map::values))),
+            Some(Value::Nothing) | None => String::new(),
+        };
+        format!("{} {{ {key}{leads} }}", self.map)
+    }
+}
+
+/// What a concatenation says. Every part of it begins at a multiple of four bytes.
+fn words(bytes: &[u8], types: &[Type]) -> String {
+    let mut rest = bytes;
+    let mut texts = Vec::new();
+    for kind in types {
+        let (own, others) = rest.split_at((kind.2.next_multiple_of(4) as usize).min(rest.len()));
+        rest = others;
+        let address = || <[u8; 16]>::try_from(own).map(IpAddr::from).ok();
+        texts.push(match (*kind, own) {
+            (IPV4, [a, b, c, d]) => IpAddr::from([*a, *b, *c, *d]).to_string(),
+            (IPV6, _) => address().map(|address| address.to_string()).unwrap_or_default(),
+            (PROTOCOL, [number, ..]) => {
+                let all = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+                let known = all.into_iter().find(|protocol| protocol.number() == *number);
+                known.map_or_else(|| number.to_string(), |protocol| protocol.to_string())
+            }
+            (PORT, [high, low, ..]) => u16::from_be_bytes([*high, *low]).to_string(),
+            (_, [a, b, c, d]) => u32::from_ne_bytes([*a, *b, *c, *d]).to_string(),
+            _ => String::new(),
+        });
+    }
+    texts.join(" . ")
 }
 
 /// As many elements as go into one message: the length of their list has 16 bits, and the largest takes some 130 bytes.

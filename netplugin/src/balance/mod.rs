@@ -9,6 +9,7 @@
 //! there are, a chain that rolls a die with so many sides, and one map that says which backend that is. Later packets meet
 //! none of it. A change is a change of elements, in one transaction.
 
+mod describe;
 mod elements;
 mod table;
 
@@ -35,6 +36,14 @@ use crate::netns;
 use crate::nft::Transaction;
 use elements::Holding;
 use table::Place;
+
+/// The table in a namespace that has clients only.
+const INSIDE: &str = "podbox-services";
+
+/// The host's table, of the network whose own is called that.
+fn table_here(network: &str) -> String {
+    format!("{network}-services")
+}
 
 /// One virtual address and port, and where it leads.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -103,7 +112,7 @@ impl Balancer {
         let netlink = netns::inside(&file, || Netlink::open(NETLINK_NETFILTER))
             .and_then(|opened| opened)
             .map_err(failed)?;
-        Ok(Balancer { netlink, table: "podbox-services".to_owned(), place: Place::Inside, held: None })
+        Ok(Balancer { netlink, table: INSIDE.to_owned(), place: Place::Inside, held: None })
     }
 
     /// For clients in the network namespace of the caller, and whoever comes through it. `held` is what the table holds as
@@ -117,7 +126,7 @@ impl Balancer {
             source: error.into(),
         };
         let netlink = Netlink::open(NETLINK_NETFILTER).map_err(failed)?;
-        Ok(Balancer { netlink, table: format!("{table}-services"), place: Place::Host, held })
+        Ok(Balancer { netlink, table: table_here(table), place: Place::Host, held })
     }
 
     /// Makes the table hold what is wanted, in one transaction. Without anything wanted there is no table.

@@ -117,8 +117,8 @@ enum Holds {
 
 /// A set or map of the table.
 pub(super) struct Map {
-    name: &'static str,
-    key: &'static [Type],
+    pub(super) name: &'static str,
+    pub(super) key: &'static [Type],
     holds: Holds,
 }
 
@@ -140,6 +140,28 @@ pub(super) static MAPS: [Map; 10] = [
 ];
 
 impl Map {
+    /// What its values are made of, if they are no chains.
+    pub(super) fn values(&self) -> &'static [Type] {
+        match self.holds {
+            Holds::Values(types) | Holds::Kept(types) => types,
+            Holds::Chains | Holds::Nothing => &[],
+        }
+    }
+
+    /// As nft takes it, behind `add`.
+    pub(super) fn text(&self, table: &str) -> String {
+        let names = |types: &[Type]| types.iter().map(|kind| kind.0).collect::<Vec<_>>().join(" . ");
+        let (what, kind) = match self.holds {
+            Holds::Chains => ("map", format!("{} : verdict", names(self.key))),
+            Holds::Values(value) => ("map", format!("{} : {}", names(self.key), names(value))),
+            Holds::Nothing => ("set", names(self.key)),
+            Holds::Kept(value) => {
+                ("map", format!("{} : {}; flags dynamic,timeout", names(self.key), names(value)))
+            }
+        };
+        format!("{what} inet {table} {} '{{ type {kind}; }}'", self.name)
+    }
+
     pub(super) fn message(&self, table: &str, id: u32) -> NfTablesMessage {
         /// `NFT_DATA_VERDICT`
         const VERDICT: u32 = 0xffff_ff00;

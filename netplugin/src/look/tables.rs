@@ -1,5 +1,8 @@
 //! nftables tables as they are in the kernel.
 
+use netlink_packet_core::Emitable;
+use netlink_packet_netfilter::nftables::{Expressions, NfTablesMessage, RuleAttribute, RuleMessage};
+use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -172,6 +175,17 @@ fn rule(all: Attributes<'_>) -> SeenRule {
     let [handle, expressions] = [3, 4];
     let text = words::rule(all.nested(expressions).all().map(|(_, expression)| Attributes(expression)));
     SeenRule { handle: all.long(handle).unwrap_or_default(), text }
+}
+
+/// What a rule of these expressions says.
+pub(crate) fn rule_in_words(expressions: &[Expressions]) -> String {
+    let attributes = vec![RuleAttribute::Expressions(expressions.iter().cloned().map(Into::into).collect())];
+    let message = NfTablesMessage::NewRule(RuleMessage { attributes });
+    let message =
+        NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0), message);
+    let mut bytes = vec![0; message.buffer_len()];
+    message.emit(&mut bytes);
+    rule(Attributes(bytes.get(HEADER..).unwrap_or_default())).text
 }
 
 fn map(netlink: &mut Netlink, table: &str, set: Attributes<'_>) -> Result<SeenMap, KernelError> {

@@ -214,6 +214,11 @@ impl Reader {
             }
             "nat" => self.translate(data),
             "masq" => self.say("masquerade"),
+            "reject" => self.say(if data.big(1) == Some(1) { "reject with tcp reset" } else { "reject" }),
+            "dynset" => {
+                let way = ["add", "update", "delete"].get(data.big(3).unwrap_or_default() as usize);
+                self.say(format!("{} @{}", way.unwrap_or(&"change"), data.text(1).unwrap_or_default()));
+            }
             "counter" => {
                 let (bytes, packets) = (data.long(1).unwrap_or_default(), data.long(2).unwrap_or_default());
                 self.say(format!("counter packets {packets} bytes {bytes}"));

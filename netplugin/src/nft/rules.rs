@@ -22,7 +22,8 @@ pub(crate) struct ChainHook {
 }
 
 impl Chain {
-    pub(super) fn text(&self) -> String {
+    /// As nft takes it, behind the table.
+    pub(crate) fn text(&self) -> String {
         match &self.hook {
             Some(hook) => format!(
                 "{} '{{ type {} hook {} priority {}; }}'",

@@ -4,8 +4,10 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::Args;
+use netplugin::Balance;
 use runtime::plan::{IdRange, SandboxPlan};
 use runtime::recipe;
+use serde_json::Value;
 
 use crate::chain;
 use crate::confinement;
@@ -14,12 +16,14 @@ use crate::image::{Image, ImageConfig, Store as ImageStore};
 use crate::node;
 use crate::oci::Surroundings;
 use crate::pod::{Container, Pod, Role};
+use crate::services::{self, Catalogue, Service, ServiceKind};
 use crate::store::PodDir;
 use crate::subpath;
 use crate::supervisor::{container_plan, interfaces, sandbox, surroundings_of};
 use crate::user_ids;
 
 use super::strictness::ValidateFlag;
+use super::up::objects::planned_services;
 use super::{Failure, Session, names, out, removal};
 
 /// Arguments of `plan`.
@@ -48,11 +52,68 @@ pub(super) fn run(session: &Session, args: &PlanArgs) -> Result<ExitCode, Failur
         let dir = session.settings.store.objects_of(object.kind, &object.namespace);
         out::line(format_args!("# {what}: stored in {}", dir.display()))?;
     }
+    let services = planned_services(session, &loaded.objects)?;
+    if !services.is_empty() {
+        let pods: Vec<&Pod> = loaded.pods.iter().map(|loaded| &loaded.pod).collect();
+        out::print(render_services(session, &services, &pods))?;
+    }
     for mut loaded in loaded.pods {
         loaded.pod.uid = UID.to_owned();
         out::print(render(session, &loaded.pod)?)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What Services get, and the tables that lead to who is behind them now. Every pod has the first of the tables in its own
+/// network, or gets it; the host has the other.
+fn render_services(session: &Session, objects: &[Value], pods: &[&Pod]) -> String {
+    let settings = &session.settings;
+    let known = Catalogue::read(&settings.store);
+    let planned = objects.iter().filter_map(Service::of);
+    let planned = planned.map(|service| ((service.namespace.clone(), service.name.clone()), service));
+    let catalogue = Catalogue { services: planned.collect(), backends: known.backends };
+    let mut text = String::new();
+    for service in catalogue.services.values() {
+        let _ = writeln!(text, "\n## service {}/{}", service.namespace, service.name);
+        given(&mut text, service);
+        let running = catalogue.backends_of(service).map(|backend| &backend.name);
+        let of_manifest = pods.iter().filter(|pod| pod.namespace == service.namespace);
+        let of_manifest = of_manifest.filter(|pod| service.selects(&pod.labels)).map(|pod| &pod.name);
+        let mut behind: Vec<&String> = running.chain(of_manifest).collect();
+        behind.sort();
+        behind.dedup();
+        for pod in behind {
+            let _ = writeln!(text, "# behind it while it is ready: pod {}/{pod}", service.namespace);
+        }
+    }
+    let ranges = settings.service_ranges();
+    let of_host = services::balance(&catalogue, &ranges);
+    if of_host.is_empty() {
+        return text;
+    }
+    let of_pods = Balance { node_ports: Vec::new(), ..of_host.clone() };
+    let steps = of_pods.describe(None);
+    section(&mut text, "services, in each pod's network", steps.iter().map(|s| (&*s.name, &*s.command)));
+    let mut steps = of_host.describe(Some(&settings.network.table()));
+    steps.push(netplugin::describe_leading(&settings.network, &ranges));
+    section(&mut text, "services, on the host", steps.iter().map(|s| (&*s.name, &*s.command)));
+    text.push('\n');
+    text
+}
+
+/// The addresses and ports of the host that a Service is given.
+fn given(text: &mut String, service: &Service) {
+    let addresses: Vec<String> = service.cluster_ips.iter().map(ToString::to_string).collect();
+    let _ = match &service.kind {
+        ServiceKind::ExternalName(name) => writeln!(text, "# another name for {name}"),
+        _ if addresses.is_empty() => writeln!(text, "# no address: its name stands for those of its pods"),
+        _ => writeln!(text, "# addresses: {}", addresses.join(", ")),
+    };
+    for port in &service.ports {
+        if let Some(node_port) = port.node_port {
+            let _ = writeln!(text, "# port {}/{} of the host", node_port, port.protocol.on_the_wire());
+        }
+    }
 }
 
 fn render(session: &Session, pod: &Pod) -> Result<String, Failure> {

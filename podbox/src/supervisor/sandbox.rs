@@ -148,7 +148,7 @@ pub(super) async fn make(world: Arc<World>, attempts: Vec<(Index, u32)>) {
         Err(failure) => {
             world.warm.clear();
             world.ready.clear();
-            take_down(&world, None);
+            take_down_aside(&world).await;
             Event::SandboxFailed(failure)
         }
     };
@@ -165,7 +165,7 @@ async fn try_make(world: &Arc<World>, attempts: &[(Index, u32)]) -> Result<Sandb
     if remains.into_iter().any(|path| path.exists()) {
         // Whoever began before was killed over it, or the machine was switched off. The alias above all would be taken
         // for another podbox's.
-        let errors = take_down(world, None);
+        let errors = take_down_aside(world).await;
         if !errors.is_empty() {
             return Err(failed(format!("remove the remains of the last attempt: {}", errors.join("; "))));
         }
@@ -356,6 +356,17 @@ fn alias_file(dir: &PodDir) -> PathBuf {
 pub(super) fn take_down(world: &World, reaper: Option<Identity>) -> Vec<String> {
     world.naming.stop();
     take_down_pod(&world.pod(), &world.dir, &world.settings, reaper)
+}
+
+/// As [`take_down`], of what has no process yet. Plugins of a chain may take long over it, and the supervisor has other
+/// things to do.
+async fn take_down_aside(world: &Arc<World>) -> Vec<String> {
+    if world.settings.chain.is_none() {
+        return take_down(world, None);
+    }
+    let own = Arc::clone(world);
+    let done = tokio::task::spawn_blocking(move || take_down(&own, None)).await;
+    done.unwrap_or_else(|error| vec![error.to_string()])
 }
 
 /// As [`take_down`], for a pod that has no supervisor.

@@ -83,6 +83,26 @@ pub(super) fn apply(
     Ok(applied)
 }
 
+/// The Services of a manifest as they would be stored now, with the addresses and ports that they would get. Nothing is.
+pub(in crate::cli) fn planned_services(
+    session: &Session,
+    loaded: &[LoadedObject],
+) -> Result<Vec<Value>, Failure> {
+    let (store, kind) = (&session.settings.store, ObjectKind::Service);
+    let (stored, mut all) = (stored_services(store)?, Vec::new());
+    for LoadedObject { namespace, name, object, .. } in loaded.iter().filter(|one| one.kind == kind) {
+        let before = store.object(kind, namespace, name).map_err(|error| Failure::host(&error))?;
+        let changed = objects::change(kind, before.as_ref(), object);
+        let (_, mut after) = changed.map_err(|wrong| refused(kind, name, &wrong))?;
+        let own = (namespace.clone(), name.clone());
+        let others = stored.iter().filter(|(key, _)| **key != own).map(|(_, object)| object).chain(&all);
+        services::allot(&mut after, before.as_ref(), others, &session.settings.allotment())
+            .map_err(|wrong| invalid(kind, name, &wrong))?;
+        all.push(after);
+    }
+    Ok(all)
+}
+
 /// All Services that there are, by namespace and name.
 fn stored_services(store: &Store) -> Result<BTreeMap<(String, String), Value>, Failure> {
     let read = |(namespace, name): (String, String)| {
