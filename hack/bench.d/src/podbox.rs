@@ -208,6 +208,15 @@ impl Podbox {
         Ok(())
     }
 
+    /// Waits for a moment until the host's table of Services, which goes right after the bridge, is gone: whoever removes it
+    /// must still find the directory.
+    fn await_no_table(&self) {
+        let started = Instant::now();
+        while self.run_dir().join("services").exists() && started.elapsed() < Duration::from_secs(3) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// The trace of a pod, as `podbox trace -o json` prints it.
     pub(crate) fn trace(&self, pod: PodNumber) -> Outcome<String> {
         output(self.command().args(["trace", "-o", "json", &name(pod)]))
@@ -302,6 +311,7 @@ pub(crate) fn clean(site: &Site) -> Outcome<()> {
         if podbox.run_dir().exists() && site.podbox.exists() {
             output(podbox.command().args(["down", "--all", "--grace-period", "0"]))?;
             podbox.await_no_bridge()?;
+            podbox.await_no_table();
         }
     }
     Ok(())
