@@ -17,10 +17,8 @@ impl Balance {
             Some(network) => (super::table_here(network), Place::Host),
             None => (INSIDE.to_owned(), Place::Inside),
         };
-        let step = |name: &str, lines: Vec<String>| Described {
-            name: name.to_owned(),
-            command: lines.join("\n"),
-        };
+        let step =
+            |name: &str, lines: Vec<String>| Described { name: name.to_owned(), command: lines.join("\n") };
         let rule = |rule: table::Rule| rule_command(&table, &rule.chain, &rule.expressions);
         let mut make = vec![format!("nft add table inet {table}")];
         let chains = table::base_chains(place).iter();
@@ -39,9 +37,8 @@ impl Balance {
             return steps;
         }
         steps.push(step("choose among so many backends", dice));
-        let leads = elements.all().map(|(key, value)| {
-            format!("nft 'add element inet {table} {}'", key.text(value))
-        });
+        let leads =
+            elements.all().map(|(key, value)| format!("nft 'add element inet {table} {}'", key.text(value)));
         let leads = leads.collect();
         steps.push(step("lead the virtual addresses there", leads));
         steps
