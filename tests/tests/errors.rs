@@ -7,6 +7,9 @@ use e2e::{Archive, Cmd, Host, Layer, Output, PATIENCE, Registry, pod, wait_until
 
 const SLEEP: &str = "  containers:\n  - {name: c, image: podbox.local/toolbox, command: [sleep, infinity]}";
 
+/// What containers write into their root lies below the run directory, as where the disk is an overlay itself.
+const IN_MEMORY: &str = "[containers]\nwritable-layers = \"memory\"\n";
+
 /// A manifest that must be refused with exit code 2 and all of these words, by `up` and by `validate`.
 fn refused(manifest: &str, words: &[&str]) {
     let host = Host::new();
@@ -253,7 +256,7 @@ fn a_pod_that_nobody_waits_for_starts_when_there_is_room_again() {
 
 #[test]
 fn a_container_that_fills_the_run_directory_is_shown_as_it_is_and_goes_with_its_pod() {
-    let host = Host::builder().run_size(1 << 20).build();
+    let host = Host::builder().run_size(1 << 20).sections(IN_MEMORY).build();
     let manifest = pod(
         "web",
         r"

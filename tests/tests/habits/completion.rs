@@ -54,7 +54,7 @@ fn a_tab_offers_what_fits_into_the_line() {
         (&["port-forward", "w"], &["web"]),
         (&["restart", "pod", "w"], &["web"]),
         (&["wait", "we"], &["web"]),
-        (&["cp", "w"], &["web:"]),
+        (&["cp", "we"], &["web:"]),
         (&["imag"], &["image"]),
     ] {
         assert_eq!(offered(&host, line), words, "{line:?}");
