@@ -98,7 +98,11 @@ pub fn attach(config: &NetworkConfig, request: &Request<'_>) -> Result<Attached,
 ///
 /// # Errors
 /// [`NetError::PortHeld`] or [`NetError::PortInUse`], which name who has one; and the state files' own.
-pub fn reserve(config: &NetworkConfig, (id, owner): (&str, &str), ports: &[PortMapping]) -> Result<(), NetError> {
+pub fn reserve(
+    config: &NetworkConfig,
+    (id, owner): (&str, &str),
+    ports: &[PortMapping],
+) -> Result<(), NetError> {
     if !is_file_name(id) {
         let problem = "the id cannot be a file's name".to_owned();
         return Err(NetError::Request { id: id.to_owned(), problem });
@@ -241,7 +245,8 @@ pub fn lead_to_bridge(config: &NetworkConfig, ranges: &[Subnet]) -> Result<(), N
 /// What [`lead_to_bridge`] does, as commands.
 #[must_use]
 pub fn describe_leading(config: &NetworkConfig, ranges: &[Subnet]) -> Described {
-    let lines = ranges.iter().map(|range| format!("ip route replace {range} dev {} scope link", config.bridge));
+    let lines =
+        ranges.iter().map(|range| format!("ip route replace {range} dev {} scope link", config.bridge));
     Described {
         name: "lead virtual addresses to the bridge".to_owned(),
         command: lines.collect::<Vec<_>>().join("\n"),

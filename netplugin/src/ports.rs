@@ -61,7 +61,10 @@ pub(crate) fn only_reserves(config: &NetworkConfig, id: &str) -> Result<bool, Ne
 
 /// Who would be in the way of a mapping: a pod that holds the port, or a program of the host that listens on it, as the
 /// error that a pod would get.
-pub(crate) fn in_the_way(config: &NetworkConfig, mapping: &PortMapping) -> Result<Option<NetError>, NetError> {
+pub(crate) fn in_the_way(
+    config: &NetworkConfig,
+    mapping: &PortMapping,
+) -> Result<Option<NetError>, NetError> {
     let holds = all(config)?;
     if let Some(hold) = holds.iter().find(|hold| clash(&hold.mapping, mapping)) {
         return Ok(Some(held_by_another(mapping, hold)));

@@ -18,7 +18,9 @@ fn cycles() -> u32 {
 
 /// All that could be left on a host, in words: empty if there is nothing.
 fn left(host: &Host) -> String {
-    let neighbours = host.netns.sh("ip neighbour show | grep -v ' dev up0 ' || true; bridge fdb show | grep -v ' dev up0 ' || true");
+    let neighbours = host
+        .netns
+        .sh("ip neighbour show | grep -v ' dev up0 ' || true; bridge fdb show | grep -v ' dev up0 ' || true");
     let addresses = host.netns.sh("ip -o address show | grep -Ev '^[0-9]+: (lo|up0) ' || true");
     let rules = host.netns.sh("ip rule show | grep -Ev 'lookup (local|main|default)$' || true");
     host.left_behind() + &neighbours + &addresses + &rules + &tracked(host)
@@ -61,10 +63,8 @@ fn cycle(host: &Host, number: u32) {
         1 => drop(host.netns.sh("nft delete element inet podbox0 any_ports4 '{ tcp . 8080 }'")),
         2 => drop(host.netns.sh("nft delete table inet podbox0; ip link delete podbox0")),
         // And put something of his own there.
-        _ => drop(host.netns.sh(
-            "nft 'add rule inet podbox0 host_ports counter'
-             nft 'add element inet podbox0 any_ports4 { tcp . 1 : 10.244.0.99 . 1 }'",
-        )),
+        _ => drop(host.netns.sh("nft 'add rule inet podbox0 host_ports counter'
+             nft 'add element inet podbox0 any_ports4 { tcp . 1 : 10.244.0.99 . 1 }'")),
     }
     let mut names = ["web", "other", "native"];
     names.rotate_left(number as usize % 3);

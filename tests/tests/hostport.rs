@@ -78,7 +78,9 @@ fn services_and_pods_do_not_get_each_others_ports_of_the_host() {
     let given: u16 = given.text().trim().parse().unwrap();
     assert_eq!(given, host.port(32), "those that are taken are passed over");
     let refused = host.try_up(&node_port("two", &format!(", nodePort: {taken}")), &[]).code(2);
-    let why = format!("spec.ports[0].nodePort: Invalid value: {taken}: host port {taken}/tcp is held by default/web");
+    let why = format!(
+        "spec.ports[0].nodePort: Invalid value: {taken}: host port {taken}/tcp is held by default/web"
+    );
     let refused = refused.complains(&why);
     assert!(!refused.to_string().contains("removes it"), "there is nothing to remove\n{refused}");
     host.try_up(&node_port("two", &format!(", nodePort: {}", host.port(31))), &[])

@@ -17,10 +17,8 @@ impl Balance {
             Some(network) => (super::table_here(network), Place::Host),
             None => (INSIDE.to_owned(), Place::Inside),
         };
-        let step = |name: &str, lines: Vec<String>| Described {
-            name: name.to_owned(),
-            command: lines.join("\n"),
-        };
+        let step =
+            |name: &str, lines: Vec<String>| Described { name: name.to_owned(), command: lines.join("\n") };
         let rule = |rule: table::Rule| rule_command(&table, &rule.chain, &rule.expressions);
         let mut make = vec![format!("nft add table inet {table}")];
         let chains = table::base_chains(place).iter();

@@ -181,8 +181,7 @@ fn rule(all: Attributes<'_>) -> SeenRule {
 pub(crate) fn rule_in_words(expressions: &[Expressions]) -> String {
     let attributes = vec![RuleAttribute::Expressions(expressions.iter().cloned().map(Into::into).collect())];
     let message = NfTablesMessage::NewRule(RuleMessage { attributes });
-    let message =
-        NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0), message);
+    let message = NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0), message);
     let mut bytes = vec![0; message.buffer_len()];
     message.emit(&mut bytes);
     rule(Attributes(bytes.get(HEADER..).unwrap_or_default())).text

@@ -187,8 +187,9 @@ pub(super) fn lay_cable(world: &mut World<'_>) -> Result<(), Fault> {
             push(&mut world.host, links::delete(Link::Name(&name)));
             match world.host.commit() {
                 Ok(()) => make_cable(world),
-                // It is the name inside the pod that is taken.
-                Err(other) if other.is(Errno::ENODEV) => Err(error.into()),
+                // It has gone with its namespace in this very moment. Or it is the name inside the pod that is taken: then
+                // the second try says so.
+                Err(other) if other.is(Errno::ENODEV) => make_cable(world),
                 Err(other) => Err(other.into()),
             }
         }

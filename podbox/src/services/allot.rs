@@ -342,7 +342,9 @@ mod tests {
         let numbers: BTreeSet<u64> =
             all.iter().map(|one| one["spec"]["ports"][0]["nodePort"].as_u64().unwrap()).collect();
         assert_eq!(numbers.len(), 4);
-        assert!(allot(&mut port(0), None, &all, &from()).unwrap_err()[0].to_string().contains("range is full"));
+        assert!(
+            allot(&mut port(0), None, &all, &from()).unwrap_err()[0].to_string().contains("range is full")
+        );
         let wrong = allot(&mut port(80), None, &[], &from()).unwrap_err()[0].to_string();
         assert!(wrong.contains("The range of valid ports is 30000-30003"), "{wrong}");
         let wrong = allot(&mut port(30_001), None, &all, &from()).unwrap_err()[0].to_string();
