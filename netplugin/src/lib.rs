@@ -59,7 +59,7 @@ pub use error::NetError;
 pub use host::host_addresses;
 pub use inspect::raise_loopback;
 pub use interfaces::{Interface, interfaces};
-pub use listen::{Listeners, listen};
+pub use listen::{Listeners, describe_listen, listen, listen_here};
 pub use look::{
     Room, SeenAddress, SeenChain, SeenLease, SeenLink, SeenMap, SeenNeighbour, SeenRoute, SeenRule,
     SeenTable, Window, leases, room,

@@ -6,38 +6,66 @@ use std::path::Path;
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 
-use crate::config::InterfaceAddress;
-use crate::links;
+use crate::config::{Described, InterfaceAddress};
+use crate::links::{self, Link};
 use crate::netlink::Netlink;
 use crate::netns;
 
 const LOOPBACK_INDEX: u32 = 1;
 
-/// A socket of each kind, at an address.
-pub type Listeners = (IpAddr, (UdpSocket, TcpListener));
+/// A socket of each kind, at one address.
+pub type Listeners = (UdpSocket, TcpListener);
 
 /// Gives the loopback interface of a namespace addresses of its own, if it has not got them, and listens there by UDP and
-/// TCP: as `ip address replace ADDRESS/32 dev lo`.
+/// TCP: see [`describe_listen`]. It may be done while the namespace is being attached.
 ///
 /// # Errors
-/// If the namespace is gone, an address cannot be had, or somebody has the port.
-pub fn listen(namespace: &Path, addresses: &[IpAddr], port: u16) -> io::Result<Vec<Listeners>> {
+/// If the namespace is gone. For one address: if it cannot be had, or somebody has the port.
+pub fn listen(
+    namespace: &Path,
+    addresses: &[IpAddr],
+    port: u16,
+) -> io::Result<Vec<(IpAddr, io::Result<Listeners>)>> {
     netns::inside(&netns::open(namespace)?, || {
         let mut netlink = Netlink::open(NETLINK_ROUTE)?;
-        for address in addresses {
-            let prefix = if address.is_ipv4() { 32 } else { 128 };
-            let own = InterfaceAddress { address: *address, prefix };
+        // An IPv6 address of an interface that is down is none to bind to.
+        let (message, flags) = links::up(Link::Index(LOOPBACK_INDEX));
+        netlink.push(message, flags);
+        netlink.commit().map_err(io::Error::other)?;
+        let mut one = |address: IpAddr| {
+            let own = InterfaceAddress { address, prefix: prefix(address) };
             let (message, flags) = links::add_address(LOOPBACK_INDEX, own);
             netlink.push(message, flags);
-        }
-        netlink.commit().map_err(io::Error::other)?;
-        let bind = |address: &IpAddr| {
-            let at = SocketAddr::new(*address, port);
-            let (udp, tcp) = (UdpSocket::bind(at)?, TcpListener::bind(at)?);
-            udp.set_nonblocking(true)?;
-            tcp.set_nonblocking(true)?;
-            Ok((*address, (udp, tcp)))
+            netlink.commit().map_err(io::Error::other)?;
+            listen_here(address, port)
         };
-        addresses.iter().map(bind).collect()
+        Ok(addresses.iter().map(|address| (*address, one(*address))).collect())
     })?
+}
+
+/// Listens at an address of the calling thread's network namespace, by UDP and TCP.
+///
+/// # Errors
+/// If there is no such address, or somebody has the port.
+pub fn listen_here(address: IpAddr, port: u16) -> io::Result<Listeners> {
+    let at = SocketAddr::new(address, port);
+    let (udp, tcp) = (UdpSocket::bind(at)?, TcpListener::bind(at)?);
+    udp.set_nonblocking(true)?;
+    tcp.set_nonblocking(true)?;
+    Ok((udp, tcp))
+}
+
+/// What [`listen`] does, as commands.
+#[must_use]
+pub fn describe_listen(namespace: &Path, addresses: &[IpAddr]) -> Vec<Described> {
+    let inside = format!("nsenter --net={}", namespace.display());
+    let one = |address: &IpAddr| Described {
+        name: format!("listen at {address}"),
+        command: format!("{inside} ip address replace {address}/{} dev lo", prefix(*address)),
+    };
+    addresses.iter().map(one).collect()
+}
+
+fn prefix(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
 }

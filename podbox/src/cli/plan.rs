@@ -16,7 +16,7 @@ use crate::oci::Surroundings;
 use crate::pod::{Container, Pod, Role};
 use crate::store::PodDir;
 use crate::subpath;
-use crate::supervisor::{container_plan, interfaces, sandbox, surroundings_of};
+use crate::supervisor::{container_plan, interfaces, naming, sandbox, surroundings_of};
 use crate::user_ids;
 
 use super::strictness::ValidateFlag;
@@ -68,6 +68,10 @@ fn render(session: &Session, pod: &Pod) -> Result<String, Failure> {
         };
         let steps = steps.map_err(Failure::wrong)?;
         section(&mut text, "network", steps.iter().map(|s| (&*s.name, &*s.command)));
+        let steps = naming::describe(&session.settings, pod, &netns);
+        if !steps.is_empty() {
+            section(&mut text, "names", steps.iter().map(|s| (&*s.name, &*s.command)));
+        }
     }
     for container in &pod.containers {
         let plan = container_steps(session, pod, container, &dir)?;

@@ -8,19 +8,20 @@ use simple_dns::{
 };
 
 use super::TTL;
+use super::alias::{self, Alias};
 use super::zone::{Data, Found, Kind, Names, Zone};
 
 /// The shortest message: a header.
-const HEADER: usize = 12;
+pub(super) const HEADER: usize = 12;
 /// In the header: this is an answer.
 const IS_ANSWER: u8 = 0x80;
 /// What a datagram may hold without EDNS, in bytes (RFC 1035, 4.2.1).
 const PLAIN: usize = 512;
 /// What a datagram may hold at most (DNS flag day 2020).
-const LARGEST: u16 = 1232;
+pub(super) const LARGEST: u16 = 1232;
 
 /// How a question came, which limits its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// As a datagram.
     Udp,
@@ -35,6 +36,8 @@ pub enum Reply {
     Send(Vec<u8>),
     /// Ask somebody else: the name is not the zone's.
     Forward,
+    /// Ask again, for what the name stands for.
+    Follow(Alias),
     /// Nothing: it was no question.
     Silence,
 }
@@ -109,7 +112,8 @@ fn answer(
     };
     let mut reply = reply_to(&query, code);
     reply.set_flags(PacketFlag::AUTHORITATIVE_ANSWER | PacketFlag::RECURSION_AVAILABLE);
-    let (records, helping) = found;
+    let (mut records, helping) = found;
+    shuffle(&mut records, query.id());
     for data in &records {
         let data = rdata(data, zone)?;
         reply.answers.push(ResourceRecord::new(question.qname.clone(), CLASS::IN, TTL, data));
@@ -122,16 +126,47 @@ fn answer(
         let name = Name::new(name)?.into_owned();
         reply.additional_records.push(ResourceRecord::new(name, CLASS::IN, TTL, address_data(*address)));
     }
-    let limit = match (transport, query.opt()) {
+    let whole = fitting(reply, limit(&query, transport))?;
+    match &records[..] {
+        [Data::Alias(target)] if matches!(kind, TYPE::A | TYPE::AAAA) => {
+            let target = target.trim_end_matches('.');
+            Ok(Reply::Follow(Alias {
+                reply: whole,
+                question: alias::question(&query, target, question.qtype)?,
+            }))
+        }
+        _ => Ok(Reply::Send(whole)),
+    }
+}
+
+/// Callers that take the first address are spread over all of them, as by CoreDNS' `loadbalance`. Whoever asks has drawn the
+/// question's number, so there is nothing left to draw.
+fn shuffle(records: &mut [Data], number: u16) {
+    if !records.iter().all(|data| matches!(data, Data::Address(_))) {
+        return;
+    }
+    // xorshift, which must not begin at zero.
+    let mut state = (u32::from(number) << 1 | 1).wrapping_mul(0x9e37_79b9);
+    for last in (1..records.len()).rev() {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        records.swap(last, state as usize % (last + 1));
+    }
+}
+
+/// How long an answer to a question that came in this way may be, in bytes.
+pub(super) fn limit(query: &Packet<'_>, transport: Transport) -> usize {
+    match (transport, query.opt()) {
         (Transport::Tcp, _) => usize::from(u16::MAX),
         (Transport::Udp, Some(opt)) => usize::from(opt.udp_packet_size.min(LARGEST)).max(PLAIN),
         (Transport::Udp, None) => PLAIN,
-    };
-    Ok(Reply::Send(fitting(reply, limit)?))
+    }
 }
 
-/// Without what only helps if it is too long, and if it still is, without anything: to be asked for over a connection.
-fn fitting(mut reply: Packet<'_>, limit: usize) -> Result<Vec<u8>, SimpleDnsError> {
+/// Without what only helps if it is too long, and if it still is, with as much as there is room for: the rest is to be asked for
+/// over a connection. Resolvers that cannot (musl before 1.2.4) make do with it.
+pub(super) fn fitting(mut reply: Packet<'_>, limit: usize) -> Result<Vec<u8>, SimpleDnsError> {
     let whole = reply.build_bytes_vec_compressed()?;
     if whole.len() <= limit {
         return Ok(whole);
@@ -141,9 +176,22 @@ fn fitting(mut reply: Packet<'_>, limit: usize) -> Result<Vec<u8>, SimpleDnsErro
     if needed.len() <= limit {
         return Ok(needed);
     }
-    reply.answers.clear();
     reply.set_flags(PacketFlag::TRUNCATION);
-    reply.build_bytes_vec_compressed()
+    // So many fit for certain, so many do not.
+    let (mut fit, mut unfit) = (0, reply.answers.len());
+    let answers = std::mem::take(&mut reply.answers);
+    let mut cut = reply.build_bytes_vec_compressed()?;
+    while unfit - fit > 1 {
+        let middle = fit.midpoint(unfit);
+        reply.answers = answers[..middle].to_vec();
+        let longer = reply.build_bytes_vec_compressed()?;
+        if longer.len() <= limit {
+            (fit, cut) = (middle, longer);
+        } else {
+            unfit = middle;
+        }
+    }
+    Ok(cut)
 }
 
 fn kind_of(kind: TYPE) -> Kind {

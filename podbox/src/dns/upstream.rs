@@ -2,18 +2,21 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use simple_dns::Packet;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::answer::Transport;
 
 /// How long a server has, so that three of them answer within the five seconds that a resolver waits.
 const WAIT: Duration = Duration::from_secs(1);
+/// How long a server that was silent is asked last.
+const PASSED_OVER: Duration = Duration::from_secs(30);
 /// More servers than this are not asked (resolv.conf(5), MAXNS).
 const MOST: usize = 3;
 const PORT: u16 = 53;
@@ -32,20 +35,56 @@ pub fn servers(resolv_conf: &str, own: &[IpAddr]) -> Vec<SocketAddr> {
     resolv_conf.lines().filter_map(of_line).take(MOST).collect()
 }
 
-/// The answer of the first server that gives one, by the same transport; `None` if none does.
-pub async fn ask(message: &[u8], transport: Transport, servers: &[SocketAddr]) -> Option<Vec<u8>> {
-    for server in servers {
+/// The servers that have lately said nothing: they are asked last for a while, so that one that is gone does not delay every
+/// answer (CoreDNS' `forward` passes over such ones altogether).
+#[derive(Debug, Default)]
+pub struct Silent(Mutex<Vec<(SocketAddr, Instant)>>);
+
+impl Silent {
+    fn last(&self, servers: &[SocketAddr]) -> Vec<SocketAddr> {
+        let mut silent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        silent.retain(|(_, since)| since.elapsed() < PASSED_OVER);
+        let is_silent = |server: &SocketAddr| silent.iter().any(|(one, _)| one == server);
+        let (last, first): (Vec<_>, Vec<_>) = servers.iter().partition(|server| is_silent(server));
+        [first, last].concat()
+    }
+
+    fn note(&self, server: SocketAddr) {
+        let mut silent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        silent.retain(|(one, _)| *one != server);
+        silent.push((server, Instant::now()));
+    }
+}
+
+/// The answer of the first server that gives one, by the same transport; `None` if none does. As in glibc's `res_send`, what
+/// a server says of itself, that it failed or will not, counts only if no other says more. A lone server is asked twice.
+pub async fn ask(
+    message: &[u8],
+    transport: Transport,
+    (servers, silent): (&[SocketAddr], &Silent),
+) -> Option<Vec<u8>> {
+    let mut refusal = None;
+    let number = if servers.len() == 1 { 2 } else { servers.len() };
+    for server in silent.last(servers).iter().cycle().take(number) {
         let answer = async {
             match transport {
                 Transport::Udp => by_datagram(message, *server).await,
                 Transport::Tcp => by_connection(message, *server).await,
             }
         };
-        if let Ok(Ok(reply)) = timeout(WAIT, answer).await {
-            return Some(reply);
+        match timeout(WAIT, answer).await {
+            Ok(Ok(reply)) if is_refusal(&reply) => refusal = Some(reply),
+            Ok(Ok(reply)) => return Some(reply),
+            Ok(Err(_)) => {}
+            Err(_) => silent.note(*server),
         }
     }
-    None
+    refusal
+}
+
+/// SERVFAIL, NOTIMP, REFUSED.
+fn is_refusal(reply: &[u8]) -> bool {
+    reply.get(3).is_some_and(|byte| matches!(byte & 0x0f, 2 | 4 | 5))
 }
 
 /// From a port that the kernel draws and with a number of our own: a forger has to guess both.

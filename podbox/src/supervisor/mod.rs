@@ -20,7 +20,7 @@ pub mod interfaces;
 pub mod machine;
 mod message;
 mod missing;
-mod naming;
+pub mod naming;
 mod output;
 mod probing;
 mod pull_secrets;
@@ -161,7 +161,8 @@ async fn supervise(run_dir: &Path, guardian: Pid, stages: FirstStages) -> Result
         effects.scheduled(now.wall);
     } else {
         if let machine::SandboxState::Ready(sandbox) = &machine.memory().sandbox {
-            naming::begin(&world, &sandbox.ips);
+            let early = naming::prepare(&world);
+            naming::begin(&world, &sandbox.ips, early).await;
         }
         adopt::adopt(&mut effects, machine.memory());
     }

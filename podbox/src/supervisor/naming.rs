@@ -1,19 +1,25 @@
-//! Answers the pod's questions for names, at an address inside its network namespace that every pod has.
+//! Answers the pod's questions for names: at addresses inside its network namespace that every pod has, or, for a pod that
+//! has the host's, at an address of the host's loopback interface that is this pod's.
 
 use std::io;
-use std::net::{IpAddr, TcpListener, UdpSocket};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use netplugin::{Described, Listeners};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
 
-use crate::dns::{self, Known, Reply, Transport, Zone};
-use crate::pod::DnsPolicy;
+use crate::config::Settings;
+use crate::dns::{self, Cache, Known, Reply, Silent, Transport, Zone};
+use crate::pod::{DnsPolicy, Pod};
 use crate::report;
 
-use super::world::World;
+use super::sandbox::lines;
+use super::world::{Message, World};
 
 const PORT: u16 = 53;
 /// The longest question that is read, in bytes.
@@ -22,6 +28,12 @@ const LONGEST: usize = 4096;
 const AT_ONCE: usize = 64;
 /// How long a connection may be silent.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// Where those addresses are, 127.64.0.0/10: far from those that resolvers of hosts have (127.0.0.53, 127.0.1.1).
+const ON_THE_HOST: u32 = 0x7f40_0000;
+const PREFIX: u32 = 0xffc0_0000;
+/// How many of them are tried.
+const TRIES: u32 = 16;
 
 /// The tasks that listen; they hold the pod's network namespace.
 #[derive(Default)]
@@ -43,42 +55,152 @@ struct Server {
     world: Arc<World>,
     zone: Zone,
     own: Vec<IpAddr>,
+    cache: Mutex<Cache>,
+    silent: Silent,
     room: Semaphore,
     callers: Arc<Semaphore>,
 }
 
-/// Whether the pod asks here at all.
-pub(super) fn is_wanted(world: &World) -> bool {
-    let pod = world.pod();
-    !pod.host.network
-        && matches!(pod.dns.policy, DnsPolicy::ClusterFirst | DnsPolicy::ClusterFirstWithHostNet)
+/// Where a pod's questions go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// To the host's name servers.
+    Elsewhere,
+    /// Here, at addresses in the pod's own network.
+    Inside,
+    /// Here, at an address of the host's loopback interface that no other pod has.
+    OnTheHost,
 }
 
-/// Where the pod asks: host number 10 of the range of Services of each family.
+impl Place {
+    fn of(pod: &Pod) -> Place {
+        match (pod.dns.policy, pod.host.network) {
+            (DnsPolicy::ClusterFirst | DnsPolicy::ClusterFirstWithHostNet, false) => Place::Inside,
+            (DnsPolicy::ClusterFirstWithHostNet, true) => Place::OnTheHost,
+            // With the host's network ClusterFirst is Default (kubelet, `getPodDNSType`).
+            _ => Place::Elsewhere,
+        }
+    }
+}
+
+/// Where the pod asks: host number 10 of the range of Services of each family, or its address on the host.
 pub(super) fn addresses(world: &World) -> Vec<IpAddr> {
-    if is_wanted(world) { world.settings.allotment().dns().collect() } else { Vec::new() }
+    match Place::of(&world.pod()) {
+        Place::Elsewhere => Vec::new(),
+        Place::Inside => world.settings.allotment().dns().collect(),
+        Place::OnTheHost => candidates(world).into_iter().take(1).collect(),
+    }
+}
+
+/// The commands that [`begin`] stands for.
+#[must_use]
+pub fn describe(settings: &Settings, pod: &Pod, netns: &Path) -> Vec<Described> {
+    match Place::of(pod) {
+        Place::Inside => netplugin::describe_listen(netns, &settings.allotment().dns().collect::<Vec<_>>()),
+        // All of 127.0.0.0/8 is there already.
+        Place::Elsewhere | Place::OnTheHost => Vec::new(),
+    }
+}
+
+/// The addresses on the host that a pod tries: the one that its containers have been told of, and some by its uid.
+fn candidates(world: &World) -> Vec<IpAddr> {
+    let told = std::fs::read_to_string(world.dir.etc().join("resolv.conf")).unwrap_or_default();
+    let told = dns::servers(&told, &[]).first().map(SocketAddr::ip).filter(is_on_the_host);
+    let hash = world.pod().uid.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193) // FNV-1a
+    });
+    let nth = |n| Ipv4Addr::from_bits(ON_THE_HOST | (hash.wrapping_add(n) & !PREFIX)).into();
+    told.into_iter().chain((0..TRIES).map(nth)).collect()
+}
+
+fn is_on_the_host(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V4(four) if four.to_bits() & PREFIX == ON_THE_HOST)
+}
+
+/// Sockets that are being made.
+pub(super) struct Early(Option<JoinHandle<io::Result<Made>>>);
+
+/// What came of each address, and how many microseconds it took.
+struct Made(Vec<(IpAddr, io::Result<Listeners>)>, u64);
+
+/// Makes the sockets in the pod's network, on another thread: it may be attached meanwhile.
+pub(super) fn prepare(world: &World) -> Early {
+    world.naming.stop();
+    if Place::of(&world.pod()) != Place::Inside {
+        return Early(None);
+    }
+    let (netns, wanted) = (world.dir.namespaces().join("net"), addresses(world));
+    Early(Some(tokio::task::spawn_blocking(move || {
+        let start = Instant::now();
+        let made = netplugin::listen(&netns, &wanted, PORT)?;
+        Ok(Made(made, u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)))
+    })))
 }
 
 /// Listens, for each family that the pod has an address of, and tells where; what cannot be had is logged.
-pub(super) fn begin(world: &Arc<World>, ips: &[IpAddr]) -> Vec<IpAddr> {
-    world.naming.stop();
-    if !is_wanted(world) {
-        return Vec::new();
-    }
+pub(super) async fn begin(world: &Arc<World>, ips: &[IpAddr], Early(early): Early) -> Vec<IpAddr> {
     let has = |address: &IpAddr| ips.iter().any(|ip| ip.is_ipv4() == address.is_ipv4());
-    let wanted: Vec<IpAddr> = addresses(world).into_iter().filter(has).collect();
-    let sockets = match netplugin::listen(&world.dir.namespaces().join("net"), &wanted, PORT) {
-        Ok(sockets) => sockets,
+    let sockets = match early {
+        Some(early) => match early.await.map_err(io::Error::other).and_then(|made| made) {
+            Ok(Made(sockets, micros)) => {
+                trace(world, micros);
+                sockets.into_iter().filter(|(address, _)| has(address)).collect()
+            }
+            Err(error) => {
+                report::log(format_args!("supervisor: answer names: {error}"));
+                Vec::new()
+            }
+        },
+        None if Place::of(&world.pod()) == Place::OnTheHost => on_the_host(world),
+        None => Vec::new(),
+    };
+    let got = |(address, made): (IpAddr, io::Result<Listeners>)| match made {
+        Ok(made) => Some((address, made)),
         Err(error) => {
-            report::log(format_args!("supervisor: answer names at {wanted:?}: {error}"));
-            Vec::new()
+            report::log(format_args!("supervisor: answer names at {address}: {error}"));
+            None
         }
     };
+    let sockets: Vec<_> = sockets.into_iter().filter_map(got).collect();
     let own: Vec<IpAddr> = sockets.iter().map(|(address, _)| *address).collect();
+    if !own.is_empty() {
+        serve(world, sockets);
+    }
+    own
+}
+
+fn trace(world: &World, micros: u64) {
+    let netns = world.dir.namespaces().join("net");
+    let steps = describe(&world.settings, &world.pod(), &netns);
+    // All were done in one go, whose time is the first one's.
+    let times = std::iter::once(micros).chain(std::iter::repeat(0));
+    world.send(Message::Trace(lines(
+        "names",
+        steps.iter().zip(times).map(|(step, micros)| (&step.name, &step.command, micros)),
+    )));
+}
+
+/// The first address that nobody has.
+fn on_the_host(world: &World) -> Vec<(IpAddr, io::Result<Listeners>)> {
+    let mut last = None;
+    for address in candidates(world) {
+        let made = netplugin::listen_here(address, PORT);
+        let is_taken = made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
+        last = Some((address, made));
+        if !is_taken {
+            break;
+        }
+    }
+    last.into_iter().collect()
+}
+
+fn serve(world: &Arc<World>, sockets: Vec<(IpAddr, Listeners)>) {
     let server = Arc::new(Server {
         world: Arc::clone(world),
         zone: Zone::new(crate::pod::CLUSTER_DOMAIN),
-        own: own.clone(),
+        own: sockets.iter().map(|(address, _)| *address).collect(),
+        cache: Mutex::default(),
+        silent: Silent::default(),
         room: Semaphore::new(AT_ONCE),
         callers: Arc::new(Semaphore::new(AT_ONCE)),
     });
@@ -91,7 +213,6 @@ pub(super) fn begin(world: &Arc<World>, ips: &[IpAddr]) -> Vec<IpAddr> {
             .naming
             .add(tokio::spawn(async move { told(by_connections(connections, tcp).await) }).abort_handle());
     }
-    own
 }
 
 fn told(result: io::Result<()>) {
@@ -113,10 +234,10 @@ async fn by_datagrams(server: Arc<Server>, socket: UdpSocket) -> io::Result<()> 
                 let _ = socket.send_to(&reply, from).await;
             }
             Reply::Silence => {}
-            Reply::Forward => {
+            reply @ (Reply::Forward | Reply::Follow(_)) => {
                 let (server, socket) = (Arc::clone(&server), Arc::clone(&socket));
                 let task = async move {
-                    if let Some(reply) = server.forward(&buffer, Transport::Udp).await {
+                    if let Some(reply) = server.find_out(&buffer, Transport::Udp, reply).await {
                         let _ = socket.send_to(&reply, from).await;
                     }
                 };
@@ -148,11 +269,8 @@ async fn converse(server: &Server, mut stream: tokio::net::TcpStream) -> io::Res
         let length = tokio::time::timeout(IDLE, stream.read_u16()).await??;
         let mut message = vec![0; length.into()];
         tokio::time::timeout(IDLE, stream.read_exact(&mut message)).await??;
-        let reply = match server.respond(&message, Transport::Tcp) {
-            Reply::Send(reply) => Some(reply),
-            Reply::Forward => server.forward(&message, Transport::Tcp).await,
-            Reply::Silence => None,
-        };
+        let reply = server.respond(&message, Transport::Tcp);
+        let reply = server.find_out(&message, Transport::Tcp, reply).await;
         let Some(reply) = reply else { return Ok(()) };
         stream.write_u16(u16::try_from(reply.len()).map_err(io::Error::other)?).await?;
         tokio::time::timeout(IDLE, stream.write_all(&reply)).await??;
@@ -166,14 +284,68 @@ impl Server {
         dns::respond(message, transport, &self.zone, &known)
     }
 
-    /// What the host's servers say. Whoever asks too much at once, or where nobody answers, is told of a failure at once.
+    /// What is sent in the end.
+    async fn find_out(&self, message: &[u8], transport: Transport, reply: Reply) -> Option<Vec<u8>> {
+        match reply {
+            Reply::Send(reply) => Some(reply),
+            Reply::Silence => None,
+            Reply::Forward => self.forward(message, transport).await,
+            Reply::Follow(alias) => {
+                let more = self.follow(alias.question).await;
+                dns::joined(message, transport, (&alias.reply, &more))
+            }
+        }
+    }
+
+    /// What an alias stands for, which may be another one.
+    async fn follow(&self, mut question: Vec<u8>) -> Vec<Vec<u8>> {
+        let (mut found, mut asked) = (Vec::new(), Vec::new());
+        while asked.len() < dns::MOST_ALIASES && !asked.contains(&question) {
+            match self.respond(&question, Transport::Tcp) {
+                Reply::Silence => break,
+                Reply::Send(reply) => {
+                    found.push(reply);
+                    break;
+                }
+                Reply::Forward => {
+                    found.extend(self.forward_whole(&question).await);
+                    break;
+                }
+                Reply::Follow(alias) => {
+                    found.push(alias.reply);
+                    asked.push(std::mem::replace(&mut question, alias.question));
+                }
+            }
+        }
+        found
+    }
+
+    /// Over a connection if a datagram does not hold it.
+    async fn forward_whole(&self, message: &[u8]) -> Option<Vec<u8>> {
+        match self.forward(message, Transport::Udp).await {
+            Some(reply) if dns::is_cut(&reply) => self.forward(message, Transport::Tcp).await,
+            reply => reply,
+        }
+    }
+
+    /// What the host's servers say, or have said. Whoever asks too much at once, or where nobody answers, is told of a
+    /// failure at once.
     async fn forward(&self, message: &[u8], transport: Transport) -> Option<Vec<u8>> {
+        let kept = self.cache().answer(message, transport, Instant::now());
+        if kept.is_some() {
+            return kept;
+        }
         let Ok(_room) = self.room.try_acquire() else { return dns::unanswered(message) };
         let servers =
             dns::servers(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(), &self.own);
-        match dns::ask(message, transport, &servers).await {
-            Some(reply) => Some(reply),
-            None => dns::unanswered(message),
-        }
+        let Some(reply) = dns::ask(message, transport, (&servers, &self.silent)).await else {
+            return dns::unanswered(message);
+        };
+        self.cache().keep(message, transport, (&reply, Instant::now()));
+        Some(reply)
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

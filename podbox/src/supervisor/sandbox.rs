@@ -211,8 +211,9 @@ async fn try_make(world: &Arc<World>, attempts: &[(Index, u32)]) -> Result<Sandb
         tell(world, "SandboxDegraded", note);
     }
     world.warm.be(&world.exe, (StageKind::Container, waiting));
+    let early = naming::prepare(world);
     let ips = if pod.host.network { world.host_ips.clone() } else { attach(world).await.map_err(failed)? };
-    let answering = naming::begin(world, &ips);
+    let answering = naming::begin(world, &ips, early).await;
     let etc = match answering == expected {
         true => etc,
         // The rest of them, or the host's own.
