@@ -38,6 +38,11 @@ fn a_pod_asks_the_clusters_dns_which_is_within_itself() {
     let servers =
         format!("\nnameserver 10.214.{number}.10\nnameserver fd70:6f64:e2f:{number:x}::a\noptions ndots:5");
     assert!(resolv.contains(&servers), "{resolv}");
+    let made = format!("ip address replace 10.214.{number}.10/32 dev lo");
+    host.podbox(["trace", "client"]).ok().says("## names").says(&made);
+    let manifest = host.dir().join("client.yaml");
+    fs::write(&manifest, pod("client", SLEEPER)).unwrap();
+    host.podbox(["plan", manifest.to_str().unwrap()]).ok().says("## names").says(&made);
     assert_eq!(getent(&host, "10-1-2-3.default.pod"), ["10.1.2.3"]);
     assert_eq!(getent(&host, "10-1-2-3.elsewhere.pod.cluster.local."), Vec::<String>::new());
     host.finish();
@@ -136,13 +141,12 @@ fn glibc_and_musl_find_what_the_cluster_and_the_host_know() {
         resolver(&host, compiler);
     }
     let ip = format!("10.214.{}.20", host.number());
-    let mount = format!(
-        "  volumes: [{{name: p, hostPath: {{path: {}}}}}]",
-        host.dir().join("programs").display()
-    );
+    let mount =
+        format!("  volumes: [{{name: p, hostPath: {{path: {}}}}}]", host.dir().join("programs").display());
     let client = "  containers: [{name: c, image: podbox.local/host, command: [sleep, infinity], volumeMounts: [{name: p, mountPath: /p}]}]";
     let manifest = host.dir().join("client.yaml");
-    let text = format!("{}{}", SERVICES.replace("CLUSTER-IP", &ip), pod("client", &format!("{mount}\n{client}")));
+    let text =
+        format!("{}{}", SERVICES.replace("CLUSTER-IP", &ip), pod("client", &format!("{mount}\n{client}")));
     fs::write(&manifest, text).unwrap();
     let lines = "mount --bind $resolv /etc/resolv.conf
 $podbox up -d $manifest
@@ -176,7 +180,10 @@ $podbox down -f $manifest --grace-period 0";
         // What a datagram does not hold comes over a connection, which musl makes since 1.2.4 only.
         for name in ["crowd", "big.example"] {
             let number = found[name].len();
-            assert!(number == 100 || (library == "musl" && number >= 3), "{library} {name}: {number}\n{said}");
+            assert!(
+                number == 100 || (library == "musl" && number >= 3),
+                "{library} {name}: {number}\n{said}"
+            );
         }
     }
     upstream.signal(Signal::SIGTERM);

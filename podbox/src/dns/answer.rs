@@ -130,7 +130,10 @@ fn answer(
     match &records[..] {
         [Data::Alias(target)] if matches!(kind, TYPE::A | TYPE::AAAA) => {
             let target = target.trim_end_matches('.');
-            Ok(Reply::Follow(Alias { reply: whole, question: alias::question(&query, target, question.qtype)? }))
+            Ok(Reply::Follow(Alias {
+                reply: whole,
+                question: alias::question(&query, target, question.qtype)?,
+            }))
         }
         _ => Ok(Reply::Send(whole)),
     }

@@ -261,7 +261,10 @@ fn an_alias_is_answered_with_what_it_stands_for() {
     let refusal = unanswered(&alias.question).unwrap();
     let whole = joined(&message, Transport::Udp, (&alias.reply, &[refusal])).unwrap();
     let reply = Packet::parse(&whole).unwrap();
-    assert_eq!((reply.rcode(), reply.answers.len(), text(&reply.answers[0].rdata)), (RCODE::NoError, 1, "example.com".into()));
+    assert_eq!(
+        (reply.rcode(), reply.answers.len(), text(&reply.answers[0].rdata)),
+        (RCODE::NoError, 1, "example.com".into())
+    );
 }
 
 #[test]

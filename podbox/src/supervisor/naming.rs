@@ -96,9 +96,7 @@ pub(super) fn addresses(world: &World) -> Vec<IpAddr> {
 #[must_use]
 pub fn describe(settings: &Settings, pod: &Pod, netns: &Path) -> Vec<Described> {
     match Place::of(pod) {
-        Place::Inside => {
-            netplugin::describe_listen(netns, &settings.allotment().dns().collect::<Vec<_>>())
-        }
+        Place::Inside => netplugin::describe_listen(netns, &settings.allotment().dns().collect::<Vec<_>>()),
         // All of 127.0.0.0/8 is there already.
         Place::Elsewhere | Place::OnTheHost => Vec::new(),
     }

@@ -38,7 +38,7 @@ def answer(message, whole):
     elif name == "times.example" and kind == 1:
         # How often somebody has asked for up.example.
         answers = [address(asked.get(("up.example", 1), 0), ttl=0)]
-    elif name.split(".")[0] in ("up", "big", "times") and name.endswith(".example"):
+    elif name in ("up.example", "big.example", "times.example"):
         denial = SOA
     else:
         denial, flags = SOA, 0x8183

@@ -95,7 +95,8 @@ fn what_is_kept_grows_old_and_has_the_askers_number_and_letters() {
 #[test]
 fn there_is_an_end_to_what_is_kept() {
     let (mut cache, now) = (Cache::default(), Instant::now());
-    let mut keep = |name: &str, ttl| cache.keep(&bytes(&question(1, name)), Udp, (&answer(name, &[ttl]), now));
+    let mut keep =
+        |name: &str, ttl| cache.keep(&bytes(&question(1, name)), Udp, (&answer(name, &[ttl]), now));
     keep("short.example", 5);
     for number in 0..MOST {
         keep(&format!("n{number}.example"), 20);
