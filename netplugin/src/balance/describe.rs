@@ -27,10 +27,15 @@ impl Balance {
         make.extend(table::base_rules(place, &self.ranges).into_iter().map(rule));
         let mut steps = vec![step("make the table of virtual addresses", make)];
         let holding = Holding::of(self);
+        // nft(8) knows no die within a map's key; the kernel does. So these rules can be read and not typed.
         let mut dice = Vec::new();
         for die in holding.dice() {
-            dice.push(format!("nft add chain inet {table} {}", die.name()));
-            dice.extend(die.rules().into_iter().map(rule));
+            let name = die.name();
+            dice.push(format!("nft add chain inet {table} {name}"));
+            let rules = die.rules();
+            dice.extend(
+                rules.iter().map(|rule| format!("# rule of {name}: {}", rule_in_words(&rule.expressions))),
+            );
         }
         if dice.is_empty() {
             steps.push(step("without backends nothing more: what goes there is refused", Vec::new()));

@@ -106,6 +106,9 @@ pub(super) const LIVE: [&str; 2] = ["live4", "live6"];
 /// Which backend a client stays with: written by the kernel.
 const KEPT: [&str; 2] = ["kept4", "kept6"];
 
+/// What remembers clients has room for so many.
+const MOST_KEPT: u32 = 65_536;
+
 /// What a set holds.
 enum Holds {
     Chains,
@@ -156,7 +159,8 @@ impl Map {
             Holds::Values(value) => ("map", format!("{} : {}", names(self.key), names(value))),
             Holds::Nothing => ("set", names(self.key)),
             Holds::Kept(value) => {
-                ("map", format!("{} : {}; flags dynamic,timeout", names(self.key), names(value)))
+                let kinds = format!("{} : {}", names(self.key), names(value));
+                ("map", format!("{kinds}; size {MOST_KEPT}; flags dynamic,timeout"))
             }
         };
         format!("{what} inet {table} {} '{{ type {kind}; }}'", self.name)
@@ -165,8 +169,6 @@ impl Map {
     pub(super) fn message(&self, table: &str, id: u32) -> NfTablesMessage {
         /// `NFT_DATA_VERDICT`
         const VERDICT: u32 = 0xffff_ff00;
-        /// What remembers clients forgets the oldest of so many.
-        const MOST_KEPT: u32 = 65_536;
         let flags = match self.holds {
             Holds::Chains | Holds::Values(_) => SetFlags::Map,
             Holds::Nothing => SetFlags::empty(),

@@ -214,7 +214,11 @@ impl Reader {
             }
             "nat" => self.translate(data),
             "masq" => self.say("masquerade"),
-            "reject" => self.say(if data.big(1) == Some(1) { "reject with tcp reset" } else { "reject" }),
+            "reject" => self.say(match data.big(1) {
+                Some(1) => "reject with tcp reset",
+                Some(2) => "reject with icmpx port-unreachable",
+                _ => "reject",
+            }),
             "dynset" => {
                 let way = ["add", "update", "delete"].get(data.big(3).unwrap_or_default() as usize);
                 self.say(format!("{} @{}", way.unwrap_or(&"change"), data.text(1).unwrap_or_default()));
