@@ -257,7 +257,11 @@ pub(crate) fn in_table((message, flags): Message, table: u32) -> Message {
     (RouteNetlinkMessage::NewRoute(route), flags)
 }
 
-/// `ip rule add from … lookup …`
+/// Before the rules for the main and the default table, which have 32766 and 32767. A number that the kernel chooses is another
+/// each time, and then the same rule is no duplicate.
+pub(crate) const RULE_PRIORITY: u32 = 32_000;
+
+/// `ip rule add from … lookup … priority …`
 pub(crate) fn add_rule(from: IpAddr, table: u32) -> Message {
     let mut message = RuleMessage::default();
     message.header.family = family(from);
@@ -265,6 +269,7 @@ pub(crate) fn add_rule(from: IpAddr, table: u32) -> Message {
     message.header.action = RuleAction::ToTable;
     message.attributes.push(RuleAttribute::Source(from));
     message.attributes.push(RuleAttribute::Table(table));
+    message.attributes.push(RuleAttribute::Priority(RULE_PRIORITY));
     (RouteNetlinkMessage::NewRule(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 

@@ -462,16 +462,7 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
         },
     ]);
     if request.wishes.mac.is_some() || ipam::has_chosen_macs(config) {
-        let lines = plan.addresses.iter().map(|a| match a.address {
-            IpAddr::V4(v4) => format!("arping -c 1 -U -I {ifname} {v4}"),
-            IpAddr::V6(v6) => format!("ndsend {v6} {ifname}"),
-        });
-        let command = inside(lines.collect());
-        steps.push(Step {
-            name: "tell the neighbours whose addresses these are now",
-            command,
-            act: acts::announce,
-        });
+        steps.push(announcement(ifname, plan, inside));
     }
     if !request.ports.is_empty() {
         let addresses: Vec<_> = plan.addresses.iter().map(|a| a.address).collect();
@@ -479,6 +470,19 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
         steps.push(Step { name: "lead the host ports to the pod", command, act: acts::map_ports });
     }
     steps
+}
+
+/// The step that tells the neighbours; `inside` makes a command of the pod's of each line.
+fn announcement(ifname: &str, plan: &Plan, inside: impl Fn(Vec<String>) -> String) -> Step {
+    let lines = plan.addresses.iter().map(|a| match a.address {
+        IpAddr::V4(v4) => format!("arping -c 1 -U -I {ifname} {v4}"),
+        IpAddr::V6(v6) => format!("ndsend {v6} {ifname}"),
+    });
+    Step {
+        name: "tell the neighbours whose addresses these are now",
+        command: inside(lines.collect()),
+        act: acts::announce,
+    }
 }
 
 /// The whole recipe as text.

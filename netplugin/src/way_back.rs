@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use nix::errno::Errno;
 
 use crate::config::{InterfaceAddress, Subnet};
-use crate::links;
+use crate::links::{self, RULE_PRIORITY};
 use crate::netlink::{KernelError, Netlink};
 
 /// Lets what an interface's addresses send leave by it. What is there already stays.
@@ -49,7 +49,7 @@ pub(crate) fn commands(interface: &str, addresses: &[InterfaceAddress]) -> Vec<S
                 "ip {family} route replace default via {} dev {interface} table {table}",
                 subnet.gateway()
             ),
-            format!("ip {family} rule add from {address} lookup {table}"),
+            format!("ip {family} rule add from {address} lookup {table} priority {RULE_PRIORITY}"),
         ])
     };
     addresses.iter().filter_map(of).flatten().collect()
