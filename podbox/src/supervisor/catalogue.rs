@@ -320,20 +320,27 @@ pub(super) fn leave(world: &World) {
 pub(super) fn restore_host(settings: &Settings) -> Result<(), String> {
     let failed = |error: &dyn std::error::Error| report::chain(error);
     let dir = settings.store.host_services();
-    let held = || fs::read(dir.join("host.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    let Some(held_now) = held() else { return Ok(()) };
+    if !dir.exists() {
+        return Ok(());
+    }
     let table = settings.network.table();
     let balancer = || Balancer::here(&table, None).map_err(|error| failed(&error));
-    if balancer()?.is_whole(&held_now).map_err(|error| failed(&error))? {
+    if balancer()?.is_whole(&settings.service_ranges()).map_err(|error| failed(&error))? {
         return Ok(());
     }
     let _lock = lock(&dir.join("lock")).map_err(|error| failed(&error))?;
-    let Some(held_now) = held() else { return Ok(()) };
+    let Some(held) = held(&dir).filter(|held| !held.is_empty()) else { return Ok(()) };
     let mut balancer = balancer()?;
-    if balancer.is_whole(&held_now).map_err(|error| failed(&error))? {
+    // Somebody else may have been quicker, and it may have been made for other ranges than this pod knows of.
+    if balancer.is_whole(&held.ranges).map_err(|error| failed(&error))? {
         return Ok(());
     }
-    balancer.apply(&held_now).map_err(|error| failed(&error))
+    balancer.apply(&held).map_err(|error| failed(&error))
+}
+
+/// What the host's table holds as far as anybody has written down.
+fn held(dir: &Path) -> Option<Balance> {
+    serde_json::from_slice(&fs::read(dir.join("host.json")).ok()?).ok()
 }
 
 /// The host's table, and what it holds as far as anybody has written down.
