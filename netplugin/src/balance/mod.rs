@@ -13,7 +13,7 @@ mod describe;
 mod elements;
 mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -163,26 +163,18 @@ impl Balancer {
         Ok(())
     }
 
-    /// Whether the table has all the rules that what is wanted needs. Without anything wanted none are needed. Elements are
-    /// not looked at.
+    /// Whether the table has the rules that every packet meets, for these ranges. What is flushed takes these along, so neither
+    /// chains of single numbers of backends nor elements need be looked at, however many there are.
     ///
     /// # Errors
     /// If the kernel does not tell.
-    pub fn is_whole(&mut self, wanted: &Balance) -> Result<bool, NetError> {
-        if wanted.is_empty() {
-            return Ok(true);
-        }
+    pub fn is_whole(&mut self, ranges: &[Subnet]) -> Result<bool, NetError> {
         let failed =
             |source| NetError::Kernel { step: "look for the rules of virtual addresses".to_owned(), source };
         let found = firewall::rules_by_chain(&mut self.netlink, &self.table).map_err(failed)?;
-        let mut needed = BTreeMap::<String, usize>::new();
-        let holding = Holding::of(wanted);
-        let base = table::base_rules(self.place, &wanted.ranges);
-        for rule in base.into_iter().chain(holding.dice().iter().flat_map(table::Die::rules)) {
-            *needed.entry(rule.chain).or_default() += 1;
-        }
-        // There may be chains that earlier changes have left.
-        Ok(needed.iter().all(|(chain, count)| found.get(chain) == Some(count)))
+        let base = table::base_rules(self.place, ranges);
+        let count_in = |chain: &str| base.iter().filter(|rule| rule.chain == chain).count();
+        Ok(base.iter().all(|rule| found.get(&rule.chain) == Some(&count_in(&rule.chain))))
     }
 
     fn table_message(&self) -> TableMessage {

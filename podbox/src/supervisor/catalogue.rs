@@ -347,26 +347,31 @@ fn digest(balance: &Balance) -> String {
 pub(super) fn restore_host(settings: &Settings) -> Result<(), String> {
     let failed = |error: &dyn std::error::Error| report::chain(error);
     let dir = settings.store.host_services();
-    let held = || {
-        let held: Held = serde_json::from_slice(&fs::read(dir.join("host.json")).ok()?).ok()?;
-        Some(held.balance)
-    };
-    let Some(held_now) = held() else { return Ok(()) };
+    if !dir.exists() {
+        return Ok(());
+    }
     let table = settings.network.table();
     let balancer = || Balancer::here(&table, None).map_err(|error| failed(&error));
-    if balancer()?.is_whole(&held_now).map_err(|error| failed(&error))? {
+    if balancer()?.is_whole(&settings.service_ranges()).map_err(|error| failed(&error))? {
         return Ok(());
     }
     let _lock = lock(&dir.join("lock")).map_err(|error| failed(&error))?;
-    let Some(held_now) = held() else { return Ok(()) };
+    let Some(held) = held(&dir).filter(|held| !held.is_empty()) else { return Ok(()) };
     let mut balancer = balancer()?;
-    if balancer.is_whole(&held_now).map_err(|error| failed(&error))? {
+    // Somebody else may have been quicker, and it may have been made for other ranges than this pod knows of.
+    if balancer.is_whole(&held.ranges).map_err(|error| failed(&error))? {
         return Ok(());
     }
-    balancer.apply(&held_now).map_err(|error| failed(&error))
+    balancer.apply(&held).map_err(|error| failed(&error))
 }
 
-/// The host's table, and what it holds as far as anybody has written down.
+/// What the host's table holds as far as anybody has written down.
+fn held(dir: &Path) -> Option<Balance> {
+    let held: Held = serde_json::from_slice(&fs::read(dir.join("host.json")).ok()?).ok()?;
+    Some(held.balance)
+}
+
+/// Makes the host's table hold what is wanted, if it is not written down that it does.
 fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
     let dir = settings.store.host_services();
     let (path, digest) = (dir.join("host.json"), digest(wanted));
@@ -387,9 +392,7 @@ fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
     if is_done() {
         return Ok(());
     }
-    let known = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Held>(&text).ok());
-    let known = known.map(|known| known.balance);
-    let mut balancer = Balancer::here(&settings.network.table(), known).map_err(|error| failed(&error))?;
+    let mut balancer = Balancer::here(&settings.network.table(), held(&dir)).map_err(|error| failed(&error))?;
     // What is half done is done again by the next one.
     let _ = fs::remove_file(&path);
     balancer.apply(wanted).map_err(|error| failed(&error))?;
