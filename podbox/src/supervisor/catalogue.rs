@@ -392,7 +392,8 @@ fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
     if is_done() {
         return Ok(());
     }
-    let mut balancer = Balancer::here(&settings.network.table(), held(&dir)).map_err(|error| failed(&error))?;
+    let mut balancer =
+        Balancer::here(&settings.network.table(), held(&dir)).map_err(|error| failed(&error))?;
     // What is half done is done again by the next one.
     let _ = fs::remove_file(&path);
     balancer.apply(wanted).map_err(|error| failed(&error))?;
@@ -413,7 +414,12 @@ pub(super) fn release_idle(settings: &Settings) -> Result<(), String> {
     if !store.uids().is_empty() {
         return Ok(());
     }
-    if store.host_services().exists() {
+    let dir = store.host_services();
+    if dir.exists() {
+        // Other supervisors that are about to leave hear that the table goes: it is written down first that it holds
+        // nothing, and whoever waits for the lock to bring it back finds that.
+        let _lock = lock(&dir.join("lock")).map_err(|error| report::chain(&error))?;
+        let _ = fs::remove_file(dir.join("host.json"));
         netplugin::remove_here(&settings.network.table()).map_err(|error| report::chain(&error))?;
     }
     [store.host_services(), store.endpoints_dir()]
