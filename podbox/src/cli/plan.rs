@@ -71,7 +71,7 @@ fn render_services(session: &Session, objects: &[Value], pods: &[&Pod]) -> Strin
     let known = Catalogue::read(&settings.store);
     let planned = objects.iter().filter_map(Service::of);
     let planned = planned.map(|service| ((service.namespace.clone(), service.name.clone()), service));
-    let catalogue = Catalogue { services: planned.collect(), backends: known.backends };
+    let catalogue = Catalogue { services: std::sync::Arc::new(planned.collect()), backends: known.backends };
     let mut text = String::new();
     for service in catalogue.services.values() {
         let _ = writeln!(text, "\n## service {}/{}", service.namespace, service.name);
