@@ -77,7 +77,7 @@ pub fn allot<'a>(
             let in_the_way = |port: (Protocol, u16)| {
                 if own.contains(&port) { None } else { (from.in_the_way)(port.0, port.1) }
             };
-            ports_of_the_host(&mut errors, spec, &others, (&from.node_ports, &in_the_way));
+            ports_of_the_host(&mut errors, spec, &others, &from.node_ports, in_the_way);
         }
         _ => {}
     }
@@ -190,7 +190,8 @@ fn ports_of_the_host(
     errors: &mut Errors,
     spec: &mut Value,
     others: &[&Value],
-    (range, in_the_way): (&RangeInclusive<u16>, &dyn Fn((Protocol, u16)) -> Option<String>),
+    range: &RangeInclusive<u16>,
+    in_the_way: impl Fn((Protocol, u16)) -> Option<String>,
 ) {
     let held = others.iter().flat_map(|other| node_ports::node_ports(&other["spec"]));
     let mut taken: BTreeSet<(Protocol, u16)> = held.collect();
