@@ -238,11 +238,24 @@ impl NetworkConfig {
         }
     }
 
-    pub(crate) fn validate(&self) -> Result<(), NetError> {
+    /// Whether such a network can be.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what would be right.
+    pub fn validate(&self) -> Result<(), NetError> {
         let wrong =
             |problem: &str| Err(NetError::Config { network: self.name.clone(), problem: problem.to_owned() });
         if !is_interface_name(&self.bridge) {
-            return wrong("the bridge's name is not an interface name");
+            return wrong(
+                "the bridge's name is not an interface name: 15 bytes at most, without '/', ':' and spaces",
+            );
+        }
+        // RFC 791; RFC 8200, section 5.
+        let least = if self.ipv6.is_some() { 1280 } else { 68 };
+        if let Some(mtu) = self.mtu.filter(|mtu| !(least..=65535).contains(mtu)) {
+            return wrong(&format!(
+                "mtu is {mtu}; it must be {least} to 65535, or not be set: then it is that of the uplink"
+            ));
         }
         match (self.ipv4, self.ipv6) {
             (None, None) => wrong("it has no subnet"),

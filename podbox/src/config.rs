@@ -271,6 +271,9 @@ pub fn load(flags: &Flags) -> Result<Settings, ConfigError> {
     peers::resolve(&mut network, shared, &file.peer).map_err(|wrong| placed(&path, &text, wrong))?;
     let mut further_networks = networks::resolve(file.networks, &network, &store).map_err(&wrong)?;
     networks::introduce(&mut network, &mut further_networks);
+    for network in std::iter::once(&network).chain(&further_networks) {
+        network.validate().map_err(|error| wrong(error.to_string()))?;
+    }
     let default = BackoffSettings::default();
     let delay = |text: Option<String>, default| text.map_or(Ok(default), |text| duration(&text));
     let backoff = BackoffSettings {
@@ -380,6 +383,26 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_that_cannot_be_is_refused_before_anything_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("podbox.toml");
+        let read = |lines: &str| {
+            fs::write(&path, format!("[network]\n{lines}\n")).unwrap();
+            load(&Flags { config: Some(path.clone()), ..Flags::default() }).map_err(|error| error.to_string())
+        };
+        for (lines, why) in [
+            ("mtu = 1279", "mtu is 1279; it must be 1280 to 65535"),
+            ("mtu = 65536", "mtu is 65536"),
+            ("bridge = \"podbox-with-a-long-name\"", "not an interface name"),
+            ("ipv4 = \"10.0.0.0/31\"", "no room for a pod"),
+        ] {
+            let error = read(lines).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+        read("mtu = 1280").unwrap();
+    }
 
     #[test]
     fn durations_are_written_as_people_write_them() {

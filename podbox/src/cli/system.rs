@@ -156,14 +156,21 @@ fn firewall(network: &NetworkConfig) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !review.chains.is_empty() {
         let chains = review.chains.join(", ");
-        let is_left = network.firewall == Firewall::Leave && !review.closed.is_empty();
+        // Until there is a bridge nothing needs to pass.
+        let has_bridge = Path::new("/sys/class/net").join(&network.bridge).exists();
+        let is_left = network.firewall == Firewall::Leave;
+        let closed = review.closed.join(", ");
+        let is_closed = !closed.is_empty() && (is_left || has_bridge);
         findings.push(Finding {
-            what: match is_left {
+            what: match is_closed {
                 true => "firewall".into(),
                 false => format!("firewall: pods' packets pass {chains}{bridged}").into(),
             },
-            problem: is_left.then(|| format!("{chains} may stop what is forwarded{bridged}")),
-            mend: "set firewall = \"open\" under [network], or let what comes from the bridge and goes to it pass in these chains",
+            problem: is_closed.then(|| format!("{closed} may stop what is forwarded{bridged}")),
+            mend: match is_left {
+                true => "set firewall = \"open\" under [network], or let what comes from the bridge and goes to it pass in these chains",
+                false => "these chains are their owner's alone: have him let pass what comes from the bridge and goes to it",
+            },
             optional: true,
         });
     }

@@ -57,7 +57,7 @@ pub fn judge(evidence: &Evidence<'_>) -> (bool, String) {
                 Protocol::Tcp => "accepted the connection",
                 _ => "answered",
             };
-            let who = answerer(evidence).unwrap_or_else(|| evidence.wanted.to_string());
+            let who = answerer(evidence).map_or_else(|| evidence.wanted.to_string(), str::to_owned);
             (true, format!("{who} {answered} after {:.3} ms", after.as_secs_f64() * 1000.0))
         }
         _ if arrived_in_silence(evidence) => {
@@ -75,10 +75,17 @@ fn with_remark(evidence: &Evidence<'_>, cause: String) -> String {
     }
 }
 
-/// The place where the answer was first seen, if that is somebody's own.
-fn answerer(evidence: &Evidence<'_>) -> Option<String> {
-    let first = evidence.hops.iter().find(|hop| hop.leg == Leg::Back)?;
-    Some(first.place.clone())
+/// Who answered, as far as the answer's first hop tells.
+fn answerer<'a>(evidence: &Evidence<'a>) -> Option<&'a str> {
+    evidence.hops.iter().find(|hop| hop.leg == Leg::Back).map(origin)
+}
+
+/// Where a packet begins that is first seen here: in this place if it leaves it, else with whoever it says sent it.
+fn origin(first: &Hop) -> &str {
+    match first.way {
+        "in" => &first.source,
+        _ => &first.place,
+    }
 }
 
 /// The last place that saw the packet on its way there.
@@ -161,7 +168,7 @@ fn refused(evidence: &Evidence<'_>, answer: &Hop) -> String {
         (Some(false), Some(list)) if evidence.to == Some(&*answer.place) => {
             format!("{} {said}: {list}", answer.place)
         }
-        _ => format!("{} {said}", answer.place),
+        _ => format!("{} {said}", origin(answer)),
     }
 }
 

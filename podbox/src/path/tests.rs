@@ -65,6 +65,18 @@ fn an_answer_is_its_first_observers() {
 }
 
 #[test]
+fn an_answer_that_comes_in_from_elsewhere_is_its_senders() {
+    let mut hops = there();
+    hops.truncate(3);
+    hops.push(hop("host", "eth0", "in", Leg::Back, "tcp [S.]"));
+    let sender = hops[3].source.clone();
+    let outcome = Outcome::Answered(Duration::from_micros(250));
+    let (arrived, reason) = judge(&Evidence { to: None, ..evidence(&hops, &outcome) });
+    assert!(arrived);
+    assert_eq!(reason, format!("{sender} accepted the connection after 0.250 ms"));
+}
+
+#[test]
 fn a_refusal_names_what_is_listened_on_instead() {
     let mut hops = there();
     hops.push(hop("pod default/b", "eth0", "out", Leg::Back, "tcp [R.]"));
