@@ -483,6 +483,7 @@ impl Reader<'_, '_> {
                         .map(|one| Finding { severity: Severity::Warning, ..self.placed(node, path, one) }),
                 );
                 let refused = refusals::networks(&pod, path, &self.options.networks).into_iter();
+                let refused = refused.chain(refusals::host_ports(typed, path));
                 found.extend(refused.map(|one| self.placed(node, path, one)));
                 let line = self.source.line_of(span.start);
                 self.pods.push(LoadedPod { pod, object, file: self.source.name.clone(), line });

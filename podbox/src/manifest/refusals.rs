@@ -54,6 +54,43 @@ pub(super) fn foresee(
     found.into_vec()
 }
 
+/// Addresses of the host that no port of a pod's own network can be mapped to.
+pub(super) fn host_ports(written: &k8s::Pod, path: &Path<'_>) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    let Some(spec) = written.spec.as_ref().filter(|spec| spec.host_network != Some(true)) else {
+        return Vec::new();
+    };
+    let path = path.field("spec");
+    let init = spec.init_containers.as_deref().unwrap_or(&[]);
+    for (list, containers) in [("initContainers", init), ("containers", &spec.containers)] {
+        let list = path.field(list);
+        for (index, container) in containers.iter().enumerate() {
+            let (container_path, ports) = (list.index(index), container.ports.iter().flatten());
+            let ports_path = container_path.field("ports");
+            for (index, port) in ports.enumerate().filter(|(_, port)| port.host_port.unwrap_or(0) > 0) {
+                let Some(ip) = port.host_ip.as_deref() else { continue };
+                if let Some(why) = ip.parse().ok().and_then(unmappable) {
+                    errors.invalid(&ports_path.index(index).field("hostIP"), ip, why);
+                }
+            }
+        }
+    }
+    errors.into_vec()
+}
+
+fn unmappable(ip: IpAddr) -> Option<&'static str> {
+    match ip {
+        IpAddr::V6(ip) if ip.is_loopback() => Some(
+            "the kernel lets no answers back to ::1; 127.0.0.1 can be mapped, and so can the host's own IPv6 addresses",
+        ),
+        IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => {
+            Some("write it as the IPv4 address that it stands for")
+        }
+        ip if ip.is_multicast() => Some("no host has it: it is a multicast address"),
+        _ => None,
+    }
+}
+
 /// What a pod's annotations ask of networks that this host does not have, or that they cannot give to anybody.
 pub(super) fn networks(pod: &Pod, path: &Path<'_>, networks: &Networks) -> Vec<FieldError> {
     let Ok(asked) = interfaces::read(&pod.annotations) else { return Vec::new() };

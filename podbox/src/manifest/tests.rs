@@ -273,6 +273,22 @@ fn a_field_that_is_unknown_or_not_honoured_is_an_error_with_its_name() {
 }
 
 #[test]
+fn addresses_of_the_host_that_no_port_can_be_mapped_to_are_mistakes() {
+    let ports = |ip: &str| format!("    ports: [{{containerPort: 1, hostPort: 1, hostIP: '{ip}'}}]");
+    for (ip, why) in [
+        ("::1", "127.0.0.1 can be mapped"),
+        ("::ffff:10.0.0.1", "the IPv4 address"),
+        ("224.0.0.1", "multicast"),
+    ] {
+        let found = errors(&pod_with("", &ports(ip)));
+        let path = format!("spec.containers[0].ports[0].hostIP: Invalid value: \"{ip}\"");
+        assert!(found.len() == 1 && found[0].contains(&path) && found[0].contains(why), "{found:?}");
+    }
+    one(&pod_with("", &ports("127.0.0.1")));
+    one(&pod_with("  hostNetwork: true", &ports("::1")));
+}
+
+#[test]
 fn every_field_that_is_honoured_loads_without_a_word() {
     let probe = "{httpGet: {host: h, path: /p, port: web, scheme: HTTPS, httpHeaders: [{name: A, value: b}]}, initialDelaySeconds: 1, periodSeconds: 2, timeoutSeconds: 3, failureThreshold: 4, successThreshold: 1";
     let text = format!(

@@ -4,7 +4,7 @@
 //! follows from the Service's name, so that one that is made anew mostly gets what it had; and on one host it can be known
 //! who else has a port of it, so that is asked too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -193,8 +193,14 @@ fn ports_of_the_host(
     range: &RangeInclusive<u16>,
     in_the_way: impl Fn((Protocol, u16)) -> Option<String>,
 ) {
-    let held = others.iter().flat_map(|other| node_ports::node_ports(&other["spec"]));
-    let mut taken: BTreeSet<(Protocol, u16)> = held.collect();
+    let of_one = |other: &&Value| {
+        let [namespace, name] =
+            ["namespace", "name"].map(|key| other["metadata"][key].as_str().unwrap_or_default());
+        let holder = format!("service {namespace}/{name}");
+        node_ports::node_ports(&other["spec"]).into_iter().map(move |port| (port, holder.clone()))
+    };
+    let mut taken: BTreeMap<(Protocol, u16), String> = others.iter().flat_map(of_one).collect();
+    let itself = || "another port of this Service".to_owned();
     let spec_path = Path::ROOT.field("spec");
     let path = spec_path.field("ports");
     let ports = spec["ports"].as_array_mut().map(|ports| ports.iter_mut()).into_iter().flatten();
@@ -212,11 +218,11 @@ fn ports_of_the_host(
                     );
                     errors.invalid(&at, Value::from(number), &why);
                 }
-                Some(number) if !taken.insert((protocol, number)) => {
-                    errors.invalid(&at, Value::from(number), "provided port is already allocated");
-                }
                 Some(number) => {
-                    if let Some(why) = in_the_way((protocol, number)) {
+                    if let Some(holder) = taken.insert((protocol, number), itself()) {
+                        let why = format!("provided port is already allocated to {holder}");
+                        errors.invalid(&at, Value::from(number), &why);
+                    } else if let Some(why) = in_the_way((protocol, number)) {
                         errors.invalid(&at, Value::from(number), &why);
                     }
                 }
@@ -225,10 +231,11 @@ fn ports_of_the_host(
                 let own = port["port"].as_u64().unwrap_or(0);
                 let count = u64::from(range.end() - range.start()) + 1;
                 let all = (0..count).map(|step| range.start() + ((own + step) % count) as u16);
-                let is_free = |port: (Protocol, u16)| !taken.contains(&port) && in_the_way(port).is_none();
+                let is_free =
+                    |port: (Protocol, u16)| !taken.contains_key(&port) && in_the_way(port).is_none();
                 match all.into_iter().find(|number| is_free((protocol, *number))) {
                     Some(number) => {
-                        taken.insert((protocol, number));
+                        taken.insert((protocol, number), itself());
                         port["nodePort"] = json!(number);
                     }
                     None => errors
@@ -349,8 +356,9 @@ mod tests {
         let wrong = allot(&mut port(80), None, &[], &from()).unwrap_err()[0].to_string();
         assert!(wrong.contains("The range of valid ports is 30000-30003"), "{wrong}");
         let wrong = allot(&mut port(30_001), None, &all, &from()).unwrap_err()[0].to_string();
-        assert!(wrong.contains("provided port is already allocated"), "{wrong}");
+        assert!(wrong.contains("provided port is already allocated to service default/n"), "{wrong}");
     }
+
     #[test]
     fn a_port_that_a_pod_or_a_program_has_is_passed_over_and_refused_if_it_is_asked_for() {
         let in_the_way = |protocol: Protocol, number: u16| {
