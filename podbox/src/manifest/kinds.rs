@@ -89,7 +89,9 @@ fn instead(kind: &str) -> Option<&'static str> {
         }
         "ResourceQuota" | "LimitRange" => "leave it out: write resources into the Pods themselves",
         "PriorityClass" | "RuntimeClass" => "leave it out: one host has nothing to choose between",
-        "Endpoints" | "EndpointSlice" => "leave it out: podbox does not balance traffic of Services yet",
+        "Endpoints" | "EndpointSlice" => {
+            "leave it out: podbox makes it from the Service's selector and the pods that fit; Services lead to pods only"
+        }
         "Event" | "Node" | "Binding" | "Lease" => "leave it out: a cluster writes it by itself",
         "Kustomization" => "build it first: kubectl kustomize DIR | podbox up -",
         _ => return None,

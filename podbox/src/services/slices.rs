@@ -1,10 +1,16 @@
 //! EndpointSlices and Endpoints, as the controllers of a cluster would write them. They are made when somebody asks.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use super::{Backend, Catalogue, Family, Service, ServiceKind, ServicePort, Target, hash};
+use super::{Backend, Catalogue, Family, Service, ServiceKind, ServicePort, hash};
 
-/// The slices of a Service: one a family, with all its pods and how they are. `service` is the stored object.
+/// The port that each of a Service's ports leads to; `None` for what a pod has no port of that name for.
+type Ports = Vec<Option<u16>>;
+
+/// The slices of a Service, with all its pods and how they are: for each family one, or as many as its pods have different
+/// numbers of the ports that it names (`pkg/controller/endpointslice`, by port map). `object` is the stored one.
 #[must_use]
 pub fn endpoint_slices(catalogue: &Catalogue, object: &Value) -> Vec<Value> {
     let Some(service) = Service::of(object).filter(|service| !service.selector.is_empty()) else {
@@ -13,12 +19,28 @@ pub fn endpoint_slices(catalogue: &Catalogue, object: &Value) -> Vec<Value> {
     if matches!(service.kind, ServiceKind::ExternalName(_)) {
         return Vec::new();
     }
-    service.families.iter().map(|family| slice(catalogue, object, &service, *family)).collect()
+    let of_family = |family: &Family| {
+        let mut groups: BTreeMap<Ports, Vec<&Backend>> = BTreeMap::new();
+        for backend in catalogue.backends_of(&service).filter(|backend| backend.ip(*family).is_some()) {
+            let ports = service.ports.iter().map(|port| backend.port(port)).collect();
+            groups.entry(ports).or_default().push(backend);
+        }
+        if groups.is_empty() {
+            groups.insert(Ports::new(), Vec::new());
+        }
+        let slices =
+            groups.iter().map(|(ports, backends)| slice(object, &service, *family, (ports, backends)));
+        slices.collect::<Vec<_>>()
+    };
+    service.families.iter().flat_map(of_family).collect()
 }
 
-fn slice(catalogue: &Catalogue, object: &Value, service: &Service, family: Family) -> Value {
-    let backends: Vec<&Backend> =
-        catalogue.backends_of(service).filter(|backend| backend.ip(family).is_some()).collect();
+fn slice(
+    object: &Value,
+    service: &Service,
+    family: Family,
+    (ports, backends): (&Ports, &[&Backend]),
+) -> Value {
     let endpoint = |backend: &&Backend| {
         let mut endpoint = json!({
             "addresses": [backend.ip(family)],
@@ -43,7 +65,7 @@ fn slice(catalogue: &Catalogue, object: &Value, service: &Service, family: Famil
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
-            "name": format!("{}-{}", service.name, suffix(object, family)),
+            "name": format!("{}-{}", service.name, suffix(object, family, ports)),
             "namespace": service.namespace,
             "labels": {
                 "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
@@ -57,25 +79,22 @@ fn slice(catalogue: &Catalogue, object: &Value, service: &Service, family: Famil
         },
         "addressType": family.word(),
         "endpoints": backends.iter().map(endpoint).collect::<Vec<_>>(),
-        "ports": service.ports.iter().filter_map(|port| slice_port(port, &backends)).collect::<Vec<_>>(),
+        "ports": service.ports.iter().zip(ports).filter_map(|(port, number)| slice_port(port, *number)).collect::<Vec<_>>(),
     })
 }
 
-/// A named port leads to what the pods call so; where they differ a cluster has several slices, and this is the first's.
-fn slice_port(port: &ServicePort, backends: &[&Backend]) -> Option<Value> {
-    let number = match &port.target {
-        Target::Number(number) => *number,
-        Target::Name(_) => backends.iter().find_map(|backend| backend.port(port))?,
-    };
+fn slice_port(port: &ServicePort, number: Option<u16>) -> Option<Value> {
+    let number = number?;
     Some(
         json!({"name": port.name.clone().unwrap_or_default(), "port": number, "protocol": port.protocol.word()}),
     )
 }
 
-/// Five characters that belong to the Service and the family, where a cluster would make them up.
-fn suffix(object: &Value, family: Family) -> String {
+/// Five characters that belong to the Service, the family and the ports, where a cluster would make them up.
+fn suffix(object: &Value, family: Family, ports: &Ports) -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let mut hash = hash([object["metadata"]["uid"].as_str().unwrap_or_default(), family.word()]);
+    let mut hash =
+        hash([object["metadata"]["uid"].as_str().unwrap_or_default(), family.word(), &format!("{ports:?}")]);
     (0..5)
         .map(|_| {
             let letter = ALPHABET[(hash % ALPHABET.len() as u64) as usize];
@@ -85,12 +104,29 @@ fn suffix(object: &Value, family: Family) -> String {
         .collect()
 }
 
-/// The older form: one object, the ready addresses apart from the others.
+/// The older form: one object, a subset for each slice of the first family, the ready addresses apart from the others.
 #[must_use]
 pub fn endpoints(catalogue: &Catalogue, object: &Value) -> Option<Value> {
     let slices = endpoint_slices(catalogue, object);
-    let slice = slices.first()?;
-    let all = slice["endpoints"].as_array().cloned().unwrap_or_default();
+    let first = slices.first()?["addressType"].clone();
+    let subsets: Vec<Value> =
+        slices.iter().filter(|slice| slice["addressType"] == first).filter_map(subset).collect();
+    let metadata = &object["metadata"];
+    let mut made = json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {
+            "name": metadata["name"], "namespace": metadata["namespace"],
+            "creationTimestamp": metadata["creationTimestamp"],
+        },
+    });
+    if !subsets.is_empty() {
+        made["subsets"] = json!(subsets);
+    }
+    Some(made)
+}
+
+fn subset(slice: &Value) -> Option<Value> {
+    let all = slice["endpoints"].as_array().filter(|all| !all.is_empty())?;
     let address = |endpoint: &Value| {
         json!({
             "ip": endpoint["addresses"][0], "nodeName": endpoint["nodeName"], "targetRef": endpoint["targetRef"],
@@ -105,16 +141,5 @@ pub fn endpoints(catalogue: &Catalogue, object: &Value) -> Option<Value> {
             subset[field] = json!(addresses);
         }
     }
-    let metadata = &object["metadata"];
-    let mut made = json!({
-        "apiVersion": "v1", "kind": "Endpoints",
-        "metadata": {
-            "name": metadata["name"], "namespace": metadata["namespace"],
-            "creationTimestamp": metadata["creationTimestamp"],
-        },
-    });
-    if !all.is_empty() {
-        made["subsets"] = json!([subset]);
-    }
-    Some(made)
+    Some(subset)
 }

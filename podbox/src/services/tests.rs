@@ -86,3 +86,19 @@ fn a_slice_tells_of_every_pod_how_it_is() {
     assert_eq!(old["subsets"][0]["addresses"][0]["ip"], "10.0.0.1");
     assert_eq!(old["subsets"][0]["notReadyAddresses"][0]["targetRef"]["name"], "b");
 }
+
+#[test]
+fn pods_with_other_numbers_of_a_named_port_have_a_slice_of_their_own() {
+    let mut other = backend("b", true);
+    other.ports[0].number = 8081;
+    let without = Backend { ports: Vec::new(), ..backend("c", true) };
+    let all = catalogue(&[backend("a", true), other, without]);
+    let slices = endpoint_slices(&all, &object());
+    let told: Vec<_> = slices
+        .iter()
+        .map(|slice| (slice["ports"][0]["port"].as_u64(), slice["endpoints"][0]["targetRef"]["name"].clone()))
+        .collect();
+    assert_eq!(told, [(None, json!("c")), (Some(8080), json!("a")), (Some(8081), json!("b"))]);
+    assert!(slices[1]["metadata"]["name"] != slices[2]["metadata"]["name"]);
+    assert_eq!(endpoints(&all, &object()).unwrap()["subsets"].as_array().unwrap().len(), 3);
+}
