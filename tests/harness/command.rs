@@ -377,3 +377,17 @@ impl Drop for Background {
         }
     }
 }
+
+/// Runs `ip` with these words, which are single spaces apart.
+///
+/// # Panics
+/// If it fails.
+pub fn ip(words: &str) {
+    Cmd::new("ip").args(words.split(' ')).run().ok();
+}
+
+/// The address as it stands before a port.
+#[must_use]
+pub fn bracketed(ip: &str) -> String {
+    if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() }
+}

@@ -22,7 +22,7 @@ mod view;
 mod wait;
 
 pub use archive::{Archive, Layer};
-pub use command::{Background, Cmd, Output};
+pub use command::{Background, Cmd, Output, bracketed, ip};
 pub use diary::Diary;
 pub use host::{Builder, Host, proc_children, proc_cmdline};
 pub use outside::Outside;

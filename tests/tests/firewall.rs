@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
-use e2e::{Cmd, Host, Output, PATIENCE, Podman, pod, wait_for, wait_good};
+use e2e::{Cmd, Host, Output, PATIENCE, Podman, bracketed, ip, pod, wait_for, wait_good};
 use nix::sched::CloneFlags;
 
 /// A policy, and nothing else.
@@ -127,14 +127,6 @@ impl Site {
 #[expect(clippy::disallowed_methods, reason = "in a thread of its own, which ends")]
 fn enter(netns: &File) {
     nix::sched::setns(netns, CloneFlags::CLONE_NEWNET).expect("enter the namespace");
-}
-
-fn ip(words: &str) {
-    Cmd::new("ip").args(words.split(' ')).run().ok();
-}
-
-fn bracketed(ip: &str) -> String {
-    if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() }
 }
 
 /// The address without the port in `peer ADDRESS:PORT`.

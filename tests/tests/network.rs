@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Host, pod, wait_good};
+use e2e::{Host, bracketed, pod, wait_good};
 
 const ECHO: &str = r"
   containers:
@@ -24,10 +24,6 @@ fn pair(host: &Host) -> [e2e::PodView; 2] {
         }
     }
     [host.pod("server"), host.pod("client")]
-}
-
-fn bracketed(ip: &str) -> String {
-    if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() }
 }
 
 /// The address without the port in `peer ADDRESS:PORT`.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use e2e::{Cmd, Host, PodView, pod, wait_good};
+use e2e::{Cmd, Host, PodView, bracketed, ip, pod, wait_good};
 use nix::sched::CloneFlags;
 use nix::sys::socket::{setsockopt, sockopt::Ipv6DontFrag};
 
@@ -17,14 +17,6 @@ const ECHO: &str = r"
   - {name: udp, image: podbox.local/toolbox, command: [udp-echo, --port, '9001']}
 ";
 const SLEEPER: &str = "  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity]}]";
-
-fn ip(words: &str) {
-    Cmd::new("ip").args(words.split(' ')).run().ok();
-}
-
-fn bracketed(ip: &str) -> String {
-    if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() }
-}
 
 /// The address without the port in `peer ADDRESS:PORT`.
 fn peer(said: &str) -> String {

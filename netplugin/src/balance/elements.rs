@@ -47,9 +47,7 @@ impl Key {
         });
         element
     }
-}
 
-impl Key {
     /// The element as nft takes it, behind the table: `fronts4 { 10.96.0.7 . tcp . 80 : goto ip4_one_of_3 }`.
     pub(super) fn text(&self, value: Option<&Value>) -> String {
         let map = MAPS.iter().find(|map| map.name == self.map);

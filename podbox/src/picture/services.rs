@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::services::{Backend, Catalogue, Family, Service, ServiceKind, ServicePort as Port};
+use crate::services::{self, Backend, Catalogue, Family, Service, ServiceKind, ServicePort as Port};
 
 use super::model::{Endpoint, ServicePart, ServicePort};
 
@@ -34,9 +34,9 @@ fn service_port(service: &Service, port: &Port, catalogue: &Catalogue) -> Servic
     let receiving: Vec<&str> =
         catalogue.receiving(service).into_iter().map(|backend| backend.uid.as_str()).collect();
     let endpoint = |backend: &Backend| {
-        let address = std::net::SocketAddr::new(backend.ip(family)?, backend.port(port)?);
+        let end = services::Endpoint::at(backend, port, family)?;
         Some(Endpoint {
-            address: address.to_string(),
+            address: end.address.to_string(),
             pod: backend.name.clone(),
             ready: receiving.contains(&backend.uid.as_str()),
         })

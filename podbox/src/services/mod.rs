@@ -73,7 +73,8 @@ pub struct Endpoint<'a> {
 
 impl<'a> Endpoint<'a> {
     /// Of a pod; `None` if it has no such address or port.
-    fn at(backend: &'a Backend, port: &ServicePort, family: Family) -> Option<Endpoint<'a>> {
+    #[must_use]
+    pub fn at(backend: &'a Backend, port: &ServicePort, family: Family) -> Option<Endpoint<'a>> {
         let ip = backend.ip(family)?;
         Some(Endpoint { address: SocketAddr::new(ip, backend.port(port)?), backend })
     }

@@ -10,7 +10,7 @@ mod plain;
 use std::fs::File;
 use std::path::PathBuf;
 
-use e2e::{Cmd, Host, pod, wait_good};
+use e2e::{Cmd, Host, bracketed, pod, wait_good};
 use nix::sched::CloneFlags;
 
 const ECHO: &str = r"
@@ -31,10 +31,6 @@ fn machine() -> Host {
 fn annotated(name: &str, annotations: &[(&str, &str)], spec: &str) -> String {
     let lines: String = annotations.iter().map(|(key, value)| format!("    {key}: '{value}'\n")).collect();
     pod(name, spec).replacen("spec:\n", &format!("  annotations:\n{lines}spec:\n"), 1)
-}
-
-fn bracketed(ip: &str) -> String {
-    if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() }
 }
 
 /// The address without the port in `peer ADDRESS:PORT`.

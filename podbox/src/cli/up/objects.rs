@@ -54,12 +54,8 @@ pub(super) fn apply(
         let changed = objects::change(kind, before.as_ref(), &object);
         let (change, mut after) = changed.map_err(|wrong| refused(kind, &name, &wrong))?;
         if kind == ObjectKind::Service {
-            let own = (namespace.clone(), name.clone());
-            let stored = stored.iter().filter(|(key, _)| **key != own).map(|(_, object)| object);
             let given = all.iter().filter(|one| one.kind == kind).map(|one| &one.after);
-            let others = stored.chain(given);
-            services::allot(&mut after, before.as_ref(), others, &session.settings.allotment())
-                .map_err(|wrong| invalid(kind, &name, &wrong))?;
+            give(session, (before.as_ref(), &mut after), (&stored, given))?;
         }
         if change == Change::Created {
             after["metadata"]["uid"] = json!(uuid::random().map_err(|error| Failure::host(&error))?);
@@ -94,13 +90,24 @@ pub(in crate::cli) fn planned_services(
         let before = store.object(kind, namespace, name).map_err(|error| Failure::host(&error))?;
         let changed = objects::change(kind, before.as_ref(), object);
         let (_, mut after) = changed.map_err(|wrong| refused(kind, name, &wrong))?;
-        let own = (namespace.clone(), name.clone());
-        let others = stored.iter().filter(|(key, _)| **key != own).map(|(_, object)| object).chain(&all);
-        services::allot(&mut after, before.as_ref(), others, &session.settings.allotment())
-            .map_err(|wrong| invalid(kind, name, &wrong))?;
+        give(session, (before.as_ref(), &mut after), (&stored, all.iter()))?;
         all.push(after);
     }
     Ok(all)
+}
+
+/// Gives a Service the addresses and ports that it lacks, beside those that are stored and those that were given some before it.
+fn give<'a>(
+    session: &Session,
+    (before, service): (Option<&Value>, &mut Value),
+    (stored, given): (&'a BTreeMap<(String, String), Value>, impl Iterator<Item = &'a Value>),
+) -> Result<(), Failure> {
+    let [namespace, name] =
+        ["namespace", "name"].map(|key| service["metadata"][key].as_str().unwrap_or_default().to_owned());
+    let own = (namespace, name);
+    let others = stored.iter().filter(|(key, _)| **key != own).map(|(_, object)| object).chain(given);
+    services::allot(service, before, others, &session.settings.allotment())
+        .map_err(|wrong| invalid(ObjectKind::Service, &own.1, &wrong))
 }
 
 /// All Services that there are, by namespace and name.
