@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use e2e::{Host, Output, PATIENCE, pod, wait_good, wait_until};
+use e2e::{Cmd, Host, Output, PATIENCE, pod, wait_good, wait_until};
 
 /// A Service called web for the pods that [`server`] makes, with these lines in its `spec`.
 fn service(lines: &str) -> String {
@@ -171,23 +171,54 @@ fn a_port_of_the_host_leads_there_from_outside_host_loopback_and_pods() {
 
 #[test]
 fn a_client_stays_with_its_pod_until_that_is_gone() {
-    let host = Host::new();
-    host.up(&service("  sessionAffinity: ClientIP\n"));
+    let host = Host::builder().own_net().build();
+    host.up(&service("  type: NodePort\n  ipFamilyPolicy: RequireDualStack\n  sessionAffinity: ClientIP\n"));
     host.up_ready(&server("one"));
     host.up_ready(&server("two"));
     client(&host);
     wait_until("both endpoints", PATIENCE, || endpoints(&host) == 2);
-    let url = format!("http://{}/", address(&host, ".spec.clusterIP"));
-    wait_good("the Service", || ask(&host, &url));
-    let first = answers(&host, &url, 30);
-    assert_eq!(first.len(), 1, "{first:?}");
-    let (here, other) = if first.contains_key("one") { ("one", "two") } else { ("two", "one") };
-    let _ = host.exec(here, &["rm", "/ready"]);
-    wait_until("the other one", PATIENCE, || answers(&host, &url, 5).keys().eq([other]));
-    // And there it stays.
-    let _ = host.exec(here, &["touch", "/ready"]);
-    wait_until("both endpoints again", PATIENCE, || endpoints(&host) == 2);
-    assert_eq!(answers(&host, &url, 30).keys().collect::<Vec<_>>(), [other]);
+    let [ip, ip6] = [".spec.clusterIPs[0]", ".spec.clusterIPs[1]"].map(|path| address(&host, path));
+    let port = address(&host, ".spec.ports[0].nodePort");
+    let gateway = host
+        .podbox(["get", "pod", "client", "-o", "jsonpath={.status.hostIP}"])
+        .ok()
+        .text()
+        .trim()
+        .to_owned();
+    let urls = [format!("http://{ip}/"), format!("http://[{ip6}]/"), format!("http://{gateway}:{port}/")];
+    for url in &urls {
+        wait_good("the Service", || ask(&host, url));
+        let first = answers(&host, url, 30);
+        assert_eq!(first.len(), 1, "{url}: {first:?}");
+        let (here, other) = if first.contains_key("one") { ("one", "two") } else { ("two", "one") };
+        let _ = host.exec(here, &["rm", "/ready"]);
+        wait_until("the other one", PATIENCE, || answers(&host, url, 5).keys().eq([other]));
+        // And there it stays.
+        let _ = host.exec(here, &["touch", "/ready"]);
+        wait_until("both endpoints again", PATIENCE, || endpoints(&host) == 2);
+        assert_eq!(answers(&host, url, 30).keys().collect::<Vec<_>>(), [other], "{url}");
+    }
+    // What nft(8) cannot print, it does not leave out: it ends.
+    let alias = std::fs::read_to_string(host.pod_dir("client").join("netns-alias")).unwrap();
+    let netns = format!("--net={}", alias.trim());
+    for listed in [
+        host.beside("nft").args(["list", "ruleset"]).run().ok(),
+        Cmd::new("nsenter").args([netns.as_str(), "nft", "list", "ruleset"]).run().ok(),
+    ] {
+        let one = host.pod("one").ip();
+        listed
+            .says("map kept4 {")
+            .says("ip saddr . ip daddr . meta l4proto . th dport timeout 3h : ")
+            .says(&format!("_keep_{one}_8080_for_10800s {{"))
+            .says(&format!("dnat ip to {one}:8080"));
+    }
+    // A chain for a backend goes with it.
+    let [stays, goes] = ["one", "two"].map(|pod| format!("_keep_{}_8080_for_10800s", host.pod(pod).ip()));
+    host.podbox(["down", "two"]).ok();
+    wait_until("its chain to go", PATIENCE, || {
+        let listed = host.beside("nft").args(["list", "ruleset"]).run().ok().stdout;
+        listed.contains(&stays) && !listed.contains(&goes)
+    });
     host.finish();
 }
 

@@ -28,20 +28,20 @@ impl Balance {
         let mut steps = vec![step("make the table of virtual addresses", make)];
         let holding = Holding::of(self);
         // nft(8) knows no die within a map's key; the kernel does. So these rules can be read and not typed.
-        let mut dice = Vec::new();
-        for die in holding.dice() {
-            let name = die.name();
-            dice.push(format!("nft add chain inet {table} {name}"));
-            let rules = die.rules();
-            dice.extend(
+        let mut chains = Vec::new();
+        for chain in holding.chains() {
+            let name = chain.name();
+            chains.push(format!("nft add chain inet {table} {name}"));
+            let rules = chain.rules();
+            chains.extend(
                 rules.iter().map(|rule| format!("# rule of {name}: {}", rule_in_words(&rule.expressions))),
             );
         }
-        if dice.is_empty() {
+        if chains.is_empty() {
             steps.push(step("without backends nothing more: what goes there is refused", Vec::new()));
             return steps;
         }
-        steps.push(step("choose among so many backends", dice));
+        steps.push(step("choose among so many backends", chains));
         let elements = holding.elements();
         let leads = elements.all().into_iter();
         let leads = leads.map(|(key, value)| format!("nft 'add element inet {table} {}'", key.text(value)));

@@ -8,7 +8,7 @@ use netlink_packet_netfilter::nftables::{
     VerdictAttribute,
 };
 
-use super::table::{BACKENDS, Die, FRONTS, Family, LIVE, MAPS, Map, PORTS, Subject};
+use super::table::{BACKENDS, CHOICES, Die, FRONTS, Family, Inner, Keeper, MAPS, Map, PORTS, Subject};
 use super::{Balance, Front, NodePort};
 use crate::config::Protocol;
 use crate::nft::rules::{IPV4, IPV6, PORT, PROTOCOL, Type};
@@ -25,25 +25,23 @@ pub(super) struct Key {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     /// Go on in this chain.
-    Chain(Die),
+    Chain(Inner),
     /// This address and port.
     Backend(Vec<u8>),
-    /// That it is there.
-    Nothing,
 }
 
 impl Key {
     fn element(&self, value: Option<&Value>) -> Vec<SetElementAttribute> {
         let mut element = vec![SetElementAttribute::Key(DataAttribute::Value(self.bytes.clone()))];
         element.extend(match value {
-            Some(Value::Chain(die)) => Some(SetElementAttribute::Data(DataAttribute::Verdict(vec![
+            Some(Value::Chain(chain)) => Some(SetElementAttribute::Data(DataAttribute::Verdict(vec![
                 VerdictAttribute::Code(Verdict::Goto),
-                VerdictAttribute::Chain(die.name()),
+                VerdictAttribute::Chain(chain.name()),
             ]))),
             Some(Value::Backend(bytes)) => {
                 Some(SetElementAttribute::Data(DataAttribute::Value(bytes.clone())))
             }
-            Some(Value::Nothing) | None => None,
+            None => None,
         });
         element
     }
@@ -53,9 +51,9 @@ impl Key {
         let map = MAPS.iter().find(|map| map.name == self.map);
         let key = words(&self.bytes, map.map_or(&[], |map| map.key));
         let leads = match value {
-            Some(Value::Chain(die)) => format!(" : goto {}", die.name()),
+            Some(Value::Chain(chain)) => format!(" : goto {}", chain.name()),
             Some(Value::Backend(bytes)) => format!(" : {}", words(bytes, map.map_or(&[], Map::values))),
-            Some(Value::Nothing) | None => String::new(),
+            None => String::new(),
         };
         format!("{} {{ {key}{leads} }}", self.map)
     }
@@ -86,7 +84,7 @@ fn words(bytes: &[u8], types: &[Type]) -> String {
 }
 
 /// As many elements as go into one message: the length of their list has 16 bits, and the largest takes some 130 bytes.
-const TOGETHER: usize = 400;
+pub(super) const TOGETHER: usize = 400;
 
 /// The elements in as few messages as they fit into. Every message is acknowledged by itself, and the acknowledgements of a
 /// transaction wait in the socket together, so there must not be one for each of ten thousand elements.
@@ -129,10 +127,31 @@ impl<'a> Holding<'a> {
     }
 
     /// The chains that are needed for it.
-    pub(super) fn dice(&self) -> BTreeSet<Die> {
-        let fronts = self.fronts.values().filter_map(|front| die_of(front));
-        let ports = self.ports.values().flat_map(|port| FAMILIES.map(|family| die_of_port(port, family)));
-        fronts.chain(ports.flatten()).collect()
+    pub(super) fn chains(&self) -> BTreeSet<Inner> {
+        let mut chains = BTreeSet::new();
+        let mut add = |die: Option<Die>, backends: &[SocketAddr]| {
+            let Some(die) = die else { return };
+            chains.insert(Inner::Die(die));
+            chains.extend(of_family(backends, die.family).filter_map(|backend| keeper_of(die, backend)));
+        };
+        self.fronts.values().for_each(|front| add(die_of(front), &front.backends));
+        for port in self.ports.values() {
+            FAMILIES.iter().for_each(|family| add(die_of_port(port, *family), &port.backends));
+        }
+        chains
+    }
+
+    /// Where clients may stay, of one family: what they find it by, and the backend, as the map has both.
+    pub(super) fn stays(&self, family: Family) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
+        let fronts = self.fronts.values().filter(|front| front.affinity.is_some());
+        let fronts = fronts.filter(|front| Family::of(front.address) == family);
+        let fronts = fronts.map(|front| (key(front.address, front.protocol, front.port), &front.backends));
+        let ports = self.ports.values().filter(|port| port.affinity.is_some());
+        let ports = ports.map(|port| (key(nobody(family), port.protocol, port.port), &port.backends));
+        let stays = fronts.chain(ports).flat_map(|(key, backends)| {
+            of_family(backends, family).map(move |backend| (key.clone(), place(backend)))
+        });
+        stays.collect()
     }
 
     pub(super) fn elements(&self) -> Elements {
@@ -145,7 +164,7 @@ impl<'a> Holding<'a> {
     }
 }
 
-const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+pub(super) const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 /// Without backends it leads nowhere, and what leads nowhere is refused.
 fn die_of(front: &Front) -> Option<Die> {
@@ -157,6 +176,11 @@ fn die_of(front: &Front) -> Option<Die> {
 fn die_of_port(port: &NodePort, family: Family) -> Option<Die> {
     let sides = of_family(&port.backends, family).count() as u32;
     (sides > 0).then_some(Die { subject: Subject::Port, family, sides, affinity: port.affinity })
+}
+
+/// Which chain remembers a backend, for clients that stay with it.
+fn keeper_of(die: Die, backend: SocketAddr) -> Option<Inner> {
+    die.affinity.map(|time| Inner::Keeper(Keeper { subject: die.subject, backend, time }))
 }
 
 fn of_family(backends: &[SocketAddr], family: Family) -> impl Iterator<Item = SocketAddr> {
@@ -186,34 +210,41 @@ impl Elements {
         let Some(die) = die_of(front) else { return };
         let bytes = key(front.address, front.protocol, front.port);
         self.add_backends(die, &bytes, &front.backends);
-        self.insert(FRONTS[die.family as usize], bytes, Value::Chain(die));
+        self.insert(FRONTS[die.family as usize], bytes, Value::Chain(Inner::Die(die)));
     }
 
     /// The backends of a port lie under the address of nobody.
     fn add_port(&mut self, port: &NodePort, family: Family) {
         let Some(die) = die_of_port(port, family) else { return };
-        let nobody: IpAddr = match family {
-            Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
-            Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        self.add_backends(die, &key(nobody, port.protocol, port.port), &port.backends);
-        self.insert(PORTS[family as usize], end(port.protocol, port.port), Value::Chain(die));
+        self.add_backends(die, &key(nobody(family), port.protocol, port.port), &port.backends);
+        self.insert(PORTS[family as usize], end(port.protocol, port.port), Value::Chain(Inner::Die(die)));
     }
 
     fn add_backends(&mut self, die: Die, front: &[u8], backends: &[SocketAddr]) {
         let at = die.family as usize;
         for (side, backend) in (0_u32..).zip(of_family(backends, die.family)) {
-            let mut place = Vec::with_capacity(20);
-            push_address(&mut place, backend.ip());
-            push_port(&mut place, backend.port());
-            if die.affinity.is_some() {
-                self.insert(LIVE[at], [front, &place].concat(), Value::Nothing);
-            }
             // In the host's byte order, as the die has it.
             let bytes = [front, &side.to_ne_bytes()].concat();
-            self.insert(BACKENDS[at], bytes, Value::Backend(place));
+            match keeper_of(die, backend) {
+                Some(keeper) => self.insert(CHOICES[at], bytes, Value::Chain(keeper)),
+                None => self.insert(BACKENDS[at], bytes, Value::Backend(place(backend))),
+            }
         }
     }
+}
+
+fn nobody(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+fn place(backend: SocketAddr) -> Vec<u8> {
+    let mut place = Vec::with_capacity(20);
+    push_address(&mut place, backend.ip());
+    push_port(&mut place, backend.port());
+    place
 }
 
 fn key(address: IpAddr, protocol: Protocol, port: u16) -> Vec<u8> {
@@ -246,7 +277,7 @@ mod tests {
     }
 
     fn names(holding: &Holding<'_>) -> Vec<String> {
-        holding.dice().iter().map(Die::name).collect()
+        holding.chains().iter().map(Inner::name).collect()
     }
 
     #[test]
@@ -257,11 +288,27 @@ mod tests {
         assert_eq!(holding.elements().all().len(), 1 + 3);
         let balance = fronts(vec![front(1, 2, Some(Duration::from_secs(60)))]);
         let holding = Holding::of(&balance);
-        assert_eq!(names(&holding), ["ip4_same_of_2_for_60s"]);
-        assert_eq!(holding.elements().all().len(), 1 + 2 + 2);
+        let keepers = ["ip4_keep_10.0.0.1_80_for_60s", "ip4_keep_10.0.0.2_80_for_60s"];
+        assert_eq!(names(&holding), [&["ip4_same_of_2_for_60s"], &keepers[..]].concat());
+        assert_eq!(holding.elements().all().len(), 1 + 2);
         let balance = fronts(vec![front(1, 0, None)]);
         assert!(names(&Holding::of(&balance)).is_empty());
         assert_eq!(Holding::of(&balance).elements().all().len(), 0);
+    }
+
+    #[test]
+    fn clients_may_stay_with_each_backend_of_their_own_family_where_they_stay_at_all() {
+        let backends = vec!["10.0.0.1:80".parse().unwrap(), "[fd00::1]:80".parse().unwrap()];
+        let affinity = Some(Duration::from_secs(60));
+        let port = NodePort { protocol: Protocol::Tcp, port: 30_000, affinity, backends };
+        let fronts = vec![front(1, 2, None), front(2, 3, affinity)];
+        let balance = Balance { fronts, node_ports: vec![port], ..Balance::default() };
+        let holding = Holding::of(&balance);
+        assert_eq!(holding.stays(Family::V4).len(), 3 + 1);
+        let six: Vec<_> = holding.stays(Family::V6).into_iter().collect();
+        let port = [[0; 16].as_slice(), &[6, 0, 0, 0, 0x75, 0x30, 0, 0]].concat();
+        assert_eq!(six, [(port, place("[fd00::1]:80".parse().unwrap()))]);
+        assert!(names(&holding).contains(&"port6_keep_fd00--1_80_for_60s".to_owned()));
     }
 
     #[test]
@@ -293,8 +340,8 @@ mod tests {
         let balance = fronts(all.collect());
         let elements = Holding::of(&balance).elements();
         let messages = messages("podbox-services", &elements.all());
-        assert_eq!(elements.all().len(), 200 * (1 + 10 + 10));
-        assert_eq!(messages.len(), 1 + 2000_usize.div_ceil(TOGETHER) * 2);
+        assert_eq!(elements.all().len(), 200 * (1 + 10));
+        assert_eq!(messages.len(), 1 + 2000_usize.div_ceil(TOGETHER));
         let length = |message: &SetElementMessage| message.attributes.as_slice().buffer_len();
         assert!(messages.iter().all(|message| length(message) < usize::from(u16::MAX)));
     }

@@ -11,6 +11,7 @@
 
 mod describe;
 mod elements;
+mod kept;
 mod table;
 
 use std::collections::BTreeSet;
@@ -159,6 +160,9 @@ impl Balancer {
             }
         }
         self.forget_connections(before.as_ref(), wanted);
+        if let Some(before) = &before {
+            kept::forget_gone(&mut self.netlink, &self.table, before, wanted).map_err(failed)?;
+        }
         self.held = Some(wanted.clone());
         Ok(())
     }
@@ -199,18 +203,18 @@ impl Balancer {
         transaction.push(NfTablesMessage::NewTable(message.clone()), NLM_F_CREATE);
         transaction.push(NfTablesMessage::DeleteTable(message.clone()), 0);
         transaction.push(NfTablesMessage::NewTable(message), NLM_F_CREATE);
-        let dice = holding.dice();
+        let inner = holding.chains();
         for chain in table::base_chains(self.place) {
             transaction.push(crate::nft::new_chain(&self.table, chain), NLM_F_CREATE);
         }
-        for die in &dice {
-            transaction.push(table::chain(&self.table, &die.name()), NLM_F_CREATE);
+        for chain in &inner {
+            transaction.push(table::chain(&self.table, &chain.name()), NLM_F_CREATE);
         }
         for (id, map) in (1..).zip(&table::MAPS) {
             transaction.push(map.message(&self.table, id), NLM_F_CREATE);
         }
         let base = table::base_rules(self.place, &wanted.ranges);
-        for rule in base.into_iter().chain(dice.iter().flat_map(table::Die::rules)) {
+        for rule in base.into_iter().chain(inner.iter().flat_map(table::Inner::rules)) {
             add_rule(&mut transaction, &self.table, rule);
         }
         for message in elements::messages(&self.table, &holding.elements().all()) {
@@ -224,11 +228,12 @@ impl Balancer {
         let (old, new) = (Holding::of(before), Holding::of(wanted));
         let (gone, come) = (old.without(&new), new.without(&old));
         let mut transaction = Transaction::begin(&mut self.netlink);
-        for die in come.dice().difference(&old.dice()) {
-            // One that an earlier change has left is there already, with the same rules.
-            transaction.push(table::chain(&self.table, &die.name()), NLM_F_CREATE);
-            transaction.push(table::empty_chain(&self.table, &die.name()), 0);
-            die.rules().into_iter().for_each(|rule| add_rule(&mut transaction, &self.table, rule));
+        let (unneeded, needed) = (old.chains(), new.chains());
+        for chain in needed.difference(&unneeded) {
+            transaction.push(table::chain(&self.table, &chain.name()), NLM_F_CREATE);
+            // One that somebody has left is there already.
+            transaction.push(table::empty_chain(&self.table, &chain.name()), 0);
+            chain.rules().into_iter().for_each(|rule| add_rule(&mut transaction, &self.table, rule));
         }
         let (gone, come) = (gone.elements(), come.elements());
         let (gone, come) = (gone.without(&come), come.without(&gone));
@@ -238,6 +243,10 @@ impl Balancer {
         }
         for message in elements::messages(&self.table, &come) {
             transaction.push(NfTablesMessage::NewSetElement(message), NLM_F_CREATE);
+        }
+        // Nothing leads there any more.
+        for chain in unneeded.difference(&needed) {
+            transaction.push(table::without_chain(&self.table, &chain.name()), 0);
         }
         transaction.commit()
     }

@@ -6,11 +6,14 @@
 //!  0        W            2W         2W+1    2W+2                     3W+2
 //!  client   front        protocol   port    index, then backend      its port
 //!  ────────── kept: whose, what ─────────
-//!           ────── backends: what, which ────────
-//!           ────── live: what, where ─────────────────────────────────────────
+//!           ── backends, choices: what, which ───
 //! ```
+//!
+//! Rules are such that nft(8) can print them, or its `list ruleset` would end with an assertion on every host where podbox is.
+//! In particular it knows no length of what a map says, so that may be where a packet is sent, and nothing else: neither the
+//! key of another map nor what is remembered. That is why each backend that clients stay with has a chain of its own.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use netlink_packet_netfilter::nftables::{
@@ -20,6 +23,7 @@ use netlink_packet_netfilter::nftables::{
 
 use crate::config::Subnet;
 use crate::nft::expression::{self as ex, Base};
+use crate::nft::push_address;
 use crate::nft::rules::{
     Chain, IPV4, IPV6, MARK, PORT, PROTOCOL, Type, concatenation, destination_within, hooked, length,
 };
@@ -54,7 +58,7 @@ impl Family {
     }
 
     /// An address in words of four bytes.
-    fn words(self) -> usize {
+    pub(super) fn words(self) -> usize {
         match self {
             Family::V4 => 1,
             Family::V6 => 4,
@@ -101,24 +105,23 @@ pub(super) const FRONTS: [&str; 2] = ["fronts4", "fronts6"];
 pub(super) const PORTS: [&str; 2] = ["ports4", "ports6"];
 /// Which backend a side of the die is.
 pub(super) const BACKENDS: [&str; 2] = ["backends4", "backends6"];
-/// Which backends there are, for clients that stay with theirs.
-pub(super) const LIVE: [&str; 2] = ["live4", "live6"];
-/// Which backend a client stays with: written by the kernel.
-const KEPT: [&str; 2] = ["kept4", "kept6"];
+/// The same for clients that stay with theirs: which chain remembers that.
+pub(super) const CHOICES: [&str; 2] = ["choices4", "choices6"];
+/// Which backend a client stays with: written by the kernel, and by us when a backend goes.
+pub(super) const KEPT: [&str; 2] = ["kept4", "kept6"];
 
 /// What remembers clients has room for so many.
 const MOST_KEPT: u32 = 65_536;
 
-/// What a set holds.
+/// What a map says.
 enum Holds {
     Chains,
     Values(&'static [Type]),
-    Nothing,
     /// Values that the kernel writes, for a time.
     Kept(&'static [Type]),
 }
 
-/// A set or map of the table.
+/// A map of the table.
 pub(super) struct Map {
     pub(super) name: &'static str,
     pub(super) key: &'static [Type],
@@ -136,8 +139,8 @@ pub(super) static MAPS: [Map; 10] = [
     map(PORTS[1], &[PROTOCOL, PORT], Holds::Chains),
     map(BACKENDS[0], &[IPV4, PROTOCOL, PORT, MARK], Holds::Values(&[IPV4, PORT])),
     map(BACKENDS[1], &[IPV6, PROTOCOL, PORT, MARK], Holds::Values(&[IPV6, PORT])),
-    map(LIVE[0], &[IPV4, PROTOCOL, PORT, IPV4, PORT], Holds::Nothing),
-    map(LIVE[1], &[IPV6, PROTOCOL, PORT, IPV6, PORT], Holds::Nothing),
+    map(CHOICES[0], &[IPV4, PROTOCOL, PORT, MARK], Holds::Chains),
+    map(CHOICES[1], &[IPV6, PROTOCOL, PORT, MARK], Holds::Chains),
     map(KEPT[0], &[IPV4, IPV4, PROTOCOL, PORT], Holds::Kept(&[IPV4, PORT])),
     map(KEPT[1], &[IPV6, IPV6, PROTOCOL, PORT], Holds::Kept(&[IPV6, PORT])),
 ];
@@ -147,23 +150,22 @@ impl Map {
     pub(super) fn values(&self) -> &'static [Type] {
         match self.holds {
             Holds::Values(types) | Holds::Kept(types) => types,
-            Holds::Chains | Holds::Nothing => &[],
+            Holds::Chains => &[],
         }
     }
 
     /// As nft takes it, behind `add`.
     pub(super) fn text(&self, table: &str) -> String {
         let names = |types: &[Type]| types.iter().map(|kind| kind.0).collect::<Vec<_>>().join(" . ");
-        let (what, kind) = match self.holds {
-            Holds::Chains => ("map", format!("{} : verdict", names(self.key))),
-            Holds::Values(value) => ("map", format!("{} : {}", names(self.key), names(value))),
-            Holds::Nothing => ("set", names(self.key)),
+        let kind = match self.holds {
+            Holds::Chains => format!("{} : verdict", names(self.key)),
+            Holds::Values(value) => format!("{} : {}", names(self.key), names(value)),
             Holds::Kept(value) => {
                 let kinds = format!("{} : {}", names(self.key), names(value));
-                ("map", format!("{kinds}; size {MOST_KEPT}; flags dynamic,timeout"))
+                format!("{kinds}; size {MOST_KEPT}; flags dynamic,timeout")
             }
         };
-        format!("{what} inet {table} {} '{{ type {kind}; }}'", self.name)
+        format!("map inet {table} {} '{{ type {kind}; }}'", self.name)
     }
 
     pub(super) fn message(&self, table: &str, id: u32) -> NfTablesMessage {
@@ -171,7 +173,6 @@ impl Map {
         const VERDICT: u32 = 0xffff_ff00;
         let flags = match self.holds {
             Holds::Chains | Holds::Values(_) => SetFlags::Map,
-            Holds::Nothing => SetFlags::empty(),
             Holds::Kept(_) => SetFlags::Map | SetFlags::Timeout | SetFlags::Eval,
         };
         let mut attributes = vec![
@@ -186,7 +187,6 @@ impl Map {
             Holds::Chains => attributes.extend([SetAttribute::DataType(VERDICT), SetAttribute::DataLen(16)]),
             Holds::Values(types) | Holds::Kept(types) => attributes
                 .extend([SetAttribute::DataType(concatenation(types)), SetAttribute::DataLen(length(types))]),
-            Holds::Nothing => {}
         }
         if matches!(self.holds, Holds::Kept(_)) {
             attributes.push(ex::set_size(MOST_KEPT));
@@ -210,6 +210,32 @@ pub(super) enum Subject {
     Port,
 }
 
+/// A chain that elements lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Inner {
+    /// One that chooses.
+    Die(Die),
+    /// One that remembers what was chosen.
+    Keeper(Keeper),
+}
+
+impl Inner {
+    pub(super) fn name(&self) -> String {
+        match self {
+            Inner::Die(die) => die.name(),
+            Inner::Keeper(keeper) => keeper.name(),
+        }
+    }
+
+    pub(super) fn rules(&self) -> Vec<Rule> {
+        let rule = |expressions| Rule { chain: self.name(), expressions };
+        match self {
+            Inner::Die(die) => die.rules().into_iter().map(rule).collect(),
+            Inner::Keeper(keeper) => vec![rule(keeper.rule())],
+        }
+    }
+}
+
 /// A chain that chooses among so many backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Die {
@@ -220,53 +246,110 @@ pub(super) struct Die {
 }
 
 impl Die {
-    pub(super) fn name(&self) -> String {
-        let subject = match self.subject {
-            Subject::Address => "ip",
-            Subject::Port => "port",
-        };
-        let family = if self.family == Family::V4 { 4 } else { 6 };
+    fn name(&self) -> String {
+        let start = start_of_name(self.subject, self.family);
         match self.affinity {
-            None => format!("{subject}{family}_one_of_{}", self.sides),
-            Some(time) => format!("{subject}{family}_same_of_{}_for_{}s", self.sides, time.as_secs()),
+            None => format!("{start}_one_of_{}", self.sides),
+            Some(time) => format!("{start}_same_of_{}_for_{}s", self.sides, time.as_secs()),
         }
     }
 
-    pub(super) fn rules(&self) -> Vec<Rule> {
-        let (words, at) = (self.family.words(), self.family as usize);
-        let (index, port) = (register(2 * words + 2), register(3 * words + 2));
-        let dnat = || ex::dnat_from(self.family.number(), index, port);
-        let rule = |expressions| Rule { chain: self.name(), expressions };
-        let keep = |time: Duration| ex::remember(KEPT[at], (register(0), index), time);
-        let roll = [ex::random(self.sides, index), ex::look_up_in(BACKENDS[at], (register(words), index))];
+    fn rules(&self) -> Vec<Vec<Expressions>> {
+        let (family, at) = (self.family, self.family as usize);
+        let (words, (index, port)) = (family.words(), place_of_backend(family));
+        let load = || load(self.subject, family);
+        let roll = ex::random(self.sides, index);
         let Some(time) = self.affinity else {
-            // Known already; said for those who read it.
-            return vec![rule([of_family(self.family), self.load(), roll.to_vec(), vec![dnat()]].concat())];
+            let backend = ex::look_up_in(BACKENDS[at], (register(words), index));
+            // The family is known already; said for those who read it.
+            return vec![[of_family(family), load(), vec![roll, backend, dnat(family)]].concat()];
         };
-        let source = ex::payload(Base::Network, self.family.offsets().0, 4 * words as u32, register(0));
-        let client = [of_family(self.family), vec![source]].concat();
-        // One that was sent somewhere before goes there again, if that is still there.
-        let again = vec![
-            ex::look_up_in(KEPT[at], (register(0), index)),
-            ex::is_in(LIVE[at], register(words)),
-            keep(time),
-            dnat(),
+        // One that was sent somewhere before goes there again. To remember it for longer wants a value, whose place is taken by
+        // nobody: it counts only if the time has run out at this very moment.
+        let kept = || ex::look_up_in(KEPT[at], (register(0), index));
+        let nobody = vec![0; 4 * words];
+        let longer = [
+            kept(),
+            ex::constant(nobody.clone(), index),
+            ex::constant(vec![0; 2], port),
+            ex::remember(KEPT[at], (register(0), index), time),
         ];
-        // What is remembered of one that is gone would otherwise stay.
-        let gone = ex::forget(KEPT[at], (register(0), index));
-        let anew = [roll.to_vec(), vec![gone, keep(time), dnat()]].concat();
-        vec![rule([client.clone(), self.load(), again].concat()), rule([client, self.load(), anew].concat())]
+        let again = vec![kept(), ex::differs_in(index, nobody), dnat(family)];
+        let choose = ex::look_up_in(CHOICES[at], (register(words), Register::Verdict));
+        vec![
+            [client(family), load(), longer.to_vec(), again].concat(),
+            [of_family(family), load(), vec![roll, choose]].concat(),
+        ]
+    }
+}
+
+/// A chain that leads a client to a backend, and remembers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Keeper {
+    pub(super) subject: Subject,
+    pub(super) backend: SocketAddr,
+    pub(super) time: Duration,
+}
+
+impl Keeper {
+    fn name(&self) -> String {
+        let start = start_of_name(self.subject, Family::of(self.backend.ip()));
+        // A name has no colons.
+        let address = self.backend.ip().to_string().replace(':', "-");
+        format!("{start}_keep_{address}_{}_for_{}s", self.backend.port(), self.time.as_secs())
     }
 
-    /// What the connection is for.
-    fn load(&self) -> Vec<Expressions> {
-        let words = self.family.words();
-        let address = match self.subject {
-            Subject::Address => destination(self.family),
-            Subject::Port => ex::constant(vec![0; 4 * words], register(words)),
-        };
-        [vec![address], protocol_and_port(self.family)].concat()
+    fn rule(&self) -> Vec<Expressions> {
+        let family = Family::of(self.backend.ip());
+        let (kept, (index, port)) = (KEPT[family as usize], place_of_backend(family));
+        let mut address = Vec::with_capacity(16);
+        push_address(&mut address, self.backend.ip());
+        let keep = vec![
+            ex::constant(address, index),
+            ex::constant(self.backend.port().to_be_bytes().to_vec(), port),
+            // What is remembered of one that is gone would otherwise stay.
+            ex::forget(kept, (register(0), index)),
+            ex::remember(kept, (register(0), index), self.time),
+            dnat(family),
+        ];
+        [client(family), load(self.subject, family), keep].concat()
     }
+}
+
+fn start_of_name(subject: Subject, family: Family) -> &'static str {
+    match (subject, family) {
+        (Subject::Address, Family::V4) => "ip4",
+        (Subject::Address, Family::V6) => "ip6",
+        (Subject::Port, Family::V4) => "port4",
+        (Subject::Port, Family::V6) => "port6",
+    }
+}
+
+/// Whose connection it is.
+fn client(family: Family) -> Vec<Expressions> {
+    let source = ex::payload(Base::Network, family.offsets().0, 4 * family.words() as u32, register(0));
+    [of_family(family), vec![source]].concat()
+}
+
+/// What the connection is for. A port lies under the address of nobody.
+fn load(subject: Subject, family: Family) -> Vec<Expressions> {
+    let words = family.words();
+    let address = match subject {
+        Subject::Address => destination(family),
+        Subject::Port => ex::constant(vec![0; 4 * words], register(words)),
+    };
+    [vec![address], protocol_and_port(family)].concat()
+}
+
+/// The registers of a backend's address and port; before that, of the number that was rolled.
+fn place_of_backend(family: Family) -> (Register, Register) {
+    let words = family.words();
+    (register(2 * words + 2), register(3 * words + 2))
+}
+
+fn dnat(family: Family) -> Expressions {
+    let (address, port) = place_of_backend(family);
+    ex::dnat_from(family.number(), address, port)
 }
 
 fn register(word: usize) -> Register {
@@ -355,6 +438,12 @@ fn look_for_port(chain: &str, family: Family) -> Vec<Rule> {
 pub(super) fn chain(table: &str, name: &str) -> NfTablesMessage {
     let attributes = vec![ChainAttribute::Table(table.to_owned()), ChainAttribute::Name(name.to_owned())];
     NfTablesMessage::NewChain(ChainMessage { attributes })
+}
+
+/// Deletes a chain with its rules.
+pub(super) fn without_chain(table: &str, name: &str) -> NfTablesMessage {
+    let attributes = vec![ChainAttribute::Table(table.to_owned()), ChainAttribute::Name(name.to_owned())];
+    NfTablesMessage::DeleteChain(ChainMessage { attributes })
 }
 
 /// Takes all rules out of a chain.

@@ -130,7 +130,6 @@ pub(super) fn read(netlink: &mut Netlink, name: &str) -> Result<Option<SeenTable
     Ok(Some(table))
 }
 
-/// No such netlink protocol, no such subsystem, no such table (any more).
 /// A rule of a chain, given as its table and its name.
 pub(super) fn rule_text(
     netlink: &mut Netlink,
@@ -147,6 +146,7 @@ pub(super) fn rule_text(
     of_chain.map(rule).find(|rule| rule.handle == handle).map(|rule| rule.text)
 }
 
+/// No such netlink protocol, no such subsystem, no such table (any more).
 fn is_absent(error: &KernelError) -> bool {
     [Errno::ENOENT, Errno::EPROTONOSUPPORT, Errno::EOPNOTSUPP, Errno::EINVAL].iter().any(|e| error.is(*e))
 }
@@ -189,19 +189,47 @@ pub(crate) fn rule_in_words(expressions: &[Expressions]) -> String {
 
 fn map(netlink: &mut Netlink, table: &str, set: Attributes<'_>) -> Result<SeenMap, KernelError> {
     let [key, value] = [4, 6];
-    let [list, one] = [3, 1];
     let name = set.text(NAME).unwrap_or_default();
     let key = words::parts(set.big(key).unwrap_or_default());
     let value = set.big(value).map(words::parts);
-    let ask = request(GET_ELEMENT).with_text(OF_TABLE, table).with_text(NAME, &name);
     let mut elements = Vec::new();
-    for message in netlink.dump(ask)? {
-        let all = message.attributes(HEADER).nested(list);
-        let found = all.all().filter(|(kind, _)| *kind == one);
-        elements.extend(found.map(|(_, bytes)| element(Attributes(bytes), &key, value.as_deref())));
-    }
+    each_element(netlink, table, &name, |found| elements.push(element(found, &key, value.as_deref())))?;
     elements.sort();
     Ok(SeenMap { name, elements })
+}
+
+fn each_element(
+    netlink: &mut Netlink,
+    table: &str,
+    map: &str,
+    mut see: impl FnMut(Attributes<'_>),
+) -> Result<(), KernelError> {
+    let [list, one] = [3, 1];
+    let ask = request(GET_ELEMENT).with_text(OF_TABLE, table).with_text(NAME, map);
+    for message in netlink.dump(ask)? {
+        let all = message.attributes(HEADER).nested(list);
+        all.all().filter(|(kind, _)| *kind == one).for_each(|(_, bytes)| see(Attributes(bytes)));
+    }
+    Ok(())
+}
+
+/// A key and what a map says of it, as bytes.
+pub(crate) type RawElement = (Vec<u8>, Vec<u8>);
+
+/// What a map says.
+pub(crate) fn raw_elements(
+    netlink: &mut Netlink,
+    table: &str,
+    map: &str,
+) -> Result<Vec<RawElement>, KernelError> {
+    let [key, value] = [1, 2];
+    let plain = 1;
+    let mut found = Vec::new();
+    each_element(netlink, table, map, |element| {
+        let bytes = |of: u16| element.nested(of).get(plain).unwrap_or_default().to_vec();
+        found.push((bytes(key), bytes(value)));
+    })?;
+    Ok(found)
 }
 
 fn element(all: Attributes<'_>, key: &[Kind], value: Option<&[Kind]>) -> String {

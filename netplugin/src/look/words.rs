@@ -219,10 +219,7 @@ impl Reader {
                 Some(2) => "reject with icmpx port-unreachable",
                 _ => "reject",
             }),
-            "dynset" => {
-                let way = ["add", "update", "delete"].get(data.big(3).unwrap_or_default() as usize);
-                self.say(format!("{} @{}", way.unwrap_or(&"change"), data.text(1).unwrap_or_default()));
-            }
+            "dynset" => self.change_map(data),
             "counter" => {
                 let (bytes, packets) = (data.long(1).unwrap_or_default(), data.long(2).unwrap_or_default());
                 self.say(format!("counter packets {packets} bytes {bytes}"));
@@ -362,6 +359,26 @@ impl Reader {
                 self.say(format!("{key} {sign}@{set}"));
             }
         }
+    }
+
+    /// `update @kept4 { ip saddr . ip daddr timeout 60s : 10.244.0.9 . 80 }`
+    fn change_map(&mut self, data: Attributes<'_>) {
+        let [map, operation, key, value, timeout] = [1, 3, 4, 5, 6];
+        let way = ["add", "update", "delete"].get(data.big(operation).unwrap_or_default() as usize);
+        // A map's value may lie right behind its key.
+        let mut parts = self.key(data.big(key).unwrap_or_default());
+        let value = data.big(value).map(|register| self.key(register)).unwrap_or_default();
+        if let Some(key) = parts.strip_suffix(&value).and_then(|key| key.strip_suffix(" . ")) {
+            parts = key.to_owned();
+        }
+        if let Some(millis) = data.long(timeout) {
+            parts = format!("{parts} timeout {}s", millis / 1000);
+        }
+        if !value.is_empty() {
+            parts = format!("{parts} : {value}");
+        }
+        let map = data.text(map).unwrap_or_default();
+        self.say(format!("{} @{map} {{ {parts} }}", way.unwrap_or(&"change")));
     }
 
     fn immediate(&mut self, data: Attributes<'_>) {

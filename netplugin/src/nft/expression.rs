@@ -41,9 +41,18 @@ pub(crate) fn differs(value: Vec<u8>) -> Expressions {
     compare(Operator::NotEqual, value)
 }
 
+/// Go on only if a register, and those behind it as far as `value` is long, differs from it.
+pub(crate) fn differs_in(from: Register, value: Vec<u8>) -> Expressions {
+    compare_in(from, Operator::NotEqual, value)
+}
+
 fn compare(operator: Operator, value: Vec<u8>) -> Expressions {
+    compare_in(Register::Reg1, operator, value)
+}
+
+fn compare_in(from: Register, operator: Operator, value: Vec<u8>) -> Expressions {
     Expressions::Cmp(vec![
-        Cmp::SourceRegister(Register::Reg1),
+        Cmp::SourceRegister(from),
         Cmp::Op(operator),
         Cmp::Data(DataAttribute::Value(value)),
     ])
@@ -77,11 +86,6 @@ pub(crate) fn look_up_in(map: &str, (from, to): (Register, Register)) -> Express
         Lookup::SourceRegister(from),
         Lookup::DestinationRegister(to),
     ])
-}
-
-/// Go on only if a set has what the registers hold.
-pub(crate) fn is_in(set: &str, from: Register) -> Expressions {
-    Expressions::Lookup(vec![Lookup::Set(set.to_owned()), Lookup::SourceRegister(from)])
 }
 
 /// Count the packets that come here.
