@@ -48,6 +48,31 @@ fn a_pod_asks_the_clusters_dns_which_is_within_itself() {
     host.finish();
 }
 
+/// Opens a hundred connections, asks nothing, and then asks by one more.
+const CROWD: &str = r#"
+import socket, struct, sys
+open = [socket.create_connection((sys.argv[1], 53), 10) for _ in range(100)]
+name = b"".join(bytes([len(part)]) + part for part in b"10-1-2-3.default.pod.cluster.local".split(b".")) + b"\0"
+question = struct.pack(">HHHHHH", 7, 0x100, 1, 0, 0, 0) + name + struct.pack(">HH", 1, 1)
+one = socket.create_connection((sys.argv[1], 53), 5)
+one.settimeout(5)
+one.sendall(struct.pack(">H", len(question)) + question)
+length, = struct.unpack(">H", one.recv(2))
+print(".".join(str(byte) for byte in one.recv(length)[-4:]))
+"#;
+
+#[test]
+fn connections_that_are_left_open_keep_nobody_out() {
+    let host = Host::new();
+    host.up(&pod("client", SLEEPER));
+    let netns = fs::read_to_string(host.pod_dir("client").join("netns-alias")).unwrap();
+    let server = format!("10.214.{}.10", host.number());
+    let door = format!("--net={}", netns.trim());
+    let asked = Cmd::new("nsenter").args([door.as_str(), "python3", "-c", CROWD, &server]).run().ok();
+    assert_eq!(asked.text().trim(), "10.1.2.3");
+    host.finish();
+}
+
 #[test]
 fn names_are_answered_after_the_supervisor_was_killed() {
     let host = Host::new();

@@ -2,7 +2,7 @@
 //!
 //! Source: `backend_lookup.go` of CoreDNS' plugins. What cannot be found out about the other name is left out.
 
-use simple_dns::rdata::OPT;
+use simple_dns::rdata::{OPT, RData};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, Question, SimpleDnsError};
 
 use super::answer::{LARGEST, Transport, fitting, limit};
@@ -41,6 +41,9 @@ pub fn joined(message: &[u8], transport: Transport, (first, more): (&[u8], &[Vec
     let mut reply = Packet::parse(first).ok()?;
     for more in more.iter().filter_map(|more| Packet::parse(more).ok()) {
         reply.answers.extend(more.answers);
+        // How long it may be kept that there is nothing more (RFC 2308, 2.2).
+        reply.name_servers = more.name_servers;
     }
+    reply.name_servers.retain(|record| matches!(record.rdata, RData::SOA(_)));
     fitting(reply, limit(&query, transport)).ok()
 }

@@ -96,8 +96,12 @@ fn answer(
         return Ok(failure(query.id(), RCODE::NotImplemented));
     }
     let [question] = &query.questions[..] else { return refuse(RCODE::FormatError) };
+    if query.additional_records.iter().any(|record| matches!(record.rdata, RData::OPT(_))) {
+        // One of them has been taken out already, and there may be only one (RFC 6891, 6.1.1).
+        return refuse(RCODE::FormatError);
+    }
     if query.opt().is_some_and(|opt| opt.version != 0) {
-        return refuse(RCODE::BADVERS);
+        return bad_version(&query).map(Reply::Send);
     }
     let QTYPE::TYPE(kind) = question.qtype else { return refuse(RCODE::Refused) };
     if question.qclass != QCLASS::CLASS(CLASS::IN) {
@@ -137,6 +141,18 @@ fn answer(
         }
         _ => Ok(Reply::Send(whole)),
     }
+}
+
+/// The upper eight bits of a code are the first byte of its EDNS record's time to live (RFC 6891, 6.1.3). The library has them
+/// in its last byte, so this is written here; the record is the last one, and nothing follows its time to live but a length of
+/// two bytes.
+fn bad_version(query: &Packet<'_>) -> Result<Vec<u8>, SimpleDnsError> {
+    const BADVERS: u16 = 16;
+    let mut bytes = reply_to(query, RCODE::NoError).build_bytes_vec_compressed()?;
+    if let Some(first) = bytes.iter_mut().rev().nth(5) {
+        *first = (BADVERS >> 4) as u8;
+    }
+    Ok(bytes)
 }
 
 /// Callers that take the first address are spread over all of them, as by CoreDNS' `loadbalance`. Whoever asks has drawn the

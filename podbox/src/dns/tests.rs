@@ -201,7 +201,21 @@ fn what_is_wrong_is_told_as_such() {
     assert_eq!(code(&notify), RCODE::NotImplemented);
     let mut future = query(name, TYPE::A.into(), CLASS::IN.into());
     *future.opt_mut() = Some(OPT { opt_codes: Vec::new(), udp_packet_size: 1232, version: 1 });
-    assert_eq!(code(&future), RCODE::BADVERS);
+    let said = ask(&future);
+    // The record of EDNS, which is the last: root, type 41, size 1232, code 16 in two parts, version 0, no flags, no data.
+    assert_eq!(said[said.len() - 11..], [0, 0, 41, 4, 208, 1, 0, 0, 0, 0, 0]);
+    assert_eq!((said[3] & 0xf, Packet::parse(&said).unwrap().answers.len()), (0, 0));
+    let mut twice = query(name, TYPE::A.into(), CLASS::IN.into());
+    *twice.opt_mut() = Some(OPT { opt_codes: Vec::new(), udp_packet_size: 1232, version: 0 });
+    let mut bytes = twice.build_bytes_vec().unwrap();
+    let record = bytes[bytes.len() - 11..].to_vec();
+    bytes.extend(record);
+    bytes[11] = 2;
+    let Reply::Send(said) = respond(&bytes, Transport::Udp, &Zone::new("cluster.local"), &Known { crowd: 0 })
+    else {
+        panic!()
+    };
+    assert_eq!(Packet::parse(&said).unwrap().rcode(), RCODE::FormatError);
 
     let whole = query(name, TYPE::A.into(), CLASS::IN.into()).build_bytes_vec().unwrap();
     let zone = Zone::new("cluster.local");
@@ -265,6 +279,18 @@ fn an_alias_is_answered_with_what_it_stands_for() {
         (reply.rcode(), reply.answers.len(), text(&reply.answers[0].rdata)),
         (RCODE::NoError, 1, "example.com".into())
     );
+
+    // It has no address of that family: the answer tells how long that may be kept.
+    let packet = query(name, TYPE::AAAA.into(), CLASS::IN.into());
+    let Reply::Follow(alias) = reply_of(&packet, Transport::Udp, 0) else { panic!() };
+    let Reply::Send(rest) = respond(&alias.question, Transport::Tcp, &zone, &Known { crowd: 0 }) else {
+        panic!()
+    };
+    let message = packet.build_bytes_vec().unwrap();
+    let whole = joined(&message, Transport::Udp, (&alias.reply, &[rest])).unwrap();
+    let reply = Packet::parse(&whole).unwrap();
+    assert_eq!((reply.rcode(), reply.answers.len(), reply.name_servers.len()), (RCODE::NoError, 1, 1));
+    assert!(matches!(reply.name_servers[0].rdata, RData::SOA(_)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Answers the pod's questions for names: at addresses inside its network namespace that every pod has, or, for a pod that
 //! has the host's, at an address of the host's loopback interface that is this pod's.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use netplugin::{Described, Listeners};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::config::Settings;
@@ -24,7 +25,7 @@ use super::world::{Message, World};
 const PORT: u16 = 53;
 /// The longest question that is read, in bytes.
 const LONGEST: usize = 4096;
-/// How many questions and connections are dealt with at once; more wait in the kernel, which drops what it has no room for.
+/// How many questions that others must answer, and how many connections, are dealt with at once.
 const AT_ONCE: usize = 64;
 /// How long a connection may be silent.
 const IDLE: Duration = Duration::from_secs(10);
@@ -58,7 +59,6 @@ struct Server {
     cache: Mutex<Cache>,
     silent: Silent,
     room: Semaphore,
-    callers: Arc<Semaphore>,
 }
 
 /// Where a pod's questions go.
@@ -202,7 +202,6 @@ fn serve(world: &Arc<World>, sockets: Vec<(IpAddr, Listeners)>) {
         cache: Mutex::default(),
         silent: Silent::default(),
         room: Semaphore::new(AT_ONCE),
-        callers: Arc::new(Semaphore::new(AT_ONCE)),
     });
     for (_, (udp, tcp)) in sockets {
         let (datagrams, connections) = (Arc::clone(&server), Arc::clone(&server));
@@ -247,20 +246,27 @@ async fn by_datagrams(server: Arc<Server>, socket: UdpSocket) -> io::Result<()> 
     }
 }
 
+/// If there are too many connections, the one that was opened first makes room: clients that leave theirs open do not keep
+/// others out (RFC 7766, 6.2.3).
 async fn by_connections(server: Arc<Server>, listener: TcpListener) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut callers = JoinSet::new();
+    let mut oldest = VecDeque::new();
     loop {
-        let caller = Arc::clone(&server.callers).acquire_owned().await.map_err(io::Error::other)?;
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
+        while callers.try_join_next().is_some() {}
+        oldest.retain(|caller: &AbortHandle| !caller.is_finished());
+        if oldest.len() >= AT_ONCE
+            && let Some(caller) = oldest.pop_front()
+        {
+            caller.abort();
+        }
         let server = Arc::clone(&server);
-        tokio::spawn(async move {
-            // Whoever goes away or is silent has no answer to miss.
-            let _ = converse(&server, stream).await;
-            drop(caller);
-        });
+        // Whoever goes away or is silent has no answer to miss.
+        oldest.push_back(callers.spawn(async move { drop(converse(&server, stream).await) }));
     }
 }
 
@@ -300,7 +306,7 @@ impl Server {
     /// What an alias stands for, which may be another one.
     async fn follow(&self, mut question: Vec<u8>) -> Vec<Vec<u8>> {
         let (mut found, mut asked) = (Vec::new(), Vec::new());
-        while asked.len() < dns::MOST_ALIASES && !asked.contains(&question) {
+        while asked.len() < dns::MOST_ALIASES {
             match self.respond(&question, Transport::Tcp) {
                 Reply::Silence => break,
                 Reply::Send(reply) => {
@@ -309,6 +315,10 @@ impl Server {
                 }
                 Reply::Forward => {
                     found.extend(self.forward_whole(&question).await);
+                    break;
+                }
+                // It leads back to where it came from.
+                Reply::Follow(alias) if alias.question == question || asked.contains(&alias.question) => {
                     break;
                 }
                 Reply::Follow(alias) => {
