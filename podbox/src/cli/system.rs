@@ -128,11 +128,12 @@ fn findings(session: &Session) -> Vec<Finding> {
                 Some(chain) => chain.check().err(),
                 None => netplugin::check(&settings.network).err().map(|error| crate::report::chain(&error)),
             },
-            mend: "choose another network, or other addresses or another bridge, under [network] in /etc/podbox/podbox.toml",
+            mend: "choose another network, or other addresses or another bridge, under [network] in podbox.toml",
             optional: false,
         },
     ];
     if settings.chain.is_none() {
+        findings.extend(switches(&settings.network));
         findings.extend(firewall(&settings.network));
     }
     for dir in [&settings.store.run, &settings.store.data] {
@@ -144,6 +145,30 @@ fn findings(session: &Session) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// What podbox has switched on with the bridge, and somebody has switched off again.
+fn switches(network: &NetworkConfig) -> Vec<Finding> {
+    let bridge = &network.bridge;
+    let of_bridge = format!("net/ipv4/conf/{bridge}/route_localnet");
+    let switches = [
+        ("net/ipv4/ip_forward", network.ipv4.is_some(), "pods reach nothing beyond their bridge"),
+        ("net/ipv6/conf/all/forwarding", network.ipv6.is_some(), "pods reach nothing beyond their bridge"),
+        (of_bridge.as_str(), network.ipv4.is_some(), "host ports do not answer at 127.0.0.1"),
+    ];
+    let is_off = |switch: &str| {
+        fs::read_to_string(Path::new("/proc/sys").join(switch)).is_ok_and(|value| value.trim() == "0")
+    };
+    // Until there is a bridge nobody has needed them.
+    let has_bridge = Path::new("/sys/class/net").join(bridge).exists();
+    let off = switches.iter().filter(|(switch, wanted, _)| has_bridge && *wanted && is_off(switch));
+    let finding = |(switch, _, why): &(&str, bool, &str)| Finding {
+        what: switch.replace('/', ".").into(),
+        problem: Some(format!("it is 0: {why}")),
+        mend: "set it to 1 with sysctl(8); whoever starts after podbox and sets it to 0 does so again",
+        optional: true,
+    };
+    off.map(finding).collect()
 }
 
 /// What others' rules do to forwarded packets, if there are any.

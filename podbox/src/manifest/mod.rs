@@ -10,6 +10,7 @@
 //! user sees all of it at once, for all files.
 
 mod advice;
+mod annotations;
 mod de;
 mod defaults;
 mod diagnostic;
@@ -478,6 +479,7 @@ impl Reader<'_, '_> {
                 let pod = pod::convert(&rooted, hash);
                 let foreseen =
                     refusals::foresee(typed, &pod, path, &self.options.allowed_sysctls).into_iter();
+                let foreseen = foreseen.chain(annotations::without_effect(&pod, path));
                 found.extend(
                     foreseen
                         .map(|one| Finding { severity: Severity::Warning, ..self.placed(node, path, one) }),

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::field::{Errors, FieldError, Path};
+use super::interfaces;
 
 const ONLY: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
     `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,\
@@ -18,6 +19,7 @@ const NOTHING: Value = Value::Null;
 /// Whether a running pod of object `old` may become `new`; `classes` are the classes of service of both.
 pub(crate) fn check(old: &Value, new: &Value, classes: (&str, &str)) -> Vec<FieldError> {
     let mut errors = Errors::default();
+    of_the_network(&mut errors, &old["metadata"]["annotations"], &new["metadata"]["annotations"]);
     let path = Path::ROOT.field("spec");
     let (old, mut new) = (&old["spec"], new["spec"].clone());
     let count = |spec: &Value, list: &str| spec[list].as_array().map_or(0, Vec::len);
@@ -48,6 +50,15 @@ pub(crate) fn check(old: &Value, new: &Value, classes: (&str, &str)) -> Vec<Fiel
     }
     the_rest(&mut errors, &path, old, &new);
     errors.into_vec()
+}
+
+/// An API server lets annotations change, and then the pod would not be what they say.
+fn of_the_network(errors: &mut Errors, old: &Value, new: &Value) {
+    let metadata = Path::ROOT.field("metadata");
+    let annotations = metadata.field("annotations");
+    for key in interfaces::ASKING.into_iter().filter(|key| old[key] != new[key]) {
+        errors.forbidden(&annotations.key(key), "it counts when the pod is put on its network");
+    }
 }
 
 /// Gives a field the value that it had.
@@ -212,6 +223,24 @@ mod tests {
             said(&old, &object("", &more)),
             ["spec.containers: Forbidden: pod updates may not add or remove containers"]
         );
+    }
+
+    #[test]
+    fn what_is_asked_of_the_network_may_not_change_and_other_annotations_may() {
+        let with = |annotations: Value| {
+            let mut object = object("", ONE);
+            object["metadata"]["annotations"] = annotations;
+            object
+        };
+        let old = with(serde_json::json!({"podbox.local/ip": "10.244.0.7", "a": "b"}));
+        assert_eq!(
+            said(&old, &with(serde_json::json!({"podbox.local/ip": "10.244.0.7", "a": "c"}))),
+            [""; 0]
+        );
+        let why =
+            "metadata.annotations[podbox.local/ip]: Forbidden: it counts when the pod is put on its network";
+        assert_eq!(said(&old, &with(serde_json::json!({"podbox.local/ip": "10.244.0.8"}))), [why]);
+        assert_eq!(said(&old, &object("", ONE)), [why]);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub const STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 pub const INGRESS: &str = "kubernetes.io/ingress-bandwidth";
 /// How much may go out, in bits a second.
 pub const EGRESS: &str = "kubernetes.io/egress-bandwidth";
+/// What asks something of the pod's own network. It counts when the pod is put on it, and never again.
+pub const ASKING: [&str; 5] = [IP, MAC, NETWORKS, INGRESS, EGRESS];
 /// The interface that every pod has.
 pub const FIRST: &str = "eth0";
 

@@ -4,7 +4,7 @@
 //! follows from the Service's name, so that one that is made anew mostly gets what it had; and on one host it can be known
 //! who else has a port of it, so that is asked too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -98,11 +98,13 @@ fn addresses(errors: &mut Errors, service: &mut Value, others: &[&Value], from: 
         spec["clusterIPs"] = json!(["None"]);
         return;
     }
-    let taken: BTreeSet<IpAddr> = others
-        .iter()
-        .flat_map(|other| strings(&other["spec"]["clusterIPs"]))
-        .filter_map(|ip| ip.parse().ok())
-        .collect();
+    let of_one = |other: &&Value| {
+        let holder = holder(other);
+        let ips = strings(&other["spec"]["clusterIPs"]).into_iter().filter_map(|ip| ip.parse().ok());
+        ips.map(move |ip: IpAddr| (ip, holder.clone()))
+    };
+    let mut taken: BTreeMap<IpAddr, String> = others.iter().flat_map(of_one).collect();
+    taken.extend(from.dns().map(|dns| (dns, "the pods' name server".to_owned())));
     let mut given = Vec::new();
     for (index, family) in families.iter().enumerate() {
         let Some(range) = from.range(*family) else { continue };
@@ -114,8 +116,8 @@ fn addresses(errors: &mut Errors, service: &mut Value, others: &[&Value], from: 
                 );
                 errors.invalid(&at, &*wished[index], &format!("failed to allocate IP {ip}: {why}"));
             }
-            Some(ip) if taken.contains(&ip) || from.dns().any(|dns| dns == ip) => {
-                let why = "provided IP is already allocated";
+            Some(ip) if taken.contains_key(&ip) => {
+                let why = format!("provided IP is already allocated to {}", taken[&ip]);
                 errors.invalid(&at, &*wished[index], &format!("failed to allocate IP {ip}: {why}"));
             }
             Some(ip) => given.push(ip),
@@ -133,11 +135,11 @@ fn addresses(errors: &mut Errors, service: &mut Value, others: &[&Value], from: 
 }
 
 /// The first free address from the Service's own place on.
-fn free(range: Subnet, seed: u64, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+fn free(range: Subnet, seed: u64, taken: &BTreeMap<IpAddr, String>) -> Option<IpAddr> {
     let last = range.last_host();
     let start = (seed % u64::from(last.max(1))) as u32;
     let all = (0..last).map(|step| 1 + (start + step) % last);
-    all.filter(|host| !KEPT.contains(host)).map(|host| range.host(host)).find(|ip| !taken.contains(ip))
+    all.filter(|host| !KEPT.contains(host)).map(|host| range.host(host)).find(|ip| !taken.contains_key(ip))
 }
 
 /// The families that a Service is to have, in their order; `None` if that cannot be.
@@ -194,9 +196,7 @@ fn ports_of_the_host(
     in_the_way: impl Fn((Protocol, u16)) -> Option<String>,
 ) {
     let of_one = |other: &&Value| {
-        let [namespace, name] =
-            ["namespace", "name"].map(|key| other["metadata"][key].as_str().unwrap_or_default());
-        let holder = format!("service {namespace}/{name}");
+        let holder = holder(other);
         node_ports::node_ports(&other["spec"]).into_iter().map(move |port| (port, holder.clone()))
     };
     let mut taken: BTreeMap<(Protocol, u16), String> = others.iter().flat_map(of_one).collect();
@@ -244,6 +244,13 @@ fn ports_of_the_host(
             }
         }
     }
+}
+
+/// The Service, for those who are told that it has something.
+fn holder(service: &Value) -> String {
+    let [namespace, name] =
+        ["namespace", "name"].map(|key| service["metadata"][key].as_str().unwrap_or_default());
+    format!("service {namespace}/{name}")
 }
 
 fn strings(list: &Value) -> Vec<String> {
@@ -329,7 +336,10 @@ mod tests {
         let ip = |ip: &str| json!({"clusterIP": ip, "clusterIPs": [ip]});
         assert_eq!(given(service("a", &ip("10.96.0.7")), &[])["spec"]["clusterIP"], "10.96.0.7");
         let taken = service("b", &ip("10.96.0.7"));
-        assert!(refused(&ip("10.96.0.7"), &[taken]).contains("provided IP is already allocated"));
+        assert!(
+            refused(&ip("10.96.0.7"), &[taken])
+                .contains("provided IP is already allocated to service default/")
+        );
         assert!(refused(&ip("10.9.0.7"), &[]).contains("The range of valid IPs is 10.96.0.0/24"));
         assert!(refused(&ip("10.96.0.10"), &[]).contains("already allocated"));
     }
@@ -347,7 +357,7 @@ mod tests {
         for _ in 0..4 {
             all.push(given(port(0), &all));
         }
-        let numbers: BTreeSet<u64> =
+        let numbers: std::collections::BTreeSet<u64> =
             all.iter().map(|one| one["spec"]["ports"][0]["nodePort"].as_u64().unwrap()).collect();
         assert_eq!(numbers.len(), 4);
         assert!(

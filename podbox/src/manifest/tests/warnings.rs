@@ -54,6 +54,25 @@ fn a_service_account_warns_if_somebody_may_wait_for_its_token() {
 }
 
 #[test]
+fn an_annotation_of_podbox_that_has_no_effect_is_told() {
+    let with = |annotations: &str, spec: &str| {
+        let text = pod_with(spec, "");
+        warnings(&text.replace("{name: p}", &format!("{{name: p, annotations: {{{annotations}}}}}")))
+    };
+    assert_eq!(
+        with("podbox.local/ips: 10.244.0.9", ""),
+        [
+            "metadata.annotations[podbox.local/ips]: podbox knows no such annotation; did you mean podbox.local/ip?"
+        ]
+    );
+    assert_eq!(
+        with("podbox.local/mac: '02:00:00:00:00:07', a/b: c", "  hostNetwork: true"),
+        ["metadata.annotations[podbox.local/mac]: without effect: the pod has the host's network"]
+    );
+    assert!(with("podbox.local/mac: '02:00:00:00:00:07', a/b: c", "").is_empty());
+}
+
+#[test]
 fn what_only_a_kubelet_refuses_is_foretold_in_its_words() {
     let spec = "  securityContext: {runAsUser: 0, sysctls: [{name: kernel.shm_rmid_forced, value: '1'}, {name: vm/swappiness, value: '1'}]}";
     assert_eq!(
