@@ -3,6 +3,7 @@
 //! Rules: one writer per file; a file is written under a temporary name and renamed, so a reader never sees
 //! half of it; "is it alive?" is a held lock, never a pid file; a name is taken by an exclusive symlink.
 
+mod apart;
 mod objects;
 mod pod_dir;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cdi::Leases;
 
+pub use apart::{make_apart, spread};
 pub use objects::ObjectKind;
 pub use pod_dir::{AttemptDir, PodDir};
 

@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use runtime::process::Process;
 
 use crate::report;
-use crate::store::{PodDir, StoreError, make_dir, remove, try_lock};
+use crate::store::{PodDir, StoreError, make_apart, remove, try_lock};
 
 use super::super::pods::{self, PATIENCE};
 use super::super::{Failure, Session};
@@ -83,7 +83,7 @@ impl Drop for Ahead {
 fn take_place(dir: &PodDir) -> Result<File, StoreError> {
     let begun = Instant::now();
     loop {
-        make_dir(dir.run())?;
+        make_apart(dir.run())?;
         match try_lock(&dir.guardian_lock()) {
             Ok(Some(place)) => return Ok(place),
             Err(error) if error.source.kind() != ErrorKind::NotFound => return Err(error),
