@@ -147,6 +147,11 @@ fn findings(session: &Session) -> Vec<Finding> {
     findings
 }
 
+/// Whether the network has been made. /sys may show those of another network namespace.
+fn has_bridge(network: &NetworkConfig) -> bool {
+    nix::net::if_::if_nametoindex(network.bridge.as_str()).is_ok()
+}
+
 /// What podbox has switched on with the bridge, and somebody has switched off again.
 fn switches(network: &NetworkConfig) -> Vec<Finding> {
     let bridge = &network.bridge;
@@ -160,7 +165,7 @@ fn switches(network: &NetworkConfig) -> Vec<Finding> {
         fs::read_to_string(Path::new("/proc/sys").join(switch)).is_ok_and(|value| value.trim() == "0")
     };
     // Until there is a bridge nobody has needed them.
-    let has_bridge = Path::new("/sys/class/net").join(bridge).exists();
+    let has_bridge = has_bridge(network);
     let off = switches.iter().filter(|(switch, wanted, _)| has_bridge && *wanted && is_off(switch));
     let finding = |(switch, _, why): &(&str, bool, &str)| Finding {
         what: switch.replace('/', ".").into(),
@@ -182,7 +187,7 @@ fn firewall(network: &NetworkConfig) -> Vec<Finding> {
     if !review.chains.is_empty() {
         let chains = review.chains.join(", ");
         // Until there is a bridge nothing needs to pass.
-        let has_bridge = Path::new("/sys/class/net").join(&network.bridge).exists();
+        let has_bridge = has_bridge(network);
         let is_left = network.firewall == Firewall::Leave;
         let closed = review.closed.join(", ");
         let is_closed = !closed.is_empty() && (is_left || has_bridge);
