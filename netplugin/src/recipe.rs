@@ -293,8 +293,13 @@ impl Plan {
 /// The name of the cable's end on the host: from what it belongs to, so that `detach` and a second `attach`
 /// find it again, and unique among all networks of a host (FNV-1a, 48 bits).
 pub(crate) fn host_interface(config: &NetworkConfig, request: &Request<'_>) -> String {
+    host_interface_of(config, (request.id, request.ifname))
+}
+
+/// The same, by the pod's id and its interface.
+pub(crate) fn host_interface_of(config: &NetworkConfig, (id, ifname): (&str, &str)) -> String {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for text in [config.bridge.as_str(), "/", request.id, "/", request.ifname] {
+    for text in [config.bridge.as_str(), "/", id, "/", ifname] {
         for byte in text.bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }

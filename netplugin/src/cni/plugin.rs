@@ -17,7 +17,7 @@ use crate::{Wishes, bridge, inspect, ipam, state};
 
 /// In front of the ids of what runtimes attach, so that it is told apart from what podbox attaches itself: a pod's id
 /// is a UUID, which has no such beginning.
-const MARK: &str = "cni-";
+pub(crate) const MARK: &str = "cni-";
 
 /// What the process prints and how it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]

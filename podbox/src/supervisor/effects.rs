@@ -76,6 +76,8 @@ pub(super) struct Effects {
     errors: Vec<String>,
     /// Those who want to listen to a container that has not begun yet.
     waiting: Vec<attach::Ask>,
+    /// Whether the sandbox is being taken down aside.
+    tearing_down: bool,
 }
 
 impl Effects {
@@ -91,6 +93,7 @@ impl Effects {
             marked_status: world.dir.stale().exists().then(Vec::new),
             errors: Vec::new(),
             waiting: Vec::new(),
+            tearing_down: false,
             world,
         }
     }
@@ -414,6 +417,7 @@ impl Effects {
         });
     }
 
+    /// Plugins of a chain may take long over it. Then it is done aside, and [`Message::TornDown`] tells that it is done.
     fn tear_down(&mut self, memory: &Memory) {
         for live in &mut self.live {
             *live = Live::default();
@@ -422,7 +426,27 @@ impl Effects {
         self.world.ready.clear();
         catalogue::leave(&self.world);
         let reaper = memory.sandbox.facts().and_then(|facts| facts.reaper);
-        self.errors.extend(sandbox::take_down(&self.world, reaper));
+        if !self.world.dir.chain().exists() {
+            self.errors.extend(sandbox::take_down(&self.world, reaper));
+            return;
+        }
+        self.tearing_down = true;
+        let world = Arc::clone(&self.world);
+        tokio::spawn(async move {
+            let errors = sandbox::take_down_aside(&world, reaper).await;
+            world.send(Message::TornDown(errors));
+        });
+    }
+
+    /// Whether the sandbox is being taken down aside.
+    pub(super) fn is_tearing_down(&self) -> bool {
+        self.tearing_down
+    }
+
+    /// It was, save for this.
+    pub(super) fn torn_down(&mut self, errors: Vec<String>) {
+        self.tearing_down = false;
+        self.errors.extend(errors);
     }
 
     /// A process of the pod has ended. The event comes when its output has been read.

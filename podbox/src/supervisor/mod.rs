@@ -59,7 +59,7 @@ use crate::store::{PodDir, try_lock};
 pub use container::{plan as container_plan, surroundings_of};
 use control::{Answer, Request};
 use effects::Effects;
-use machine::{Action, Event, Leave, Memory, PodMachine};
+use machine::{Action, Event, Leave, Memory, PodMachine, SandboxState};
 use stages::Warm;
 use world::{Message, World};
 
@@ -162,7 +162,7 @@ async fn supervise(run_dir: &Path, guardian: Pid, stages: FirstStages) -> Result
     if fresh {
         effects.scheduled(now.wall);
     } else {
-        if let machine::SandboxState::Ready(sandbox) = &machine.memory().sandbox {
+        if let SandboxState::Ready(sandbox) = &machine.memory().sandbox {
             let early = naming::prepare(&world);
             naming::begin(&world, &sandbox.ips, early).await;
         }
@@ -253,6 +253,8 @@ async fn run(
     let mut answers = Vec::new();
     // What must not begin before it has been written down, while that cannot be.
     let mut held = Vec::new();
+    // How to leave, once the sandbox is taken down.
+    let mut leaving = None;
     loop {
         let first = match held.is_empty() && effects.trouble().is_none() {
             true => next(&machine, &mut letters).await,
@@ -296,6 +298,12 @@ async fn run(
                     effects.attach(machine.memory(), ask);
                     None
                 }
+                Message::TornDown(errors) => {
+                    effects.torn_down(errors);
+                    None
+                }
+                // What is being taken down is this supervisor's to the end, and nothing is left to guard after it.
+                Message::Orphaned if effects.is_tearing_down() => None,
                 Message::Orphaned => {
                     effects.start_guardian();
                     return Ok(End::HandedOver);
@@ -308,16 +316,22 @@ async fn run(
             message = letters.try_recv().ok();
         }
         held.extend(actions);
+        if machine.is_ending() && machine.memory().sandbox == SandboxState::Making {
+            effects.world.overseer.hurry();
+        }
         let written = effects.persist(machine.memory()).map_err(during("write the pod's state"))?;
         // A full disk must not keep a pod from ending: that is what makes room again. How it ended is what is left of it.
         let ends = |action: &Action| machine.is_ending() && *action != Action::Finish(Leave::Remains);
         let may = |action: &Action| written || ends(action) || !must_be_written_first(action);
         let actions: Vec<Action> = held.extract_if(.., |action| may(action)).collect();
         for action in actions {
-            if let Action::Finish(leave) = action {
-                return Ok(finish(&mut effects, machine.memory(), leave, answers).await);
+            match action {
+                Action::Finish(leave) => leaving = Some(leave),
+                action => effects.perform(machine.memory(), action),
             }
-            effects.perform(machine.memory(), action);
+        }
+        if let Some(leave) = leaving.filter(|_| !effects.is_tearing_down()) {
+            return Ok(finish(&mut effects, machine.memory(), leave, answers).await);
         }
         // What has come in meanwhile changes the status again; nobody needs to see it in between, save those whose
         // request is answered now.
