@@ -47,6 +47,7 @@ use nix::sys::inotify::Inotify;
 use nix::unistd::Pid;
 use runtime::launch::SelfExe;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
 
 use crate::clock::Now;
 use crate::config::Settings;
@@ -57,7 +58,7 @@ use crate::report;
 use crate::store::{PodDir, try_lock};
 
 pub use container::{plan as container_plan, surroundings_of};
-use control::{Answer, Request};
+use control::{Answer, Ask, Request};
 use effects::Effects;
 use machine::{Action, Event, Leave, Memory, PodMachine, SandboxState};
 use stages::Warm;
@@ -249,8 +250,7 @@ async fn run(
     mut effects: Effects,
     mut letters: UnboundedReceiver<Message>,
 ) -> Result<End, SupervisorError> {
-    // Those who wait for the pod's end.
-    let mut answers = Vec::new();
+    let mut askers = Askers::default();
     // What must not begin before it has been written down, while that cannot be.
     let mut held = Vec::new();
     // How to leave, once the sandbox is taken down.
@@ -263,7 +263,6 @@ async fn run(
                 .unwrap_or(Message::Event(Event::Tick)),
         };
         let mut actions = Vec::new();
-        let (mut taken, mut curious) = (Vec::new(), Vec::new());
         let mut message = Some(first);
         // What has come in together is answered by one write of the state.
         while let Some(current) = message {
@@ -275,25 +274,7 @@ async fn run(
                     effects.keep_trace(lines);
                     None
                 }
-                Message::Ask(ask) => match change::event(&effects.world, &ask.request, &machine) {
-                    Ok(event) => {
-                        let list = match ask.request {
-                            Request::Stop { .. } => &mut answers,
-                            Request::Status => &mut curious,
-                            Request::Restart { .. }
-                            | Request::Add { .. }
-                            | Request::SetCondition { .. }
-                            | Request::Attach { .. }
-                            | Request::Update { .. } => &mut taken,
-                        };
-                        list.push(ask.answer);
-                        Some(event)
-                    }
-                    Err(error) => {
-                        let _ = ask.answer.send(Answer::error(error));
-                        None
-                    }
-                },
+                Message::Ask(ask) => askers.take(&effects.world, &machine, ask),
                 Message::Attach(ask) => {
                     effects.attach(machine.memory(), ask);
                     None
@@ -331,20 +312,55 @@ async fn run(
             }
         }
         if let Some(leave) = leaving.filter(|_| !effects.is_tearing_down()) {
-            return Ok(finish(&mut effects, machine.memory(), leave, answers).await);
+            return Ok(finish(&mut effects, machine.memory(), leave, askers.of_the_end).await);
         }
         // What has come in meanwhile changes the status again; nobody needs to see it in between, save those whose
         // request is answered now.
-        if letters.is_empty() || !taken.is_empty() {
+        if letters.is_empty() || !askers.taken.is_empty() {
             effects.publish(machine.memory());
         }
-        for answer in taken {
+        for answer in askers.taken.drain(..) {
             // Whoever asked may have gone.
             let _ = answer.send(Answer::default());
         }
-        for answer in curious {
+        for answer in askers.curious.drain(..) {
             let _ = answer.send(effects.told(machine.memory()));
         }
+    }
+}
+
+/// Those who have asked for something and are answered when it is so.
+#[derive(Default)]
+struct Askers {
+    /// Wait for the pod's end.
+    of_the_end: Vec<oneshot::Sender<Answer>>,
+    /// Want something to be under way.
+    taken: Vec<oneshot::Sender<Answer>>,
+    /// Want to know how it stands.
+    curious: Vec<oneshot::Sender<Answer>>,
+}
+
+impl Askers {
+    /// The event that a request is. One that cannot be followed is answered at once.
+    fn take(&mut self, world: &World, machine: &PodMachine, ask: Ask) -> Option<Event> {
+        let event = match change::event(world, &ask.request, machine) {
+            Ok(event) => event,
+            Err(error) => {
+                let _ = ask.answer.send(Answer::error(error));
+                return None;
+            }
+        };
+        let list = match ask.request {
+            Request::Stop { .. } => &mut self.of_the_end,
+            Request::Status => &mut self.curious,
+            Request::Restart { .. }
+            | Request::Add { .. }
+            | Request::SetCondition { .. }
+            | Request::Attach { .. }
+            | Request::Update { .. } => &mut self.taken,
+        };
+        list.push(ask.answer);
+        Some(event)
     }
 }
 
@@ -400,7 +416,7 @@ async fn finish(
     effects: &mut Effects,
     memory: &Memory,
     leave: Leave,
-    answers: Vec<tokio::sync::oneshot::Sender<Answer>>,
+    answers: Vec<oneshot::Sender<Answer>>,
 ) -> End {
     effects.publish(memory);
     let mut errors = effects.take_errors();
