@@ -136,7 +136,23 @@ pub(crate) fn find_link(netlink: &mut Netlink, config: &NetworkConfig) -> Result
 /// Fails if the network cannot be here: something else has the bridge's name or the subnets' addresses. Returns the bridge
 /// if it is there and this network's.
 pub(crate) fn check(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Option<Facts>, NetError> {
-    let link = find_link(netlink, config)?;
+    loop {
+        let link = find_link(netlink, config)?;
+        let number = link.as_ref().map(|link| link.index);
+        match check_with(netlink, config, link) {
+            // Somebody has made the bridge meanwhile: that, and whose it is, is what is to be told.
+            Err(NetError::SubnetClash { .. })
+                if find_link(netlink, config)?.map(|now| now.index) != number => {}
+            result => return result,
+        }
+    }
+}
+
+fn check_with(
+    netlink: &mut Netlink,
+    config: &NetworkConfig,
+    link: Option<Facts>,
+) -> Result<Option<Facts>, NetError> {
     let taken = |problem: String| NetError::BridgeTaken { bridge: config.bridge.clone(), problem };
     let mut ours = None;
     if let Some(link) = &link {

@@ -198,7 +198,12 @@ pub(crate) fn clear(netlink: &mut Netlink, config: &NetworkConfig) -> Result<(),
     let Some(link) = bridge::find_link(netlink, config)?.filter(|link| link.is_bridge) else { return Ok(()) };
     let Owner::Nobody(record) = of(netlink, config, &link)? else { return Ok(()) };
     if let Some(theirs) = record {
-        crate::release_idle(&theirs)?;
+        if !crate::release_idle(&theirs)? {
+            // Somebody has come back meanwhile.
+            return Ok(());
+        }
+        // It has the bridge's name, and whoever would remove it sees that the bridge is another's by then.
+        crate::balance::remove_here(&config.table())?;
     }
     let Some(now) = bridge::find_link(netlink, config)?.filter(|now| now.index == link.index) else {
         return Ok(());

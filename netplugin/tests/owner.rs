@@ -126,6 +126,28 @@ fn a_bridge_without_a_mark_is_whose_record_says_so() {
 }
 
 #[test]
+fn other_subnets_wait_until_nobody_is_on_the_network() {
+    let host = Host::new();
+    let pod = host.pod("a");
+    let changed = NetworkConfig { ipv4: Some("10.245.0.0/16".parse().unwrap()), ..host.config.clone() };
+    let before = host.netns.sh(SEEN);
+    let told = chain(&attach(&host, &changed, "b", &Netns::new()).unwrap_err());
+    assert_eq!(
+        told,
+        "use bridge podbox0: it was made for other subnets (its Ethernet address is 0a:58:0a:f4:00:01, not 0a:58:0a:f5:00:01); it goes with its last pod"
+    );
+    assert_eq!(host.netns.sh(SEEN), before);
+    drop(pod);
+    host.wait_for_cables();
+    host.detach("a");
+    // Whoever looks after the network now has the new configuration.
+    assert!(host.netns.run(|| netplugin::release_idle(&changed)).unwrap());
+    assert_eq!(host.left_behind(), "");
+    attach(&host, &changed, "b", &Netns::new()).unwrap();
+    leave(&host, &changed, "b");
+}
+
+#[test]
 fn of_directories_that_begin_at_once_one_gets_the_bridge() {
     for round in 0..20 {
         let host = Host::new();

@@ -138,6 +138,11 @@ fn pods_talk_over_debians_bridge_and_portmap_and_leave_what_those_plugins_leave(
     hosts.says(&client);
     site.podbox(&["trace", "client"]).ok().says("ADD by the plugin bridge of test");
     assert_eq!(site.leased().len(), 2);
+    // What is drawn is the network that there is: the chain's bridge, and a host port that portmap leads to the pod.
+    let listed = site.podbox(&["net", "ls", "--no-headers"]).ok();
+    assert_eq!(listed.stdout.split_whitespace().take(2).collect::<Vec<_>>(), ["cbr0", "cbr0"], "{listed}");
+    assert_eq!(listed.stdout.lines().count(), 1, "{listed}");
+    site.podbox(&["net", "graph"]).ok().says("cbr0").says("host port 9001").says("pod default/client");
     site.podbox(&["down", "--all"]).ok();
     site.podbox(&["get", "pod", "server"]).code(2);
     // By design the bridge and portmap's own chains stay.

@@ -83,13 +83,10 @@ pub(super) fn picture(session: &Session, namespace: Option<&str>) -> Result<Pict
     let objects: Vec<_> = found.iter().map(Found::object).collect();
     let mut pods: Vec<_> =
         found.iter().zip(&objects).map(|(pod, object)| self::pod(pod, object, &links)).collect();
-    let mut networks = Vec::new();
     for config in session.settings.networks() {
-        networks.push(network(config, &mut window, &links)?);
         pods.extend(containers(config, namespace, &links)?);
     }
-    let own: Vec<&str> = session.settings.networks().map(|config| config.bridge.as_str()).collect();
-    networks.extend(other_networks(&pods, &links, &own));
+    let networks = networks(session, &mut window, (&links, &pods))?;
     let host = HostPart {
         name: node::name(),
         uplinks: uplinks(&mut window, &links, &session.settings.network.bridge)?,
@@ -125,12 +122,39 @@ fn uplinks(window: &mut Window, links: &Links, bridge: &str) -> Result<Vec<End>,
     Ok(found.into_values().collect())
 }
 
-/// A network of this podbox.
-pub(super) fn network(
-    config: &NetworkConfig,
+/// All networks that podbox's pods and other runtimes' containers are on, as they are now.
+pub(super) fn all_networks(
+    session: &Session,
     window: &mut Window,
     links: &Links,
-) -> Result<NetworkPart, Failure> {
+) -> Result<Vec<NetworkPart>, Failure> {
+    let found = pods::all(session, None);
+    let pods: Vec<_> = found.iter().map(|pod| self::pod(pod, &pod.object(), links)).collect();
+    networks(session, window, (links, &pods))
+}
+
+/// podbox's own networks, if pods get theirs from them or somebody else's containers are on them, and those of others that
+/// pods are plugged into.
+fn networks(
+    session: &Session,
+    window: &mut Window,
+    (links, pods): (&Links, &[PodPart]),
+) -> Result<Vec<NetworkPart>, Failure> {
+    let mut networks = Vec::new();
+    for config in session.settings.networks() {
+        let network = network(config, window, links)?;
+        let is_used = network.bridge.is_some() || network.subnets.iter().any(|room| room.used > 0);
+        if session.settings.chain.is_none() || is_used {
+            networks.push(network);
+        }
+    }
+    let own: Vec<&str> = session.settings.networks().map(|config| config.bridge.as_str()).collect();
+    networks.extend(other_networks(pods, links, &own));
+    Ok(networks)
+}
+
+/// A network of this podbox.
+fn network(config: &NetworkConfig, window: &mut Window, links: &Links) -> Result<NetworkPart, Failure> {
     let held = leases(config).map_err(|error| Failure::host(&error))?;
     let tables = window.tables().unwrap_or_default();
     Ok(NetworkPart {
