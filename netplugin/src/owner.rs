@@ -180,13 +180,16 @@ pub(crate) fn named(holders: &[String]) -> String {
     }
 }
 
-/// Whether there is a bridge of the network's name that says that it is another directory's.
+/// Whether there is a bridge of the network's name that is another directory's: by what it says, or because nothing is
+/// written down of it here.
 pub(crate) fn is_anothers(config: &NetworkConfig) -> Result<bool, NetError> {
     let mut netlink = Netlink::open(NETLINK_ROUTE).map_err(|error| failed(error.into()))?;
-    let link = host::find_link(&mut netlink, Link::Name(&config.bridge)).map_err(failed)?;
-    let own = mark(&config.state_dir);
-    Ok(link
-        .is_some_and(|link| link.is_bridge && marked(&link).is_some() && link.alias.as_deref() != Some(&own)))
+    let found = host::find_link(&mut netlink, Link::Name(&config.bridge)).map_err(failed)?;
+    let Some(link) = found.filter(|link| link.is_bridge) else { return Ok(false) };
+    Ok(match marked(&link) {
+        Some(_) => link.alias.as_deref() != Some(&mark(&config.state_dir)),
+        None => !is_written_down(config, &link),
+    })
 }
 
 /// Removes a bridge that another has left behind without pods, and what belongs to it, by what that one wrote down, as

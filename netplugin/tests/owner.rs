@@ -109,6 +109,8 @@ fn a_bridge_without_a_mark_is_whose_record_says_so() {
     let other = elsewhere(&host, "other");
     let told = chain(&attach(&host, &other, "b", &Netns::new()).unwrap_err());
     assert!(told.contains("nothing tells whose it is"), "{told}");
+    leave(&host, &other, "a");
+    host.netns.sh("nft list table inet podbox0; ip -o link show master podbox0 | grep -q ' pb'");
     assert!(!other.state_dir.exists());
     let second = host.pod("c");
     let mut changed = host.config.clone();
