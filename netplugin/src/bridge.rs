@@ -3,18 +3,20 @@
 //!
 //! A file says that it is being made, and then that it is complete, with which number and for which
 //! configuration. If the file does not say so, or the link's number is another, every step of making it is
-//! done (again): each is harmless where it was done before. Without the file nothing here is ours to remove.
+//! done (again): each is harmless where it was done before. Without the file nothing here is ours to remove, and neither is
+//! what says that it is another's ([`crate::owner`]).
 
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{InterfaceAddress, Mac, NetworkConfig};
+use crate::config::{InterfaceAddress, Mac, Masquerade, NetworkConfig};
 use crate::error::NetError;
 use crate::host::{self, Facts, Ipv6};
 use crate::links::{self, Link};
 use crate::netlink::{KernelError, Netlink};
+use crate::owner::{self, Owner};
 use crate::state;
 use crate::sysctl;
 
@@ -43,6 +45,25 @@ impl Bridge {
     pub(crate) fn made_for(&self) -> &NetworkConfig {
         &self.config
     }
+
+    /// The first key of a CNI configuration that says something else than the network is: the key, what it says, and what
+    /// is. No `mtu` says nothing.
+    fn difference(&self, asked: &NetworkConfig) -> Option<(&'static str, String, String)> {
+        let has = &self.config;
+        let subnets =
+            |config: &NetworkConfig| config.subnets().map(|s| s.to_string()).collect::<Vec<_>>().join(", ");
+        let masquerade = |config: &NetworkConfig| (config.masquerade == Masquerade::Egress).to_string();
+        let firewall = |config: &NetworkConfig| format!("{:?}", config.firewall).to_lowercase();
+        let mtu = asked.mtu.filter(|mtu| *mtu != self.mtu && has.mtu != Some(*mtu));
+        let mtu = mtu.map_or_else(Default::default, |mtu| (mtu.to_string(), self.mtu.to_string()));
+        let all = [
+            ("subnets", subnets(asked), subnets(has)),
+            ("mtu", mtu.0, mtu.1),
+            ("ipMasq", masquerade(asked), masquerade(has)),
+            ("firewall", firewall(asked), firewall(has)),
+        ];
+        all.into_iter().find(|(_, asked, has)| asked != has)
+    }
 }
 
 /// What the bridge is made for.
@@ -62,14 +83,37 @@ pub(crate) fn mac(config: &NetworkConfig) -> Mac {
     Mac::of(0x0a, gateway.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()))
 }
 
+/// What is written down of the bridge.
+pub(crate) fn recorded(config: &NetworkConfig) -> Result<Option<Bridge>, NetError> {
+    state::read(&file(config))
+}
+
 /// The bridge if it is complete.
 pub(crate) fn find(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Option<Bridge>, NetError> {
-    let Some(bridge) = state::read::<Bridge>(&file(config)).unwrap_or(None) else { return Ok(None) };
-    if bridge.config != own_part(config) {
+    Ok(complete(netlink, config)?.filter(|bridge| bridge.config == own_part(config)))
+}
+
+/// The bridge if it is complete and as `request` says, for somebody who joins and changes nothing: what only podbox's own
+/// configuration tells may be as it is.
+///
+/// # Errors
+/// [`NetError::Config`] if it is not and somebody else than the pod `id` is on the network, who would be changed with it.
+pub(crate) fn join(
+    netlink: &mut Netlink,
+    config: &NetworkConfig,
+    id: &str,
+) -> Result<Option<Bridge>, NetError> {
+    let Some(bridge) = complete(netlink, config)? else { return Ok(None) };
+    let Some((key, asked, has)) = bridge.difference(config) else { return Ok(Some(bridge)) };
+    let others = owner::holders(&config.state_dir, Some(id))?;
+    if others.is_empty() {
         return Ok(None);
     }
-    let link = find_link(netlink, config)?;
-    Ok(link.is_some_and(|link| link.index == bridge.index && link.is_bridge).then_some(bridge))
+    let who = owner::named(&others);
+    let problem = format!(
+        "{key} is {asked}, and the network runs with {has}, which {who} on: say the same, or end those first"
+    );
+    Err(NetError::Config { network: config.name.clone(), problem })
 }
 
 /// Whether there is a complete bridge, be it for an older configuration.
@@ -84,39 +128,73 @@ pub(crate) fn complete(netlink: &mut Netlink, config: &NetworkConfig) -> Result<
     Ok(link.is_some_and(|link| link.index == bridge.index && link.is_bridge).then_some(bridge))
 }
 
-fn find_link(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Option<Facts>, NetError> {
+pub(crate) fn find_link(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Option<Facts>, NetError> {
     host::find_link(netlink, Link::Name(&config.bridge))
         .map_err(|source| NetError::Kernel { step: format!("look for the bridge {}", config.bridge), source })
 }
 
-/// Fails if the network cannot be here: something else has the bridge's name or the subnets' addresses.
+/// Fails if the network cannot be here: something else has the bridge's name or the subnets' addresses. Returns the bridge
+/// if it is there and this network's.
 pub(crate) fn check(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Option<Facts>, NetError> {
-    let link = find_link(netlink, config)?;
+    loop {
+        let link = find_link(netlink, config)?;
+        let number = link.as_ref().map(|link| link.index);
+        match check_with(netlink, config, link) {
+            // Somebody has made the bridge meanwhile: that, and whose it is, is what is to be told.
+            Err(NetError::SubnetClash { .. })
+                if find_link(netlink, config)?.map(|now| now.index) != number => {}
+            result => return result,
+        }
+    }
+}
+
+fn check_with(
+    netlink: &mut Netlink,
+    config: &NetworkConfig,
+    link: Option<Facts>,
+) -> Result<Option<Facts>, NetError> {
     let taken = |problem: String| NetError::BridgeTaken { bridge: config.bridge.clone(), problem };
+    let mut ours = None;
     if let Some(link) = &link {
         if !link.is_bridge {
             return Err(taken("there is an interface of that name that is no bridge".to_owned()));
         }
-        let expected = mac(config);
-        if link.mac != Some(expected) {
-            let its = link.mac.map_or_else(|| "none".to_owned(), |mac| mac.to_string());
-            return Err(taken(format!(
-                "there is a bridge of that name, made by someone else (its Ethernet address is {its}, not {expected})"
-            )));
-        }
-        let addresses = host::addresses(netlink)
-            .map_err(|source| NetError::Kernel { step: "list the host's addresses".to_owned(), source })?;
-        let foreign = addresses.iter().find(|a| {
-            a.index == link.index
-                && a.is_global
-                && !config.subnets().any(|s| s.gateway() == a.address && s.prefix() == a.prefix)
-        });
-        if let Some(address) = foreign {
-            return Err(taken(format!("it has the address {}/{}", address.address, address.prefix)));
+        match owner::of(netlink, config, link)? {
+            Owner::Another(problem) => return Err(taken(problem)),
+            // It will be removed.
+            Owner::Nobody(_) => {}
+            Owner::Us => {
+                let expected = mac(config);
+                if let Some(its) = link.mac.filter(|its| *its != expected) {
+                    return Err(taken(format!(
+                        "it was made for other subnets (its Ethernet address is {its}, not {expected}); it goes with its last pod"
+                    )));
+                }
+                if let Some(problem) = foreign_address(netlink, config, link)? {
+                    return Err(taken(problem));
+                }
+                ours = Some(link.clone());
+            }
         }
     }
     host::check_subnets(netlink, config, link.as_ref().map(|link| link.index))?;
-    Ok(link)
+    Ok(ours)
+}
+
+/// What is wrong with a bridge that has an address which the network does not give it.
+pub(crate) fn foreign_address(
+    netlink: &mut Netlink,
+    config: &NetworkConfig,
+    link: &Facts,
+) -> Result<Option<String>, NetError> {
+    let addresses = host::addresses(netlink)
+        .map_err(|source| NetError::Kernel { step: "list the host's addresses".to_owned(), source })?;
+    let foreign = addresses.iter().find(|a| {
+        a.index == link.index
+            && a.is_global
+            && !config.subnets().any(|s| s.gateway() == a.address && s.prefix() == a.prefix)
+    });
+    Ok(foreign.map(|address| format!("it has the address {}/{}", address.address, address.prefix)))
 }
 
 /// Ethernet's.
@@ -130,19 +208,25 @@ pub(crate) fn mtu(netlink: &mut Netlink, config: &NetworkConfig) -> u32 {
     config.mtu.unwrap_or_else(uplink)
 }
 
-/// Makes the link, up, and returns its number.
+/// Makes the link, up, with the mark of its owner, and returns its number.
 pub(crate) fn make(
     netlink: &mut Netlink,
     config: &NetworkConfig,
     existing: Option<u32>,
     (ipv6, mtu): (Ipv6, u32),
 ) -> Result<u32, KernelError> {
-    let (message, flags) = match existing {
-        None => links::create_bridge(&config.bridge, mac(config), mtu),
-        Some(index) => links::set_mtu(Link::Index(index), mtu),
+    let index = match existing {
+        None => create(netlink, config, mtu)?,
+        Some(index) => {
+            let (message, flags) = links::set_mtu(Link::Index(index), mtu);
+            netlink.push(message, flags);
+            index
+        }
     };
+    // By its number: what has the name by now may be somebody else's.
+    let link = Link::Index(index);
+    let (message, flags) = links::set_alias(link, &owner::mark(&config.state_dir));
     netlink.push(message, flags);
-    let link = Link::Name(&config.bridge);
     if ipv6 == Ipv6::On {
         let (message, flags) = links::no_link_local(link);
         netlink.push(message, flags);
@@ -150,7 +234,14 @@ pub(crate) fn make(
     let (message, flags) = links::up(link);
     netlink.push(message, flags);
     netlink.commit()?;
-    let found = host::find_link(netlink, link)?;
+    Ok(index)
+}
+
+fn create(netlink: &mut Netlink, config: &NetworkConfig, mtu: u32) -> Result<u32, KernelError> {
+    let (message, flags) = links::create_bridge(&config.bridge, mac(config), mtu);
+    netlink.push(message, flags);
+    netlink.commit()?;
+    let found = host::find_link(netlink, Link::Name(&config.bridge))?;
     found.map(|link| link.index).ok_or_else(|| std::io::Error::from(Errno::ENODEV).into())
 }
 
@@ -228,10 +319,11 @@ pub(crate) fn remember(config: &NetworkConfig, bridge: &Bridge) -> Result<(), Ne
     state::replace(&file(config), bridge)
 }
 
-/// Deletes the link if it is ours.
+/// Deletes the link if it is ours. The caller has seen that it is not another's.
 pub(crate) fn remove(netlink: &mut Netlink, config: &NetworkConfig) -> Result<(), NetError> {
     let Some(link) = find_link(netlink, config)? else { return Ok(()) };
-    if !link.is_bridge || link.mac != Some(mac(config)) {
+    let is_marked = link.alias.as_deref() == Some(&owner::mark(&config.state_dir));
+    if !link.is_bridge || !(is_marked || link.mac == Some(mac(config))) {
         return Ok(());
     }
     let (message, flags) = links::delete(Link::Index(link.index));

@@ -37,6 +37,8 @@ impl Ipv6 {
 pub(crate) struct Facts {
     pub(crate) index: u32,
     pub(crate) name: String,
+    /// What somebody has noted on it (ifalias).
+    pub(crate) alias: Option<String>,
     pub(crate) mac: Option<Mac>,
     /// Its largest packet, in bytes.
     pub(crate) mtu: Option<u32>,
@@ -74,6 +76,7 @@ fn facts(link: &LinkMessage) -> Facts {
     let mut facts = Facts {
         index: link.header.index,
         name: String::new(),
+        alias: None,
         mac: None,
         mtu: None,
         is_loopback: link.header.flags.contains(LinkFlags::Loopback),
@@ -85,6 +88,7 @@ fn facts(link: &LinkMessage) -> Facts {
     for attribute in &link.attributes {
         match attribute {
             LinkAttribute::IfName(name) => facts.name.clone_from(name),
+            LinkAttribute::IfAlias(alias) => facts.alias = Some(alias.clone()),
             LinkAttribute::Address(bytes) => facts.mac = bytes.as_slice().try_into().ok().map(Mac),
             LinkAttribute::Mtu(mtu) => facts.mtu = Some(*mtu),
             LinkAttribute::Controller(master) => facts.master = Some(*master),

@@ -166,7 +166,12 @@ pub(crate) fn peek(config: &NetworkConfig, request: &Request<'_>, subnets: &[Sub
 
 /// All leases of a pod.
 pub(crate) fn leases_of(config: &NetworkConfig, id: &str) -> Result<Vec<Lease>, NetError> {
-    let directory = pod_directory(config, id);
+    leases_in(&config.state_dir, id)
+}
+
+/// All leases of a pod, by the network's state directory.
+pub(crate) fn leases_in(state_dir: &Path, id: &str) -> Result<Vec<Lease>, NetError> {
+    let directory = state_dir.join("pods").join(id);
     let mut leases = Vec::new();
     for name in state::names(&directory)? {
         leases.extend(state::read(&directory.join(name))?);

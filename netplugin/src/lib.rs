@@ -30,6 +30,7 @@ mod netlink;
 mod netns;
 mod nft;
 mod occupied;
+mod owner;
 mod packets;
 mod peers;
 mod ports;
@@ -78,6 +79,7 @@ pub use wishes::{Bandwidth, Rate, WayOut, Wishes};
 
 use crate::ipam::Lease;
 use crate::netlink::Netlink;
+use crate::recipe::Joining;
 use crate::state::Sharing;
 
 /// Puts a pod on the network. On an error everything is undone. Asking again for the same id, interface and
@@ -86,10 +88,18 @@ use crate::state::Sharing;
 /// # Errors
 /// See [`NetError`].
 pub fn attach(config: &NetworkConfig, request: &Request<'_>) -> Result<Attached, NetError> {
+    attach_by(config, request, Joining::AsConfigured)
+}
+
+pub(crate) fn attach_by(
+    config: &NetworkConfig,
+    request: &Request<'_>,
+    joining: Joining,
+) -> Result<Attached, NetError> {
     config.validate()?;
     validate(request)?;
     wishes::check(config, &request.wishes)?;
-    let (attachment, trace) = recipe::World::new(config, request)?.attach()?;
+    let (attachment, trace) = recipe::World::new(config, request)?.joining(joining).attach()?;
     Ok(Attached { attachment, trace })
 }
 
@@ -127,7 +137,10 @@ pub fn detach(config: &NetworkConfig, id: &str) -> Vec<NetError> {
 
 /// As [`detach`], of one interface, whose cable goes at once.
 pub(crate) fn detach_interface(config: &NetworkConfig, request: &Request<'_>) -> Vec<NetError> {
-    let mut errors: Vec<NetError> = inspect::remove_cable(config, request).err().into_iter().collect();
+    // A cable's name follows from the bridge's and the pod's: on another's bridge it would be another's.
+    let removed = owner::is_anothers(config)
+        .and_then(|anothers| if anothers { Ok(()) } else { inspect::remove_cable(config, request) });
+    let mut errors: Vec<NetError> = removed.err().into_iter().collect();
     errors.extend(detach_those(config, request.id, |lease| lease.ifname == request.ifname));
     errors
 }
@@ -159,9 +172,12 @@ fn detach_those(config: &NetworkConfig, id: &str, is_wanted: impl Fn(&Lease) -> 
 /// Gives back a lease: ports first, so that nothing leads to an address that somebody else may get.
 pub(crate) fn give_back(config: &NetworkConfig, lease: &Lease, errors: &mut Vec<NetError>) {
     match ports::held_by(config, lease) {
-        Ok(held) if !held.is_empty() && !lease.addresses.is_empty() => {
-            errors.extend(nft::unmap_ports(config, &held, &lease.addresses).err())
-        }
+        Ok(held) if !held.is_empty() && !lease.addresses.is_empty() => match owner::is_anothers(config) {
+            // So is the table, which may have the same port for the same address.
+            Ok(true) => (),
+            Ok(false) => errors.extend(nft::unmap_ports(config, &held, &lease.addresses).err()),
+            Err(error) => errors.push(error),
+        },
         Ok(_) => (),
         Err(error) => errors.push(error),
     }
@@ -177,7 +193,6 @@ pub(crate) fn give_back(config: &NetworkConfig, lease: &Lease, errors: &mut Vec<
 /// # Errors
 /// See [`NetError`].
 pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
-    config.validate()?;
     let Some(_lock) = state::lock_if_present(&config.state_dir, Sharing::Exclusive)? else { return Ok(true) };
     let pods = config.state_dir.join("pods");
     let ids = state::names(&pods)?;
@@ -186,7 +201,12 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
             return Ok(false);
         }
     }
+    if bridge::may_exist(config) && owner::is_anothers(config)? {
+        // Somebody was quicker, and nothing that has the bridge's name is ours.
+        bridge::forget(config)?;
+    }
     if bridge::may_exist(config) {
+        config.validate()?;
         // It is not complete from here on. On a full disk the old record has to make room for the new one.
         let unfinished = bridge::Bridge::unfinished(config, bridge::may_translate(config));
         if bridge::remember(config, &unfinished).is_err() {
@@ -226,10 +246,8 @@ pub fn lead_to_bridge(config: &NetworkConfig, ranges: &[Subnet]) -> Result<(), N
     let failed =
         |source| NetError::Kernel { step: "lead virtual addresses to the bridge".to_owned(), source };
     let mut netlink = Netlink::open(NETLINK_ROUTE).map_err(|error| failed(error.into()))?;
-    let Some(bridge) = host::find_link(&mut netlink, links::Link::Name(&config.bridge)).map_err(failed)?
-    else {
-        return Ok(());
-    };
+    let found = host::find_link(&mut netlink, links::Link::Name(&config.bridge)).map_err(failed)?;
+    let Some(bridge) = found.filter(|_| !owner::is_anothers(config).unwrap_or(false)) else { return Ok(()) };
     for range in ranges {
         let (message, flags) = links::add_link_route(bridge.index, *range);
         netlink.push(message, flags);
@@ -271,6 +289,24 @@ pub fn check(config: &NetworkConfig) -> Result<(), NetError> {
         .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
     bridge::check(&mut netlink, config)?;
     peers::plan(&mut netlink, config, host::Ipv6::here()).map(|_| ())
+}
+
+/// Whether the network's bridge is this state directory's, or can become so. It is quick, and says less than [`check`].
+///
+/// # Errors
+/// [`NetError::BridgeTaken`], which says whose it is.
+pub fn check_owner(config: &NetworkConfig) -> Result<(), NetError> {
+    let failed = |source| NetError::Kernel { step: "open a netlink socket".to_owned(), source };
+    let mut netlink = Netlink::open(NETLINK_ROUTE).map_err(|error| failed(error.into()))?;
+    let Some(link) = bridge::find_link(&mut netlink, config)?.filter(|link| link.is_bridge) else {
+        return Ok(());
+    };
+    match owner::of(&mut netlink, config, &link)? {
+        owner::Owner::Another(problem) => {
+            Err(NetError::BridgeTaken { bridge: config.bridge.clone(), problem })
+        }
+        owner::Owner::Us | owner::Owner::Nobody(_) => Ok(()),
+    }
 }
 
 fn validate(request: &Request<'_>) -> Result<(), NetError> {

@@ -82,6 +82,13 @@ pub(crate) fn set_mtu(which: Link<'_>, mtu: u32) -> Message {
     (RouteNetlinkMessage::SetLink(message), 0)
 }
 
+/// `ip link set alias`. The kernel does not take it in the message that makes a link.
+pub(crate) fn set_alias(which: Link<'_>, alias: &str) -> Message {
+    let mut message = link(which);
+    message.attributes.push(LinkAttribute::IfAlias(alias.to_owned()));
+    (RouteNetlinkMessage::SetLink(message), 0)
+}
+
 /// `ip link delete`
 pub(crate) fn delete(which: Link<'_>) -> Message {
     (RouteNetlinkMessage::DelLink(link(which)), 0)

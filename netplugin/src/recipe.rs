@@ -32,6 +32,7 @@ use crate::ipam::{self, Lease};
 use crate::links::{self, Link};
 use crate::netlink::{KernelError, Netlink};
 use crate::nft;
+use crate::owner;
 use crate::peers;
 use crate::shaping;
 use crate::way_back;
@@ -75,10 +76,20 @@ struct Inside {
     index: u32,
 }
 
+/// How a pod comes to a network that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Joining {
+    /// The network becomes what the configuration says now.
+    AsConfigured,
+    /// The network stays as it is, for those who are on it.
+    AsItIs,
+}
+
 /// What the steps work on and what they have found out.
 pub(crate) struct World<'a> {
     config: &'a NetworkConfig,
     request: &'a Request<'a>,
+    joining: Joining,
     /// Opened where the caller is: on the host.
     host: Netlink,
     host_ipv6: Ipv6,
@@ -108,6 +119,7 @@ impl<'a> World<'a> {
         Ok(World {
             config,
             request,
+            joining: Joining::AsConfigured,
             host,
             host_ipv6: Ipv6::here(),
             inside: None,
@@ -123,6 +135,11 @@ impl<'a> World<'a> {
             #[cfg(test)]
             stop_after: usize::MAX,
         })
+    }
+
+    /// The same, in the other way.
+    pub(crate) fn joining(self, joining: Joining) -> World<'a> {
+        World { joining, ..self }
     }
 
     /// Does steps and notes how long each took.
@@ -276,8 +293,13 @@ impl Plan {
 /// The name of the cable's end on the host: from what it belongs to, so that `detach` and a second `attach`
 /// find it again, and unique among all networks of a host (FNV-1a, 48 bits).
 pub(crate) fn host_interface(config: &NetworkConfig, request: &Request<'_>) -> String {
+    host_interface_of(config, (request.id, request.ifname))
+}
+
+/// The same, by the pod's id and its interface.
+pub(crate) fn host_interface_of(config: &NetworkConfig, (id, ifname): (&str, &str)) -> String {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for text in [config.bridge.as_str(), "/", request.id, "/", request.ifname] {
+    for text in [config.bridge.as_str(), "/", id, "/", ifname] {
         for byte in text.bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
@@ -348,6 +370,7 @@ fn bridge_steps(config: &NetworkConfig, ipv6: Ipv6, mtu: u32, beyond: &peers::Pl
         "ip link add {name} address {} mtu {mtu} type bridge forward_delay 0 stp_state 0 mcast_snooping 0",
         bridge::mac(config)
     );
+    make += &format!("\nip link set {name} alias '{}'", owner::mark(&config.state_dir));
     if ipv6 == Ipv6::On {
         make += &format!("\nip link set {name} addrgenmode none");
     }

@@ -34,16 +34,29 @@ pub(crate) enum Sharing {
     Exclusive,
 }
 
+/// How often directories are made that others remove.
+const TRIES: u32 = 1000;
+
 /// Takes the network's lock; dropping the file gives it back. Makes the directories.
 pub(crate) fn lock(state_dir: &Path, sharing: Sharing) -> Result<File, NetError> {
     let path = state_dir.join("lock");
     let failed = |action| move |source| NetError::State { action, path: state_dir.join("lock"), source };
+    let mut tries = TRIES;
     loop {
         let file = match OpenOptions::new().create(true).append(true).open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == ErrorKind::NotFound => {
-                make_directory(&state_dir.join("pods"))?;
-                make_directory(&state_dir.join("ports"))?;
+                let made =
+                    ["pods", "ports"].iter().try_for_each(|name| make_directory(&state_dir.join(name)));
+                match made {
+                    // Somebody removes an idle network meanwhile, directory by directory.
+                    Err(NetError::State { source, .. })
+                        if source.kind() == ErrorKind::NotFound && tries > 0 =>
+                    {
+                        tries -= 1;
+                    }
+                    made => made?,
+                }
                 continue;
             }
             Err(e) => return Err(failed("create")(e)),

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use netplugin::cni::Caller;
+use netplugin::cni::{Caller, Overseer};
 use netplugin::conflist::{Added, Record, find};
 use netplugin::{Described, PortMapping};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// How far a moment may exceed a pod's bandwidth, in bits: containerd's value.
 const BURST: u64 = i32::MAX as u64;
+
+/// The capability of plugins that lead ports of the host to a pod.
+const PORT_MAPPINGS: &str = "portMappings";
 
 /// The annotation for addresses of the pod's own choice.
 const IP: &str = "podbox.local/ip";
@@ -53,6 +56,12 @@ impl ChainSettings {
         Ok(())
     }
 
+    /// Whether the chain leads ports of the host to pods; `true` as well if it cannot be read, which [`Self::check`] tells.
+    #[must_use]
+    pub fn maps_ports(&self) -> bool {
+        find(&self.conf_dir, &self.name).map_or(true, |chain| chain.has_capability(PORT_MAPPINGS))
+    }
+
     fn caller(&self) -> Caller {
         Caller { directories: self.bin_dirs.clone(), limit: LIMIT }
     }
@@ -61,16 +70,36 @@ impl ChainSettings {
 /// Puts the pod on the network, and raises its loopback interface, which no chain does. It takes as long as the plugins do.
 ///
 /// # Errors
-/// What a plugin said, or that the chain cannot be run. What was made is taken back.
+/// What a plugin said, or that the chain cannot be run, or leads no ports to pods. What was made is taken back.
 pub fn attach(
     settings: &ChainSettings,
     pod: &Pod,
-    dir: &PodDir,
+    (dir, overseer): (&PodDir, &Overseer),
     ports: &[PortMapping],
 ) -> Result<Added, String> {
     let mut record = record(settings, pod, dir, ports)?;
+    if let Some(port) = ports.first().filter(|_| !record.chain.has_capability(PORT_MAPPINGS)) {
+        return Err(format!("host port {}/{}: {}", port.host_port, port.protocol, no_ports(&settings.name)));
+    }
     netplugin::raise_loopback(&record.netns).map_err(|error| report::chain(&error))?;
-    record.add(&dir.chain()).map_err(|error| report::chain(&error))
+    record.add(&dir.chain(), overseer).map_err(|error| report::chain(&error))
+}
+
+/// Why a pod on a chain can have no host port, if it cannot.
+#[must_use]
+pub fn no_ports(network: &str) -> String {
+    format!(
+        "pods are on the CNI network {network} here, and none of its plugins declares the capability portMappings: nothing would lead from the host's port to the pod"
+    )
+}
+
+/// Whether the ports of the host that a pod names lead to it, as far as a chain has to do with it.
+#[must_use]
+pub fn leads_ports(dir: &PodDir) -> bool {
+    match read(dir) {
+        Ok(Some(record)) => record.chain.has_capability(PORT_MAPPINGS),
+        Ok(None) | Err(_) => true,
+    }
 }
 
 /// What [`attach`] would do, as commands.
@@ -92,22 +121,28 @@ pub fn describe(
 }
 
 /// Takes the pod off the network again, if a chain has put it there: by the record alone.
-pub fn detach(dir: &PodDir) -> Vec<String> {
+pub fn detach(dir: &PodDir, overseer: &Overseer) -> Vec<String> {
+    let record = match read(dir) {
+        Ok(Some(record)) => record,
+        Ok(None) => return Vec::new(),
+        Err(error) => return vec![error],
+    };
+    let mut errors: Vec<String> = record.delete(overseer).iter().map(|error| report::chain(error)).collect();
+    if errors.is_empty() {
+        errors.extend(remove(&dir.chain()).err().map(|error| report::chain(&error)));
+    }
+    errors
+}
+
+/// What a chain has made for the pod, or was about to make.
+fn read(dir: &PodDir) -> Result<Option<Record>, String> {
     let path = dir.chain();
     let text = match fs::read(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
-        Err(error) => return vec![format!("read {}: {error}", path.display())],
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("read {}: {error}", path.display())),
     };
-    let record: Record = match serde_json::from_slice(&text) {
-        Ok(record) => record,
-        Err(error) => return vec![format!("understand {}: {error}", path.display())],
-    };
-    let mut errors: Vec<String> = record.delete().iter().map(|error| report::chain(error)).collect();
-    if errors.is_empty() {
-        errors.extend(remove(&path).err().map(|error| report::chain(&error)));
-    }
-    errors
+    serde_json::from_slice(&text).map(Some).map_err(|error| format!("understand {}: {error}", path.display()))
 }
 
 fn record(
@@ -154,7 +189,7 @@ fn capabilities(pod: &Pod, ports: &[PortMapping]) -> Result<Map<String, Value>, 
                 "hostIP": port.host_ip.map(|address| address.to_string()).unwrap_or_default(),
             })
         };
-        all.insert("portMappings".to_owned(), ports.iter().map(mapping).collect());
+        all.insert(PORT_MAPPINGS.to_owned(), ports.iter().map(mapping).collect());
     }
     let dns = &pod.dns;
     if !(dns.nameservers.is_empty() && dns.searches.is_empty() && dns.options.is_empty()) {

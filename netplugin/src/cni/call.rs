@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::CniError;
+use super::overseer::Overseer;
 use super::version::Version;
 
 /// Where a plugin finds the programs that it calls.
@@ -28,6 +29,9 @@ const PROGRAMS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 
 /// More output than any result has, in bytes.
 const MOST_OUTPUT: usize = 4 << 20;
+
+/// How long a plugin may take to take something back once there is hurry.
+pub(crate) const UNDOING: Duration = Duration::from_secs(5);
 
 /// How plugins are found and called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +70,14 @@ pub enum CallError {
         program: PathBuf,
         /// What it had.
         limit: Duration,
+    },
+    /// Nobody wants its work any more, so it was killed.
+    #[error("run {}: it was killed after {:.1} s, because what it was to do is not wanted any more", .program.display(), .after.as_secs_f64())]
+    Hurried {
+        /// The program.
+        program: PathBuf,
+        /// How long it had run.
+        after: Duration,
     },
     /// It said no.
     #[error("{name}: {}{}", .error.msg, details(.error))]
@@ -116,12 +128,37 @@ impl Caller {
     /// # Errors
     /// See [`CallError`].
     pub fn call(&self, name: &str, parameters: &[(&str, String)], input: &Value) -> Result<Value, CallError> {
+        self.call_until(Time::new(self.limit), name, parameters, input)
+    }
+
+    /// The same under an overseer, who may lose patience; then the plugin still has `grace`.
+    pub(crate) fn call_under(
+        &self,
+        (overseer, grace): (&Overseer, Duration),
+        name: &str,
+        parameters: &[(&str, String)],
+        input: &Value,
+    ) -> Result<Value, CallError> {
+        let time = Time { overseer: Some((overseer, grace)), ..Time::new(self.limit) };
+        self.call_until(time, name, parameters, input)
+    }
+
+    fn call_until(
+        &self,
+        mut time: Time<'_>,
+        name: &str,
+        parameters: &[(&str, String)],
+        input: &Value,
+    ) -> Result<Value, CallError> {
         let program = self.find(name)?;
         let failed = |source| CallError::Run { program: program.clone(), source };
         let input = serde_json::to_vec(input).map_err(|error| failed(error.into()))?;
-        let mut said = run(&program, parameters, &input, self.limit).map_err(failed)?;
+        let mut said = run(&program, parameters, &input, &mut time).map_err(failed)?;
         let Some(good) = said.good else {
-            return Err(CallError::Slow { program, limit: self.limit });
+            return Err(match time.hurried {
+                true => CallError::Hurried { program, after: time.begun.elapsed() },
+                false => CallError::Slow { program, limit: self.limit },
+            });
         };
         let nonsense = |problem| CallError::Nonsense { name: name.to_owned(), problem };
         if good {
@@ -145,7 +182,7 @@ impl Caller {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub fn versions(&self, name: &str) -> Result<Vec<Version>, CallError> {
+    pub fn versions(&self, overseer: &Overseer, name: &str) -> Result<Vec<Version>, CallError> {
         let asked = serde_json::json!({"cniVersion": Version::NEWEST.as_str()});
         // Plugins of old read the whole environment whatever the command.
         let parameters = [
@@ -155,7 +192,7 @@ impl Caller {
             ("CNI_IFNAME", "dummy".to_owned()),
             ("CNI_PATH", "dummy".to_owned()),
         ];
-        let answer = self.call(name, &parameters, &asked)?;
+        let answer = self.call_under((overseer, Duration::ZERO), name, &parameters, &asked)?;
         let listed = answer["supportedVersions"].as_array().into_iter().flatten();
         Ok(listed.filter_map(|version| Version::of(version.as_str()?)).collect())
     }
@@ -169,8 +206,41 @@ struct Said {
     errors: Vec<u8>,
 }
 
-fn run(program: &Path, parameters: &[(&str, String)], input: &[u8], limit: Duration) -> io::Result<Said> {
-    let deadline = Instant::now() + limit;
+/// What a call may take.
+struct Time<'a> {
+    begun: Instant,
+    deadline: Instant,
+    /// Who may shorten it, and what is left then.
+    overseer: Option<(&'a Overseer, Duration)>,
+    /// Whether that has happened.
+    hurried: bool,
+}
+
+impl<'a> Time<'a> {
+    fn new(limit: Duration) -> Time<'a> {
+        let begun = Instant::now();
+        Time { begun, deadline: begun + limit, overseer: None, hurried: false }
+    }
+
+    /// What is left of it now.
+    fn left(&mut self) -> Duration {
+        let now = Instant::now();
+        if let Some((_, grace)) = self.overseer.filter(|(overseer, _)| !self.hurried && overseer.is_hurried())
+        {
+            self.hurried = true;
+            self.deadline = self.deadline.min(now + grace);
+        }
+        self.deadline.saturating_duration_since(now)
+    }
+
+    /// What hangs up when it gets shorter.
+    fn shortens(&self) -> Option<PollFd<'a>> {
+        let (overseer, _) = self.overseer.filter(|_| !self.hurried)?;
+        Some(PollFd::new(overseer.hurry_fd(), PollFlags::POLLIN))
+    }
+}
+
+fn run(program: &Path, parameters: &[(&str, String)], input: &[u8], time: &mut Time<'_>) -> io::Result<Said> {
     let mut child = Command::new(program)
         .env_clear()
         .env("PATH", PROGRAMS)
@@ -182,8 +252,8 @@ fn run(program: &Path, parameters: &[(&str, String)], input: &[u8], limit: Durat
         .stderr(Stdio::piped())
         .spawn()?;
     let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let heard = hear(&mut child, (&mut output, &mut errors), deadline);
-    let ended = heard.and_then(|()| end(&mut child, deadline));
+    let heard = hear(&mut child, (&mut output, &mut errors), time);
+    let ended = heard.and_then(|()| end(&mut child, time));
     if !matches!(ended, Ok(Some(_))) {
         let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
         child.wait()?;
@@ -200,10 +270,10 @@ fn of(input: &[u8]) -> io::Result<File> {
 }
 
 /// Reads both outputs until they are closed or time is up.
-fn hear(child: &mut Child, into: (&mut Vec<u8>, &mut Vec<u8>), deadline: Instant) -> io::Result<()> {
+fn hear(child: &mut Child, into: (&mut Vec<u8>, &mut Vec<u8>), time: &mut Time<'_>) -> io::Result<()> {
     let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
     while out.is_some() || err.is_some() {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = time.left();
         if left.is_zero() || into.0.len() + into.1.len() > MOST_OUTPUT {
             return Ok(());
         }
@@ -211,6 +281,7 @@ fn hear(child: &mut Child, into: (&mut Vec<u8>, &mut Vec<u8>), deadline: Instant
         let mut waiting: Vec<PollFd<'_>> = Vec::new();
         waiting.extend(out.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
         waiting.extend(err.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
+        waiting.extend(time.shortens());
         poll(&mut waiting, timeout)?;
         let ready: Vec<bool> = waiting.iter().map(|fd| fd.any() == Some(true)).collect();
         drop(waiting);
@@ -239,12 +310,12 @@ fn read_some(pipe: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<()>
 }
 
 /// Whether it ended well; `None` if it has not ended in time. Who has closed its outputs is about to end.
-fn end(child: &mut Child, deadline: Instant) -> io::Result<Option<bool>> {
+fn end(child: &mut Child, time: &mut Time<'_>) -> io::Result<Option<bool>> {
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status.success()));
         }
-        if Instant::now() >= deadline {
+        if time.left().is_zero() {
             return Ok(None);
         }
         std::thread::sleep(Duration::from_micros(500));

@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::environment::{Command, Environment, is_id};
+use super::environment::{Environment, is_id};
 use super::error::{CniError, Code};
 use super::result::Dns;
 use super::version::Version;
-use crate::config::{Mac, Masquerade, NetworkConfig, PortMapping, Protocol, Subnet};
+use crate::config::{Firewall, Mac, Masquerade, NetworkConfig, PortMapping, Protocol, Subnet};
 use crate::{Bandwidth, Rate};
 
 /// The plugin's own name, as `type` says it and as the program is called.
@@ -40,7 +40,7 @@ struct Input {
     subnets: Option<Vec<String>>,
     mtu: Option<u32>,
     ip_masq: Option<bool>,
-    firewall: Option<crate::config::Firewall>,
+    firewall: Option<Firewall>,
     data_dir: Option<PathBuf>,
     ipam: Option<Ipam>,
     dns: Option<Dns>,
@@ -173,24 +173,24 @@ impl PluginConfig {
         let version = version_of(&whole)?;
         let mut relevant = whole.clone();
         relevant["runtimeConfig"] = folded(&whole["runtimeConfig"]);
-        let is_particular = matches!(environment.command, Command::Add | Command::Check);
-        if is_particular {
+        let takes_back = environment.command.takes_back();
+        if !takes_back {
             refuse_what_is_not_here(&whole)?;
         } else if let Some(relevant) = relevant.as_object_mut() {
-            // What one container wanted does not matter to taking it away: nothing must stay because of that.
-            for key in ["runtimeConfig", "args", "mtu", "dns"] {
+            // What makes a network, or what one container wanted, does not matter to taking it away: nothing must stay
+            // because of that.
+            for key in ["runtimeConfig", "args", "subnets", "mtu", "dns", "ipMasq", "firewall"] {
                 relevant.remove(key);
             }
         }
         let input: Input = serde_json::from_value(relevant)
             .map_err(|error| CniError::new(Code::Decode, format!("read the configuration: {error}")))?;
-        let network = network(&input)?;
+        let network = if takes_back { network_to_leave(&input, &whole)? } else { network(&input)? };
         let runtime = input.runtime_config.clone().unwrap_or_default();
         let kind = input.ipam.and_then(|ipam| ipam.kind).filter(|kind| !kind.is_empty() && kind != TYPE);
-        let wanted = if is_particular {
-            wanted(&runtime, input.args.as_ref(), environment)?
-        } else {
-            Wanted::default()
+        let wanted = match takes_back {
+            false => wanted(&runtime, input.args.as_ref(), environment)?,
+            true => Wanted::default(),
         };
         Ok(PluginConfig {
             version,
@@ -251,13 +251,25 @@ fn refuse_what_is_not_here(whole: &Value) -> Result<(), CniError> {
     }
 }
 
-fn network(input: &Input) -> Result<NetworkConfig, CniError> {
+/// The network's name, the directory of its leases and its bridge.
+fn place(input: &Input) -> Result<(String, PathBuf, String), CniError> {
     let name = input.name.clone().unwrap_or_default();
     if !is_id(&name) {
         return Err(wrong(format!(
             "name is {name:?}; it must begin with a letter or digit and go on with those, '_', '.' and '-'"
         )));
     }
+    let data_dir = input.data_dir.clone().unwrap_or_else(|| DATA_DIR.into());
+    if !data_dir.is_absolute() {
+        return Err(wrong(format!("dataDir is {:?}; it must begin with /", data_dir.display().to_string())));
+    }
+    let bridge = input.bridge.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| BRIDGE.to_owned());
+    let state_dir = data_dir.join(&name);
+    Ok((name, state_dir, bridge))
+}
+
+fn network(input: &Input) -> Result<NetworkConfig, CniError> {
+    let (name, state_dir, bridge) = place(input)?;
     let (ipv4, ipv6) = subnets(input.subnets.as_deref().unwrap_or_default())?;
     let mtu = input.mtu.filter(|mtu| *mtu != 0);
     // What each family demands of every link (RFC 791, RFC 8200), and the most that a veth takes.
@@ -265,12 +277,8 @@ fn network(input: &Input) -> Result<NetworkConfig, CniError> {
     if let Some(mtu) = mtu.filter(|mtu| !(least..=65535).contains(mtu)) {
         return Err(wrong(format!("mtu is {mtu}; it must be from {least} to 65535")));
     }
-    let state_dir = input.data_dir.clone().unwrap_or_else(|| DATA_DIR.into());
-    if !state_dir.is_absolute() {
-        return Err(wrong(format!("dataDir is {:?}; it must begin with /", state_dir.display().to_string())));
-    }
     let network = NetworkConfig {
-        bridge: input.bridge.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| BRIDGE.to_owned()),
+        bridge,
         ipv4,
         ipv6,
         mtu,
@@ -278,11 +286,39 @@ fn network(input: &Input) -> Result<NetworkConfig, CniError> {
         beside: Vec::new(),
         masquerade: if input.ip_masq == Some(false) { Masquerade::Never } else { Masquerade::Egress },
         peers: crate::peers::Peers::default(),
-        state_dir: state_dir.join(&name),
+        state_dir,
         name,
     };
     network.validate()?;
     Ok(network)
+}
+
+/// The network as it is written down, for whoever only takes something back. One of which nothing is written down has no
+/// bridge, and so no subnets that would have to be right.
+fn network_to_leave(input: &Input, whole: &Value) -> Result<NetworkConfig, CniError> {
+    let (name, state_dir, bridge) = place(input)?;
+    let texts: Vec<String> = serde_json::from_value(whole["subnets"].clone()).unwrap_or_default();
+    let (ipv4, ipv6) = subnets(&texts).unwrap_or_default();
+    let unknown = NetworkConfig {
+        bridge,
+        ipv4,
+        ipv6,
+        mtu: None,
+        firewall: Firewall::default(),
+        beside: Vec::new(),
+        masquerade: Masquerade::default(),
+        peers: crate::peers::Peers::default(),
+        state_dir,
+        name,
+    };
+    // One that cannot be read is not believed, and not needed for giving leases back.
+    let record = crate::bridge::recorded(&unknown).ok().flatten();
+    Ok(match record {
+        Some(record) => {
+            NetworkConfig { name: unknown.name, state_dir: unknown.state_dir, ..record.made_for().clone() }
+        }
+        None => unknown,
+    })
 }
 
 fn subnets(texts: &[String]) -> Result<(Option<Subnet>, Option<Subnet>), CniError> {

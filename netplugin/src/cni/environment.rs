@@ -15,6 +15,13 @@ pub(crate) enum Command {
     Version,
 }
 
+impl Command {
+    /// Whether it only takes back what was made, which it shall do as well as it can whatever else is wrong.
+    pub(crate) fn takes_back(self) -> bool {
+        matches!(self, Command::Del | Command::Gc)
+    }
+}
+
 /// The parameters, as far as the command has them.
 #[derive(Debug, Clone)]
 pub(crate) struct Environment {
@@ -62,7 +69,7 @@ impl Environment {
             container: value("CNI_CONTAINERID"),
             netns: value("CNI_NETNS").into(),
             ifname: value("CNI_IFNAME"),
-            args: pairs(&value("CNI_ARGS"))?,
+            args: pairs(&value("CNI_ARGS"), command)?,
             path: std::env::split_paths(&value("CNI_PATH")).filter(|p| !p.as_os_str().is_empty()).collect(),
         };
         environment.validate()?;
@@ -116,12 +123,14 @@ pub(crate) fn is_id(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
 
-fn pairs(text: &str) -> Result<Vec<(String, String)>, CniError> {
+/// What makes no sense of them keeps nothing from being taken back.
+fn pairs(text: &str, command: Command) -> Result<Vec<(String, String)>, CniError> {
     let pair = |part: &str| match part.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(wrong(format!("CNI_ARGS holds {part:?}; it must be KEY=VALUE;KEY=VALUE"))),
+        Some((key, value)) if !key.is_empty() => Some(Ok((key.to_owned(), value.to_owned()))),
+        _ if command.takes_back() => None,
+        _ => Some(Err(wrong(format!("CNI_ARGS holds {part:?}; it must be KEY=VALUE;KEY=VALUE")))),
     };
-    text.split(';').filter(|part| !part.is_empty()).map(pair).collect()
+    text.split(';').filter(|part| !part.is_empty()).filter_map(pair).collect()
 }
 
 fn wrong(message: impl Into<String>) -> CniError {

@@ -27,7 +27,7 @@ pub enum Code {
     NotAvailable = 50,
     /// The kernel refused.
     Kernel = 100,
-    /// A host port or an address belongs to somebody else.
+    /// A host port, an address or the bridge belongs to somebody else.
     Taken = 101,
     /// CHECK: the container has not all that it was given.
     Incomplete = 102,
@@ -75,12 +75,12 @@ impl From<NetError> for CniError {
             | NetError::Request { .. }
             | NetError::SubnetClash { .. }
             | NetError::AddressRefused { .. }
-            | NetError::MacRefused { .. }
-            | NetError::BridgeTaken { .. } => Code::InvalidConfig,
+            | NetError::MacRefused { .. } => Code::InvalidConfig,
             NetError::PoolFull { .. } => Code::TryAgain,
-            NetError::PortHeld { .. } | NetError::PortInUse { .. } | NetError::AddressHeld { .. } => {
-                Code::Taken
-            }
+            NetError::PortHeld { .. }
+            | NetError::PortInUse { .. }
+            | NetError::AddressHeld { .. }
+            | NetError::BridgeTaken { .. } => Code::Taken,
             NetError::State { .. } => Code::Io,
             NetError::Corrupt { .. } => Code::Decode,
             NetError::Netns { .. } => Code::UnknownContainer,

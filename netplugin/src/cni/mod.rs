@@ -14,12 +14,15 @@ mod check;
 mod config;
 mod environment;
 mod error;
+mod overseer;
 mod plugin;
 mod result;
 mod version;
 
 pub use call::{CallError, Caller};
 pub use error::{CniError, Code};
+pub use overseer::Overseer;
+pub(crate) use plugin::MARK;
 pub use plugin::{Answer, PROGRAM, answer};
 pub use result::{Dns, Interface, Ip, Route, Shape};
 pub use version::Version;

@@ -12,11 +12,12 @@ use super::version::Version;
 use super::{address, check};
 use crate::config::{Attachment, NetworkConfig, Request};
 use crate::error::NetError;
+use crate::recipe::Joining;
 use crate::{Wishes, bridge, inspect, ipam, state};
 
 /// In front of the ids of what runtimes attach, so that it is told apart from what podbox attaches itself: a pod's id
 /// is a UUID, which has no such beginning.
-const MARK: &str = "cni-";
+pub(crate) const MARK: &str = "cni-";
 
 /// What the process prints and how it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +140,8 @@ fn add(environment: &Environment, config: &PluginConfig) -> Result<Value, CniErr
         // What the container asked for, the plugin for addresses has heard too.
         wanted.addresses.clone_from(&given.addresses);
     }
-    match crate::attach(&config.network, &ask.request(&wanted)) {
+    // What this configuration says else than the network is would change it for all who are on it.
+    match crate::attach_by(&config.network, &ask.request(&wanted), Joining::AsItIs) {
         Ok(attached) => {
             // Between two calls nobody listens: what was flushed meanwhile comes back with the next container. If it does
             // not, that is no fault of this one's.

@@ -38,6 +38,14 @@ pub struct Chain {
     pub source: PathBuf,
 }
 
+impl Chain {
+    /// Whether one of its plugins declares a capability, and so is given what pods want of it.
+    #[must_use]
+    pub fn has_capability(&self, name: &str) -> bool {
+        self.plugins.iter().any(|plugin| plugin.get("capabilities").is_some_and(|all| all[name] == true))
+    }
+}
+
 /// One pod's attachment by a chain: all that DEL needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -117,7 +125,7 @@ pub enum ChainError {
         command: &'static str,
         /// The network.
         network: String,
-        /// Why.
+        /// Why, with the plugin's name.
         #[source]
         source: CallError,
     },

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
 use super::load::kind;
 use super::{ChainError, Record};
-use crate::cni::{CallError, Ip, Shape, Version};
+use crate::cni::call::UNDOING;
+use crate::cni::{CallError, Ip, Overseer, Shape, Version};
 use crate::config::{Described, Timed};
 use crate::state;
 
@@ -23,22 +24,22 @@ pub struct Added {
 
 impl Record {
     /// Runs ADD by one plugin after the other. `file` is where this record lies from before the first one starts. If one
-    /// fails, those before it are undone, it too, and the record is gone.
+    /// fails, those before it are undone, it too, and the record is gone. So it is if the overseer loses patience.
     ///
     /// # Errors
     /// See [`ChainError`].
-    pub fn add(&mut self, file: &Path) -> Result<Added, ChainError> {
-        let version = self.negotiate()?;
+    pub fn add(&mut self, file: &Path, overseer: &Overseer) -> Result<Added, ChainError> {
+        let version = self.negotiate(overseer)?;
         self.version = version.as_str().to_owned();
         state::replace(file, self)?;
-        match self.try_add() {
+        match self.try_add(overseer) {
             Ok(added) => {
                 state::replace(file, self)?;
                 Ok(added)
             }
             Err((reached, error)) => {
                 // What cannot be undone stays written down, for the next try.
-                if self.undo(reached).is_empty() {
+                if self.undo(reached, overseer).is_empty() {
                     state::remove_file(file)?;
                 }
                 Err(error)
@@ -46,11 +47,11 @@ impl Record {
         }
     }
 
-    fn try_add(&mut self) -> Result<Added, (usize, ChainError)> {
+    fn try_add(&mut self, overseer: &Overseer) -> Result<Added, (usize, ChainError)> {
         let mut trace = Vec::new();
         for index in 0..self.chain.plugins.len() {
             let start = Instant::now();
-            let answer = self.call("ADD", index).map_err(|error| (index, error))?;
+            let answer = self.call(overseer, "ADD", index).map_err(|error| (index, error))?;
             let described = self.described("ADD", index);
             self.result = Some(answer);
             let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -80,23 +81,23 @@ impl Record {
     }
 
     /// Runs DEL by all plugins, the last one first. One that fails does not keep the others from it.
-    pub fn delete(&self) -> Vec<ChainError> {
-        self.undo(self.chain.plugins.len() - 1)
+    pub fn delete(&self, overseer: &Overseer) -> Vec<ChainError> {
+        self.undo(self.chain.plugins.len() - 1, overseer)
     }
 
-    fn undo(&self, reached: usize) -> Vec<ChainError> {
-        (0..=reached).rev().filter_map(|index| self.call("DEL", index).err()).collect()
+    fn undo(&self, reached: usize, overseer: &Overseer) -> Vec<ChainError> {
+        (0..=reached).rev().filter_map(|index| self.call(overseer, "DEL", index).err()).collect()
     }
 
     /// Runs CHECK by all plugins, if the chain's version has it.
     ///
     /// # Errors
     /// The first one's that is not content.
-    pub fn check(&self) -> Result<(), ChainError> {
+    pub fn check(&self, overseer: &Overseer) -> Result<(), ChainError> {
         if self.chain.disable_check || !Version::of(&self.version).is_some_and(Version::has_check) {
             return Ok(());
         }
-        (0..self.chain.plugins.len()).try_for_each(|index| self.call("CHECK", index).map(|_| ()))
+        (0..self.chain.plugins.len()).try_for_each(|index| self.call(overseer, "CHECK", index).map(|_| ()))
     }
 
     /// ADD as commands that a reader could type. Touches nothing and asks nobody.
@@ -106,34 +107,50 @@ impl Record {
     }
 
     /// The newest version of those in the file that every plugin speaks.
-    fn negotiate(&self) -> Result<Version, ChainError> {
+    fn negotiate(&self, overseer: &Overseer) -> Result<Version, ChainError> {
         let fault = |plugin, speaks| ChainError::Version {
             network: self.chain.name.clone(),
             asked: self.chain.versions.clone(),
             plugin,
             speaks,
         };
-        let mut wanted: Vec<Version> = self.chain.versions.iter().filter_map(|v| Version::of(v)).collect();
+        let mut wanted = self.known_versions();
         if wanted.is_empty() {
             return Err(fault(None, Version::ALL.to_vec()));
         }
         for plugin in &self.chain.plugins {
-            let speaks =
-                self.caller.versions(kind(plugin)).map_err(|source| self.fault("VERSION", source))?;
+            let kind = kind(plugin);
+            overseer.begins(self.what("VERSION", kind));
+            let answer = self.caller.versions(overseer, kind);
+            overseer.ends();
+            let speaks = answer.map_err(|source| self.fault("VERSION", source))?;
             wanted.retain(|version| speaks.contains(version));
             if wanted.is_empty() {
-                return Err(fault(Some(kind(plugin).to_owned()), speaks));
+                return Err(fault(Some(kind.to_owned()), speaks));
             }
         }
         Ok(wanted.into_iter().max().unwrap_or(Version::NEWEST))
     }
 
-    fn call(&self, command: &'static str, index: usize) -> Result<Value, ChainError> {
+    /// The versions of the file that are known here.
+    fn known_versions(&self) -> Vec<Version> {
+        self.chain.versions.iter().filter_map(|version| Version::of(version)).collect()
+    }
+
+    fn call(&self, overseer: &Overseer, command: &'static str, index: usize) -> Result<Value, ChainError> {
         let input = Value::Object(self.input(command, index));
         let parameters = self.parameters(command);
-        self.caller
-            .call(kind(&self.chain.plugins[index]), &parameters, &input)
-            .map_err(|source| self.fault(command, source))
+        let kind = kind(&self.chain.plugins[index]);
+        // What takes back is wanted all the more.
+        let grace = if command == "DEL" { UNDOING } else { Duration::ZERO };
+        overseer.begins(self.what(command, kind));
+        let answer = self.caller.call_under((overseer, grace), kind, &parameters, &input);
+        overseer.ends();
+        answer.map_err(|source| self.fault(command, source))
+    }
+
+    fn what(&self, command: &str, plugin: &str) -> String {
+        format!("CNI {command} of {} by the plugin {plugin}", self.chain.name)
     }
 
     fn fault(&self, command: &'static str, source: CallError) -> ChainError {
@@ -144,7 +161,7 @@ impl Record {
     fn input(&self, command: &str, index: usize) -> Map<String, Value> {
         let mut input = self.chain.plugins[index].clone();
         input.insert("name".to_owned(), self.chain.name.clone().into());
-        input.insert("cniVersion".to_owned(), self.version.clone().into());
+        input.insert("cniVersion".to_owned(), self.spoken().into());
         let declared = input.get("capabilities").and_then(Value::as_object);
         let is_declared = |name: &str| declared.is_some_and(|all| all.get(name) == Some(&Value::Bool(true)));
         let given: Map<String, Value> = self
@@ -162,6 +179,15 @@ impl Record {
             input.insert("prevResult".to_owned(), result.clone());
         }
         input
+    }
+
+    /// The version that was agreed on; until plugins were asked, the newest that they are asked for.
+    fn spoken(&self) -> &str {
+        let newest = || self.known_versions().into_iter().max().map(Version::as_str);
+        match self.version.as_str() {
+            "" => newest().unwrap_or_default(),
+            agreed => agreed,
+        }
     }
 
     fn parameters(&self, command: &str) -> Vec<(&'static str, String)> {

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{NetworkConfig, PortMapping, Subnet};
+use crate::config::{Mac, NetworkConfig, PortMapping, Subnet};
 use crate::error::NetError;
-use crate::{ipam, state};
+use crate::{cni, ipam, recipe, state};
 
 /// What one interface of one pod holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,18 @@ pub struct SeenLease {
     pub addresses: Vec<IpAddr>,
     /// The host ports that lead to it.
     pub ports: Vec<PortMapping>,
+    /// Its Ethernet address.
+    pub mac: Mac,
+    /// The cable's end on the host, by its name.
+    pub cable: String,
+}
+
+impl SeenLease {
+    /// Whether another runtime's container has it, which came by the CNI plugin.
+    #[must_use]
+    pub fn is_of_cni(&self) -> bool {
+        self.id.starts_with(cni::MARK)
+    }
 }
 
 /// How full a subnet is.
@@ -44,6 +56,8 @@ pub fn leases(config: &NetworkConfig) -> Result<Vec<SeenLease>, NetError> {
     for id in state::names(&config.state_dir.join("pods"))? {
         for lease in ipam::leases_of(config, &id)? {
             found.push(SeenLease {
+                mac: lease.mac(),
+                cable: recipe::host_interface_of(config, (&lease.id, &lease.ifname)),
                 id: lease.id,
                 owner: lease.owner,
                 interface: lease.ifname,

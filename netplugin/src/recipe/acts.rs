@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
 
-use super::{Fault, Inside, World, host_interface};
+use super::{Fault, Inside, Joining, World, host_interface};
 use crate::announce;
 use crate::bridge::{self, Bridge};
 use crate::config::PortMapping;
@@ -19,7 +19,7 @@ use crate::netlink::Netlink;
 use crate::state::{self, Sharing};
 use crate::way_back;
 use crate::wishes::{Bandwidth, WayOut};
-use crate::{firewall, netns, nft, peers, ports, shaping, sysctl};
+use crate::{firewall, netns, nft, owner, peers, ports, shaping, sysctl};
 
 const LOOPBACK_INDEX: u32 = 1;
 
@@ -89,17 +89,25 @@ pub(super) fn hold_ports(world: &mut World<'_>) -> Result<(), Fault> {
 
 /// Finds the complete bridge, or else takes the lock to make it, unless somebody else just did.
 pub(super) fn find_bridge(world: &mut World<'_>) -> Result<(), Fault> {
-    world.bridge = bridge::find(&mut world.host, world.config)?;
+    world.bridge = complete_bridge(world)?;
     if world.bridge.is_none() {
         let lock = state::lock(&world.config.state_dir, Sharing::Exclusive)?;
-        world.bridge = bridge::find(&mut world.host, world.config)?;
+        world.bridge = complete_bridge(world)?;
         world.lock = world.bridge.is_none().then_some(lock);
     }
     Ok(())
 }
 
+fn complete_bridge(world: &mut World<'_>) -> Result<Option<Bridge>, NetError> {
+    match world.joining {
+        Joining::AsConfigured => bridge::find(&mut world.host, world.config),
+        Joining::AsItIs => bridge::join(&mut world.host, world.config, world.request.id),
+    }
+}
+
 pub(super) fn check_host(world: &mut World<'_>) -> Result<(), Fault> {
     ipam::forget_other_boots(world.config)?;
+    owner::clear(&mut world.host, world.config)?;
     world.found = bridge::check(&mut world.host, world.config)?;
     // From here on there may be something to remove.
     bridge::remember(world.config, world.bridge.insert(Bridge::unfinished(world.config, false)))?;
@@ -108,11 +116,23 @@ pub(super) fn check_host(world: &mut World<'_>) -> Result<(), Fault> {
 
 pub(super) fn make_bridge(world: &mut World<'_>) -> Result<(), Fault> {
     let existing = world.found.as_ref().map(|link| link.index);
-    let index = bridge::make(&mut world.host, world.config, existing, (world.host_ipv6, world.mtu))?;
+    let made = bridge::make(&mut world.host, world.config, existing, (world.host_ipv6, world.mtu));
+    let index = match made {
+        Err(error) if error.is(Errno::EEXIST) && existing.is_none() => return Err(lost(world)?.into()),
+        made => made?,
+    };
     if let Some(bridge) = &mut world.bridge {
         (bridge.index, bridge.mtu) = (index, world.mtu);
     }
     Ok(())
+}
+
+/// Somebody else has made a bridge of that name in this very moment. What is written down is about none, then.
+fn lost(world: &mut World<'_>) -> Result<NetError, NetError> {
+    bridge::forget(world.config)?;
+    bridge::check(&mut world.host, world.config)?;
+    let problem = "somebody else has made it in this very moment; try again".to_owned();
+    Ok(NetError::BridgeTaken { bridge: world.config.bridge.clone(), problem })
 }
 
 pub(super) fn address_bridge(world: &mut World<'_>) -> Result<(), Fault> {

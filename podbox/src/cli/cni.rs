@@ -29,6 +29,14 @@ pub(super) fn run(command: &CniCommand) -> Result<ExitCode, Failure> {
     let CniCommand::Install { dir } = command;
     let program = std::env::current_exe()
         .map_err(|error| Failure::cannot(format!("find podbox's own program: {error}")))?;
+    // A file somewhere on the way there is a mistake of the request, and no trouble of the host's.
+    if let Some(file) = dir.ancestors().find(|path| path.exists()).filter(|path| !path.is_dir()) {
+        return Err(Failure::wrong(format!(
+            "install into {}: {} is no directory; give the directory in which the runtime looks for plugins",
+            dir.display(),
+            file.display()
+        )));
+    }
     make_dir(dir).map_err(|error| Failure::host(&error))?;
     let link = dir.join(PROGRAM);
     let failed = |error: std::io::Error| Failure::cannot(format!("link {}: {error}", link.display()));

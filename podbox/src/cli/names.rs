@@ -77,13 +77,18 @@ pub(super) fn load_for(
     strictness: Strictness,
     allowed_sysctls: &[String],
 ) -> Result<Loaded, Failure> {
-    let networks = match &settings.chain {
-        Some(chain) => Networks::Chain(chain.name.clone()),
-        None => Networks::Own(settings.networks().cloned().collect()),
-    };
+    let networks = networks(settings);
     let options =
         Options { allowed_sysctls: allowed_sysctls.to_vec(), strictness, networks, ..Options::default() };
     load_sources(&sources(paths)?, &options)
+}
+
+/// What networks pods get here.
+pub(super) fn networks(settings: &Settings) -> Networks {
+    match &settings.chain {
+        Some(chain) => Networks::Chain { name: chain.name.clone(), maps_ports: chain.maps_ports() },
+        None => Networks::Own(settings.networks().cloned().collect()),
+    }
 }
 
 /// The same of texts that are at hand.

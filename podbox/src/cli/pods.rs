@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::PodStatus;
+use netplugin::cni::Overseer;
 use runtime::launch::SelfExe;
 use serde_json::{Value, json};
 
@@ -279,7 +280,8 @@ impl Found {
                 self.wait_for_stages();
             }
             let reaper = memory.as_ref().and_then(|memory| memory.sandbox.facts()?.reaper);
-            errors.extend(take_down_pod(&self.pod, &self.dir, &session.settings, reaper));
+            let overseer = Overseer::new().map_err(|error| Failure::host(&error))?;
+            errors.extend(take_down_pod(&self.pod, &self.dir, (&session.settings, &overseer), reaper));
         }
         volumes::release(&self.pod, &self.dir, store);
         let logs = self.dir.logs(&self.pod.namespace, &self.pod.name, &self.pod.uid);

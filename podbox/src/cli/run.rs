@@ -152,6 +152,7 @@ fn load(session: &Session, args: &RunArgs, object: &Value) -> Result<LoadedPod, 
     let options = Options {
         namespace: args.namespace.clone(),
         allowed_sysctls: session.settings.pods.allowed_unsafe_sysctls.clone(),
+        networks: names::networks(&session.settings),
         ..Options::default()
     };
     let loaded = names::load_sources(&[source], &options)?;

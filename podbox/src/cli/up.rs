@@ -24,6 +24,7 @@ use crate::confinement;
 use crate::manifest::{Loaded, LoadedPod};
 use crate::objects::put_into_set;
 use crate::pod::{PullPolicy, sysctl};
+use crate::store::ObjectKind;
 use crate::supervisor::release_idle;
 
 use super::follow::{self, Ended};
@@ -140,6 +141,10 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
         chain.check().map_err(Failure::wrong)?;
     }
     loaded.pods.iter().try_for_each(|pod| refuse(pod, &sysctls))?;
+    let served = loaded.objects.iter().any(|object| object.kind == ObjectKind::Service);
+    if served || loaded.pods.iter().any(|loaded| !loaded.pod.host.network) {
+        refuse_anothers_network(session)?;
+    }
     devices::refuse_missing(session, &loaded.pods)?;
     objects::refuse_in_terminating(session, &loaded.pods)?;
     // Who the peers are is no pod's own business: whoever reads the configuration last keeps the ways to them.
@@ -232,6 +237,14 @@ fn start_all(
         }
     }
     Ok(())
+}
+
+/// Before anything is stored or begun: the host's table of Services has the bridge's name as well.
+fn refuse_anothers_network(session: &Session) -> Result<(), Failure> {
+    if session.settings.chain.is_some() {
+        return Ok(());
+    }
+    netplugin::check_owner(&session.settings.network).map_err(|error| Failure::host(&error))
 }
 
 /// What a kubelet would let fail at once.

@@ -99,8 +99,13 @@ pub enum Networks {
     Unknown,
     /// podbox's own, the one that every pod is on first.
     Own(Vec<netplugin::NetworkConfig>),
-    /// The CNI network of this name, whose plugins know by themselves which addresses they have to give.
-    Chain(String),
+    /// A CNI network, whose plugins know by themselves which addresses they have to give.
+    Chain {
+        /// Its name.
+        name: String,
+        /// Whether it leads ports of the host to pods.
+        maps_ports: bool,
+    },
 }
 
 /// How to read.
@@ -485,7 +490,7 @@ impl Reader<'_, '_> {
                         .map(|one| Finding { severity: Severity::Warning, ..self.placed(node, path, one) }),
                 );
                 let refused = refusals::networks(&pod, path, &self.options.networks).into_iter();
-                let refused = refused.chain(refusals::host_ports(typed, path));
+                let refused = refused.chain(refusals::host_ports(typed, path, &self.options.networks));
                 found.extend(refused.map(|one| self.placed(node, path, one)));
                 let line = self.source.line_of(span.start);
                 self.pods.push(LoadedPod { pod, object, file: self.source.name.clone(), line });

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1 as k8s;
 use netplugin::NetworkConfig;
 
 use super::Networks;
+use crate::chain;
 use crate::image;
 use crate::pod::field::{Errors, FieldError, Path};
 use crate::pod::{ContainerSecurity, Pod, interfaces, sysctl};
@@ -54,20 +55,32 @@ pub(super) fn foresee(
     found.into_vec()
 }
 
-/// Addresses of the host that no port of a pod's own network can be mapped to.
-pub(super) fn host_ports(written: &k8s::Pod, path: &Path<'_>) -> Vec<FieldError> {
+/// Ports of the host that cannot be led to a pod's own network: at addresses where none can be, or none at all.
+pub(super) fn host_ports(written: &k8s::Pod, path: &Path<'_>, networks: &Networks) -> Vec<FieldError> {
     let mut errors = Errors::default();
     let Some(spec) = written.spec.as_ref().filter(|spec| spec.host_network != Some(true)) else {
         return Vec::new();
     };
+    let none = match networks {
+        Networks::Chain { name, maps_ports: false } => Some(chain::no_ports(name)),
+        _ => None,
+    };
     let path = path.field("spec");
     let init = spec.init_containers.as_deref().unwrap_or(&[]);
     for (list, containers) in [("initContainers", init), ("containers", &spec.containers)] {
+        // An init container comes and goes: its ports are nobody's. A sidecar stays.
+        let stays = |container: &k8s::Container| {
+            list == "containers" || container.restart_policy.as_deref() == Some("Always")
+        };
         let list = path.field(list);
         for (index, container) in containers.iter().enumerate() {
+            let none = none.as_deref().filter(|_| stays(container));
             let (container_path, ports) = (list.index(index), container.ports.iter().flatten());
             let ports_path = container_path.field("ports");
             for (index, port) in ports.enumerate().filter(|(_, port)| port.host_port.unwrap_or(0) > 0) {
+                if let Some(why) = none {
+                    errors.forbidden(&ports_path.index(index).field("hostPort"), why);
+                }
                 let Some(ip) = port.host_ip.as_deref() else { continue };
                 if let Some(why) = ip.parse().ok().and_then(unmappable) {
                     errors.invalid(&ports_path.index(index).field("hostIP"), ip, why);
@@ -100,7 +113,7 @@ pub(super) fn networks(pod: &Pod, path: &Path<'_>, networks: &Networks) -> Vec<F
     let networks = match networks {
         Networks::Unknown => return Vec::new(),
         Networks::Own(networks) => networks,
-        Networks::Chain(name) => {
+        Networks::Chain { name, .. } => {
             if !asked.further.is_empty() {
                 let only = format!(
                     "pods are on the CNI network {name} here, which [network] cni names, and on no other"

@@ -102,7 +102,7 @@ pub struct PodPart {
     pub name: String,
     /// Its uid.
     pub uid: String,
-    /// `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`.
+    /// `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`; `attached by CNI` for what another runtime has started.
     pub phase: String,
     /// Its condition `Ready` is `True`.
     pub ready: bool,
@@ -122,10 +122,13 @@ pub struct PodPart {
 }
 
 impl PodPart {
-    /// `default/web`.
+    /// `default/web`; only a container of another runtime may have no namespace.
     #[must_use]
     pub fn full_name(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
+        match self.namespace.as_str() {
+            "" => self.name.clone(),
+            namespace => format!("{namespace}/{}", self.name),
+        }
     }
 
     /// `Running, ready`

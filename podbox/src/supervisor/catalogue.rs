@@ -357,12 +357,24 @@ pub(super) fn restore_host(settings: &Settings) -> Result<(), String> {
     }
     let _lock = lock(&dir.join("lock")).map_err(|error| failed(&error))?;
     let Some(held) = held(&dir).filter(|held| !held.is_empty()) else { return Ok(()) };
+    check_owner(settings)?;
     let mut balancer = balancer()?;
     // Somebody else may have been quicker, and it may have been made for other ranges than this pod knows of.
     if balancer.is_whole(&held.ranges).map_err(|error| failed(&error))? {
         return Ok(());
     }
     balancer.apply(&held).map_err(|error| failed(&error))
+}
+
+/// The table has the bridge's name, so it is whose the bridge is. A chain's bridges are nobody's here.
+///
+/// # Errors
+/// Whose it is, if it is another podbox's.
+fn check_owner(settings: &Settings) -> Result<(), String> {
+    match settings.chain {
+        Some(_) => Ok(()),
+        None => netplugin::check_owner(&settings.network).map_err(|error| report::chain(&error)),
+    }
 }
 
 /// What the host's table holds as far as anybody has written down.
@@ -392,6 +404,7 @@ fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
     if is_done() {
         return Ok(());
     }
+    check_owner(settings)?;
     let mut balancer =
         Balancer::here(&settings.network.table(), held(&dir)).map_err(|error| failed(&error))?;
     // What is half done is done again by the next one.
@@ -420,7 +433,10 @@ pub(super) fn release_idle(settings: &Settings) -> Result<(), String> {
         // nothing, and whoever waits for the lock to bring it back finds that.
         let _lock = lock(&dir.join("lock")).map_err(|error| report::chain(&error))?;
         let _ = fs::remove_file(dir.join("host.json"));
-        netplugin::remove_here(&settings.network.table()).map_err(|error| report::chain(&error))?;
+        // Another podbox that has taken the bridge has taken the table with it.
+        if check_owner(settings).is_ok() {
+            netplugin::remove_here(&settings.network.table()).map_err(|error| report::chain(&error))?;
+        }
     }
     [store.host_services(), store.endpoints_dir()]
         .into_iter()

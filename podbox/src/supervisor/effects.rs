@@ -4,7 +4,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::mem;
 use std::process::{Command, Stdio};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::events::{Journal, Occurrence};
 use crate::oci;
-use crate::pod::{Container, Pod};
+use crate::pod::Pod;
 use crate::report;
 use crate::status;
 use crate::store::{StoreError, remove, write_atomic};
@@ -35,6 +34,7 @@ use super::machine::{
 };
 use super::output::Output;
 use super::probing::InContainer;
+use super::stop_signal::stop_signal;
 use super::trace::{self, TraceLine};
 use super::world::{Message, World};
 use super::{full, images, message, resize, sandbox};
@@ -76,6 +76,8 @@ pub(super) struct Effects {
     errors: Vec<String>,
     /// Those who want to listen to a container that has not begun yet.
     waiting: Vec<attach::Ask>,
+    /// Whether the sandbox is being taken down aside.
+    tearing_down: bool,
 }
 
 impl Effects {
@@ -91,6 +93,7 @@ impl Effects {
             marked_status: world.dir.stale().exists().then(Vec::new),
             errors: Vec::new(),
             waiting: Vec::new(),
+            tearing_down: false,
             world,
         }
     }
@@ -414,6 +417,7 @@ impl Effects {
         });
     }
 
+    /// Plugins of a chain may take long over it. Then it is done aside, and [`Message::TornDown`] tells that it is done.
     fn tear_down(&mut self, memory: &Memory) {
         for live in &mut self.live {
             *live = Live::default();
@@ -422,7 +426,27 @@ impl Effects {
         self.world.ready.clear();
         catalogue::leave(&self.world);
         let reaper = memory.sandbox.facts().and_then(|facts| facts.reaper);
-        self.errors.extend(sandbox::take_down(&self.world, reaper));
+        if !self.world.dir.chain().exists() {
+            self.errors.extend(sandbox::take_down(&self.world, reaper));
+            return;
+        }
+        self.tearing_down = true;
+        let world = Arc::clone(&self.world);
+        tokio::spawn(async move {
+            let errors = sandbox::take_down_aside(&world, reaper).await;
+            world.send(Message::TornDown(errors));
+        });
+    }
+
+    /// Whether the sandbox is being taken down aside.
+    pub(super) fn is_tearing_down(&self) -> bool {
+        self.tearing_down
+    }
+
+    /// It was, save for this.
+    pub(super) fn torn_down(&mut self, errors: Vec<String>) {
+        self.tearing_down = false;
+        self.errors.extend(errors);
     }
 
     /// A process of the pod has ended. The event comes when its output has been read.
@@ -539,31 +563,6 @@ fn trouble(error: &StoreError) -> String {
 /// It may have gone, or be so slow that the pipe is full: then it has been told often enough.
 fn ring() {
     let _ = nix::unistd::write(io::stdout(), b"\n");
-}
-
-/// What the manifest asks for, or the image (`SIGQUIT`, `QUIT` or a number), or SIGTERM.
-fn stop_signal(container: &Container, record: &Record) -> i32 {
-    let of_image = record.image.as_ref().and_then(|image| image.stop_signal.as_deref());
-    let asked = container.lifecycle.stop_signal.as_deref().or(of_image);
-    let Some(asked) = asked.filter(|asked| !asked.is_empty()) else { return Signal::SIGTERM as i32 };
-    let named = |name: &str| {
-        Signal::from_str(name).ok().map(|signal| signal as i32).or_else(|| real_time_signal(name))
-    };
-    asked
-        .parse::<i32>()
-        .ok()
-        .filter(|number| (1..=64).contains(number))
-        .or_else(|| named(asked))
-        .or_else(|| named(&format!("SIG{asked}")))
-        .unwrap_or(Signal::SIGTERM as i32)
-}
-
-/// `SIGRTMIN+3` and `SIGRTMAX-2`, counted from the kernel's own ends as Kubernetes does.
-fn real_time_signal(name: &str) -> Option<i32> {
-    let offset = |rest: &str| if rest.is_empty() { Some(0) } else { rest.parse::<i32>().ok() };
-    let from_min = name.strip_prefix("SIGRTMIN").and_then(offset).map(|more| libc::SIGRTMIN() + more);
-    let from_max = || name.strip_prefix("SIGRTMAX").and_then(offset).map(|less| libc::SIGRTMAX() + less);
-    from_min.or_else(from_max)
 }
 
 fn ending(world: &World, index: Index, attempt: u32, death: Death) -> Ending {

@@ -29,6 +29,7 @@ mod readable;
 mod resize;
 pub mod sandbox;
 mod stages;
+mod stop_signal;
 mod storage;
 pub mod trace;
 mod upkeep;
@@ -47,6 +48,7 @@ use nix::sys::inotify::Inotify;
 use nix::unistd::Pid;
 use runtime::launch::SelfExe;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
 
 use crate::clock::Now;
 use crate::config::Settings;
@@ -57,9 +59,9 @@ use crate::report;
 use crate::store::{PodDir, try_lock};
 
 pub use container::{plan as container_plan, surroundings_of};
-use control::{Answer, Request};
+use control::{Answer, Ask, Request};
 use effects::Effects;
-use machine::{Action, Event, Leave, Memory, PodMachine};
+use machine::{Action, Event, Leave, Memory, PodMachine, SandboxState};
 use stages::Warm;
 use world::{Message, World};
 
@@ -162,7 +164,7 @@ async fn supervise(run_dir: &Path, guardian: Pid, stages: FirstStages) -> Result
     if fresh {
         effects.scheduled(now.wall);
     } else {
-        if let machine::SandboxState::Ready(sandbox) = &machine.memory().sandbox {
+        if let SandboxState::Ready(sandbox) = &machine.memory().sandbox {
             let early = naming::prepare(&world);
             naming::begin(&world, &sandbox.ips, early).await;
         }
@@ -249,10 +251,11 @@ async fn run(
     mut effects: Effects,
     mut letters: UnboundedReceiver<Message>,
 ) -> Result<End, SupervisorError> {
-    // Those who wait for the pod's end.
-    let mut answers = Vec::new();
+    let mut askers = Askers::default();
     // What must not begin before it has been written down, while that cannot be.
     let mut held = Vec::new();
+    // How to leave, once the sandbox is taken down.
+    let mut leaving = None;
     loop {
         let first = match held.is_empty() && effects.trouble().is_none() {
             true => next(&machine, &mut letters).await,
@@ -261,7 +264,6 @@ async fn run(
                 .unwrap_or(Message::Event(Event::Tick)),
         };
         let mut actions = Vec::new();
-        let (mut taken, mut curious) = (Vec::new(), Vec::new());
         let mut message = Some(first);
         // What has come in together is answered by one write of the state.
         while let Some(current) = message {
@@ -273,29 +275,17 @@ async fn run(
                     effects.keep_trace(lines);
                     None
                 }
-                Message::Ask(ask) => match change::event(&effects.world, &ask.request, &machine) {
-                    Ok(event) => {
-                        let list = match ask.request {
-                            Request::Stop { .. } => &mut answers,
-                            Request::Status => &mut curious,
-                            Request::Restart { .. }
-                            | Request::Add { .. }
-                            | Request::SetCondition { .. }
-                            | Request::Attach { .. }
-                            | Request::Update { .. } => &mut taken,
-                        };
-                        list.push(ask.answer);
-                        Some(event)
-                    }
-                    Err(error) => {
-                        let _ = ask.answer.send(Answer::error(error));
-                        None
-                    }
-                },
+                Message::Ask(ask) => askers.take(&effects.world, &machine, ask),
                 Message::Attach(ask) => {
                     effects.attach(machine.memory(), ask);
                     None
                 }
+                Message::TornDown(errors) => {
+                    effects.torn_down(errors);
+                    None
+                }
+                // What is being taken down is this supervisor's to the end, and nothing is left to guard after it.
+                Message::Orphaned if effects.is_tearing_down() => None,
                 Message::Orphaned => {
                     effects.start_guardian();
                     return Ok(End::HandedOver);
@@ -308,29 +298,70 @@ async fn run(
             message = letters.try_recv().ok();
         }
         held.extend(actions);
+        if machine.is_ending() && machine.memory().sandbox == SandboxState::Making {
+            effects.world.overseer.hurry();
+        }
         let written = effects.persist(machine.memory()).map_err(during("write the pod's state"))?;
         // A full disk must not keep a pod from ending: that is what makes room again. How it ended is what is left of it.
         let ends = |action: &Action| machine.is_ending() && *action != Action::Finish(Leave::Remains);
         let may = |action: &Action| written || ends(action) || !must_be_written_first(action);
         let actions: Vec<Action> = held.extract_if(.., |action| may(action)).collect();
         for action in actions {
-            if let Action::Finish(leave) = action {
-                return Ok(finish(&mut effects, machine.memory(), leave, answers).await);
+            match action {
+                Action::Finish(leave) => leaving = Some(leave),
+                action => effects.perform(machine.memory(), action),
             }
-            effects.perform(machine.memory(), action);
+        }
+        if let Some(leave) = leaving.filter(|_| !effects.is_tearing_down()) {
+            return Ok(finish(&mut effects, machine.memory(), leave, askers.of_the_end).await);
         }
         // What has come in meanwhile changes the status again; nobody needs to see it in between, save those whose
         // request is answered now.
-        if letters.is_empty() || !taken.is_empty() {
+        if letters.is_empty() || !askers.taken.is_empty() {
             effects.publish(machine.memory());
         }
-        for answer in taken {
+        for answer in askers.taken.drain(..) {
             // Whoever asked may have gone.
             let _ = answer.send(Answer::default());
         }
-        for answer in curious {
+        for answer in askers.curious.drain(..) {
             let _ = answer.send(effects.told(machine.memory()));
         }
+    }
+}
+
+/// Those who have asked for something and are answered when it is so.
+#[derive(Default)]
+struct Askers {
+    /// Wait for the pod's end.
+    of_the_end: Vec<oneshot::Sender<Answer>>,
+    /// Want something to be under way.
+    taken: Vec<oneshot::Sender<Answer>>,
+    /// Want to know how it stands.
+    curious: Vec<oneshot::Sender<Answer>>,
+}
+
+impl Askers {
+    /// The event that a request is. One that cannot be followed is answered at once.
+    fn take(&mut self, world: &World, machine: &PodMachine, ask: Ask) -> Option<Event> {
+        let event = match change::event(world, &ask.request, machine) {
+            Ok(event) => event,
+            Err(error) => {
+                let _ = ask.answer.send(Answer::error(error));
+                return None;
+            }
+        };
+        let list = match ask.request {
+            Request::Stop { .. } => &mut self.of_the_end,
+            Request::Status => &mut self.curious,
+            Request::Restart { .. }
+            | Request::Add { .. }
+            | Request::SetCondition { .. }
+            | Request::Attach { .. }
+            | Request::Update { .. } => &mut self.taken,
+        };
+        list.push(ask.answer);
+        Some(event)
     }
 }
 
@@ -386,7 +417,7 @@ async fn finish(
     effects: &mut Effects,
     memory: &Memory,
     leave: Leave,
-    answers: Vec<tokio::sync::oneshot::Sender<Answer>>,
+    answers: Vec<oneshot::Sender<Answer>>,
 ) -> End {
     effects.publish(memory);
     let mut errors = effects.take_errors();

@@ -5,8 +5,10 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use netplugin::PortMapping;
+use netplugin::cni::Overseer;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use runtime::launch::StageKind;
 use runtime::plan::{CgroupPlan, Identity, NamespaceSet, SandboxPlan, Shm};
@@ -46,6 +48,9 @@ const PING_GROUPS: &str = "net.ipv4.ping_group_range";
 const WARM_STAGES: usize = 4;
 /// How many of them before the sandbox is there: the guardian has forked as many.
 const EARLY_STAGES: usize = 2;
+
+/// A CNI plugin that runs for longer than this is told of: it may hang.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// The plan of a pod's sandbox.
 #[must_use]
@@ -148,7 +153,7 @@ pub(super) async fn make(world: Arc<World>, attempts: Vec<(Index, u32)>) {
         Err(failure) => {
             world.warm.clear();
             world.ready.clear();
-            take_down_aside(&world).await;
+            take_down_aside(&world, None).await;
             Event::SandboxFailed(failure)
         }
     };
@@ -165,7 +170,7 @@ async fn try_make(world: &Arc<World>, attempts: &[(Index, u32)]) -> Result<Sandb
     if remains.into_iter().any(|path| path.exists()) {
         // Whoever began before was killed over it, or the machine was switched off. The alias above all would be taken
         // for another podbox's.
-        let errors = take_down_aside(world).await;
+        let errors = take_down_aside(world, None).await;
         if !errors.is_empty() {
             return Err(failed(format!("remove the remains of the last attempt: {}", errors.join("; "))));
         }
@@ -268,17 +273,28 @@ fn unmounted(world: &World, failed: &Unmade) -> Failure {
     failure(first)
 }
 
-/// Plugins take their time, and the supervisor has other things to do.
-async fn attach_by_chain(world: &World, settings: &chain::ChainSettings) -> Result<Vec<IpAddr>, String> {
-    let (settings, pod, dir) = (settings.clone(), world.pod(), world.dir.clone());
-    let work = move || chain::attach(&settings, &pod, &dir, &port_mappings(&pod));
-    let added = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())??;
+/// Plugins take their time, and the supervisor has other things to do. It tells of one that takes long.
+async fn attach_by_chain(world: &Arc<World>, settings: &chain::ChainSettings) -> Result<Vec<IpAddr>, String> {
+    let (settings, pod, own) = (settings.clone(), world.pod(), Arc::clone(world));
+    let work = move || chain::attach(&settings, &pod, (&own.dir, &own.overseer), &port_mappings(&pod));
+    let mut work = tokio::task::spawn_blocking(work);
+    let mut told = None;
+    let added = loop {
+        if let Ok(done) = tokio::time::timeout(SLOW / 4, &mut work).await {
+            break done.map_err(|error| error.to_string())??;
+        }
+        let slow = world.overseer.under_way(SLOW).filter(|slow| told.as_ref() != Some(slow));
+        if let Some(slow) = slow {
+            tell(world, "NetworkNotReady", format!("{slow} takes long"));
+            told = Some(slow);
+        }
+    };
     world.send(Message::Trace(lines("network", added.trace.iter().map(|t| (&t.name, &t.command, t.micros)))));
     Ok(added.addresses)
 }
 
 /// Returns the pod's addresses.
-async fn join_network(world: &World) -> Result<Vec<IpAddr>, String> {
+async fn join_network(world: &Arc<World>) -> Result<Vec<IpAddr>, String> {
     let pod = world.pod();
     let ports = host_ports(&pod);
     let admitted = interfaces::admit(world, &ports)?;
@@ -356,27 +372,31 @@ fn alias_file(dir: &PodDir) -> PathBuf {
 /// Takes down whatever there is of the sandbox: all of it, half of it or nothing. Errors are collected.
 pub(super) fn take_down(world: &World, reaper: Option<Identity>) -> Vec<String> {
     world.naming.stop();
-    take_down_pod(&world.pod(), &world.dir, &world.settings, reaper)
+    take_down_pod(&world.pod(), &world.dir, (&world.settings, &world.overseer), reaper)
 }
 
-/// As [`take_down`], of what has no process yet. Plugins of a chain may take long over it, and the supervisor has other
-/// things to do.
-async fn take_down_aside(world: &Arc<World>) -> Vec<String> {
-    if world.settings.chain.is_none() {
-        return take_down(world, None);
+/// As [`take_down`]. Plugins of a chain may take long over it, and the supervisor has other things to do.
+pub(super) async fn take_down_aside(world: &Arc<World>, reaper: Option<Identity>) -> Vec<String> {
+    if world.settings.chain.is_none() && !world.dir.chain().exists() {
+        return take_down(world, reaper);
     }
     let own = Arc::clone(world);
-    let done = tokio::task::spawn_blocking(move || take_down(&own, None)).await;
+    let done = tokio::task::spawn_blocking(move || take_down(&own, reaper)).await;
     done.unwrap_or_else(|error| vec![error.to_string()])
 }
 
 /// As [`take_down`], for a pod that has no supervisor.
-pub fn take_down_pod(pod: &Pod, dir: &PodDir, settings: &Settings, reaper: Option<Identity>) -> Vec<String> {
+pub fn take_down_pod(
+    pod: &Pod,
+    dir: &PodDir,
+    (settings, overseer): (&Settings, &Overseer),
+    reaper: Option<Identity>,
+) -> Vec<String> {
     let mut plan = plan(pod, dir);
     plan.netns_alias = fs::read_to_string(alias_file(dir)).ok().map(PathBuf::from);
     let mut errors = interfaces::detach(settings, pod);
     if !pod.host.network {
-        errors.extend(chain::detach(dir));
+        errors.extend(chain::detach(dir, overseer));
     }
     if cdi::is_used(pod) {
         let released = dir.device_leases().release(&pod.uid);

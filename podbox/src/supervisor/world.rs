@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use netplugin::cni::Overseer;
 use runtime::launch::SelfExe;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -40,6 +41,8 @@ pub(super) enum Message {
     Orphaned,
     /// Steps that were taken.
     Trace(Vec<TraceLine>),
+    /// The sandbox was taken down, and what could not be.
+    TornDown(Vec<String>),
 }
 
 /// See the module.
@@ -64,6 +67,8 @@ pub(super) struct World {
     pub(super) tokens: Tokens,
     /// Who answers the pod's questions for names.
     pub(super) naming: Listening,
+    /// Who looks after CNI plugins that put the pod on its network and take it off.
+    pub(super) overseer: Overseer,
     /// Held as long as this supervisor lives, and any stage that makes something for it.
     pub(super) lock: File,
     /// Every session with a container holds a copy.
@@ -93,6 +98,7 @@ impl World {
             told: exits::Told::default(),
             tokens: Tokens::default(),
             naming: Listening::default(),
+            overseer: Overseer::new()?,
             pod: Mutex::new(Arc::new(pod)),
             dir,
             settings,

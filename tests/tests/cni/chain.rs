@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 
 use e2e::{Cmd, Host, Output, PATIENCE, pod, wait_for, wait_good};
 use serde_json::{Value, json};
@@ -11,14 +10,14 @@ use serde_json::{Value, json};
 use super::{DEBIAN, write};
 
 /// A podbox in a namespace whose pods are on a chain's network.
-struct Site {
-    host: Host,
+pub(super) struct Site {
+    pub(super) host: Host,
     space: String,
 }
 
 impl Site {
     /// With this chain; its plugins are Debian's and those that a test adds.
-    fn new(chain: impl FnOnce(&str) -> Value) -> Site {
+    pub(super) fn new(chain: impl FnOnce(&str) -> Value) -> Site {
         // The directory is only known when the host is there, and the file is only read by `up`.
         let host = Host::builder().network(&format!("cni = \"test\"\n{PLACES}")).build();
         let config = host.dir().join("podbox.toml");
@@ -35,7 +34,7 @@ impl Site {
     }
 
     /// Runs a command in the namespace, in this podbox's environment.
-    fn enter(&self) -> Cmd {
+    pub(super) fn enter(&self) -> Cmd {
         let net = format!("--net=/run/netns/{}", self.space);
         self.host.environment(Cmd::new("nsenter")).args([net])
     }
@@ -44,11 +43,11 @@ impl Site {
         self.enter().args(["ip"]).args(args).run()
     }
 
-    fn podbox(&self, args: &[&str]) -> Output {
+    pub(super) fn podbox(&self, args: &[&str]) -> Output {
         self.enter().args([e2e::binary()]).args(args).run()
     }
 
-    fn up(&self, manifest: &str) -> Output {
+    pub(super) fn up(&self, manifest: &str) -> Output {
         self.enter().args([e2e::binary()]).args(["up", "-d", "--wait", "ready", "-"]).input(manifest).run()
     }
 
@@ -56,14 +55,24 @@ impl Site {
         self.podbox(&["toolbox", "connect", address, "peer"])
     }
 
+    /// Puts a plugin of one's own, a shell script that speaks 1.0.0, where this podbox looks for them.
+    pub(super) fn plugin(&self, name: &str, body: &str) {
+        let bin = self.host.dir().join("bin");
+        fs::create_dir_all(&bin).unwrap();
+        let versions = r#"[ "$CNI_COMMAND" = VERSION ] && { echo '{"cniVersion":"1.0.0","supportedVersions":["1.0.0"]}'; exit; }"#;
+        let program = bin.join(name);
+        fs::write(&program, format!("#!/bin/sh\ndir=${{0%/bin/*}}\n{versions}\n{body}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
     /// Addresses that host-local has given and not got back.
-    fn leased(&self) -> Vec<String> {
+    pub(super) fn leased(&self) -> Vec<String> {
         let entries = fs::read_dir(self.host.dir().join("host-local/test")).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         names.filter(|name| name.starts_with("10.")).collect()
     }
 
-    fn finish(self) {
+    pub(super) fn finish(self) {
         assert_eq!(self.leased(), Vec::<String>::new());
         wait_for("the cables to go", PATIENCE, || {
             let links = self.ip(&["-br", "link", "show", "type", "veth"]).ok().stdout;
@@ -76,7 +85,7 @@ impl Site {
 
 const PLACES: &str = "cni-conf-dir = \"DIR/net.d\"\ncni-bin-dirs = [\"DIR/bin\", \"/usr/lib/cni\"]\n";
 
-fn bridge(dir: &str) -> Value {
+pub(super) fn bridge(dir: &str) -> Value {
     json!({
         "type": "bridge", "bridge": "cbr0", "isGateway": true, "hairpinMode": true,
         "ipam": {
@@ -86,7 +95,7 @@ fn bridge(dir: &str) -> Value {
     })
 }
 
-fn chain(plugins: Value) -> Value {
+pub(super) fn chain(plugins: Value) -> Value {
     json!({"cniVersion": "1.0.0", "name": "test", "plugins": plugins})
 }
 
@@ -100,7 +109,7 @@ const SERVER: &str = r"
     readinessProbe: {tcpSocket: {port: 9000}, periodSeconds: 1}
 ";
 
-const CLIENT: &str = "  terminationGracePeriodSeconds: 1\n  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity]}]";
+pub(super) const CLIENT: &str = "  terminationGracePeriodSeconds: 1\n  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity]}]";
 
 fn address_of(view: &Output) -> String {
     view.json()["status"]["podIP"].as_str().unwrap_or_default().to_owned()
@@ -129,6 +138,11 @@ fn pods_talk_over_debians_bridge_and_portmap_and_leave_what_those_plugins_leave(
     hosts.says(&client);
     site.podbox(&["trace", "client"]).ok().says("ADD by the plugin bridge of test");
     assert_eq!(site.leased().len(), 2);
+    // What is drawn is the network that there is: the chain's bridge, and a host port that portmap leads to the pod.
+    let listed = site.podbox(&["net", "ls", "--no-headers"]).ok();
+    assert_eq!(listed.stdout.split_whitespace().take(2).collect::<Vec<_>>(), ["cbr0", "cbr0"], "{listed}");
+    assert_eq!(listed.stdout.lines().count(), 1, "{listed}");
+    site.podbox(&["net", "graph"]).ok().says("cbr0").says("host port 9001").says("pod default/client");
     site.podbox(&["down", "--all"]).ok();
     site.podbox(&["get", "pod", "server"]).code(2);
     // By design the bridge and portmap's own chains stay.
@@ -169,12 +183,10 @@ fn what_plugins_have_leased_is_given_back_after_a_crash_and_after_a_power_cut() 
 #[test]
 fn a_chain_that_fails_half_way_leaves_nothing_and_says_why() {
     let site = Site::new(|dir| chain(json!([bridge(dir), {"type": "refuses"}])));
-    let bin = site.host.dir().join("bin");
-    fs::create_dir_all(&bin).unwrap();
-    let script = "#!/bin/sh\ncase $CNI_COMMAND in\nVERSION) echo '{\"cniVersion\":\"1.0.0\",\"supportedVersions\":[\"1.0.0\"]}';;\nADD) echo '{\"cniVersion\":\"1.0.0\",\"code\":107,\"msg\":\"not on a Sunday\"}'; exit 1;;\nesac\n";
-    let program: PathBuf = bin.join("refuses");
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    site.plugin(
+        "refuses",
+        "[ $CNI_COMMAND = ADD ] || exit 0; echo '{\"cniVersion\":\"1.0.0\",\"code\":107,\"msg\":\"not on a Sunday\"}'; exit 1",
+    );
     let up = site.enter().args([e2e::binary()]).args(["up", "-d", "--wait", "none", "-"]);
     up.input(pod("p", CLIENT)).run().ok();
     wait_for("the event", PATIENCE, || {
@@ -203,6 +215,26 @@ fn a_name_or_a_program_that_is_not_there_is_told_with_those_that_are() {
     fs::write(&manifest, pod("p", CLIENT)).unwrap();
     fs::write(format!("{dir}/net.d/10.conflist"), chain(json!([bridge(&dir)])).to_string()).unwrap();
     let plan = site.podbox(&["plan", manifest.to_str().unwrap()]).ok();
-    plan.says("CNI_COMMAND='ADD'").says(&format!("{DEBIAN}/bridge <<'END'"));
+    plan.says("CNI_COMMAND='ADD'").says(&format!("{DEBIAN}/bridge <<'END'")).says("\"cniVersion\":\"1.0.0\"");
+    site.finish();
+}
+
+#[test]
+fn a_host_port_that_no_plugin_leads_to_the_pod_is_a_mistake_of_the_manifest() {
+    let site = Site::new(|dir| chain(json!([bridge(dir)])));
+    let manifest = site.host.dir().join("server.yaml");
+    fs::write(&manifest, pod("server", SERVER)).unwrap();
+    let told = "spec.containers[0].ports[0].hostPort: Forbidden: pods are on the CNI network test here, and none of its plugins declares the capability portMappings";
+    for command in ["up", "plan", "validate"] {
+        site.podbox(&[command, manifest.to_str().unwrap()]).code(2).complains(told);
+    }
+    let overrides = r#"{"spec":{"containers":[{"name":"x","image":"podbox.local/toolbox","ports":[{"containerPort":80,"hostPort":9001}]}]}}"#;
+    let run = ["run", "x", "--image", "podbox.local/toolbox", "--overrides", overrides];
+    site.podbox(&run).code(2).complains("the capability portMappings");
+    site.podbox(&["get", "pod", "server"]).code(2);
+    // In the host's own network the pod listens there itself.
+    let own = SERVER.replace("hostPort: 9001", "hostPort: 9000");
+    fs::write(&manifest, pod("server", &format!("  hostNetwork: true{own}"))).unwrap();
+    site.podbox(&["validate", manifest.to_str().unwrap()]).ok();
     site.finish();
 }

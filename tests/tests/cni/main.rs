@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 mod chain;
 mod containerd;
+mod hanging;
 mod plugin;
 mod podman;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::{Cmd, Host};
+use e2e::{Cmd, Host, Output, pod};
 use serde_json::{Value, json};
 
 use super::{config, install};
@@ -47,8 +47,138 @@ fn install_makes_a_link_once_and_replaces_only_links() {
     install(&host);
     assert_eq!(fs::canonicalize(&link).unwrap(), fs::canonicalize(e2e::binary()).unwrap());
     fs::remove_file(&link).unwrap();
+    let told = "is no directory; give the directory in which the runtime looks for plugins";
+    for file in [e2e::binary(), e2e::binary().join("below")] {
+        host.podbox(["cni", "install", file.to_str().unwrap()]).code(2).complains(told);
+    }
     fs::write(&link, "somebody else's").unwrap();
     host.podbox(["cni", "install", dir.to_str().unwrap()]).code(2).complains("is there and is no link");
     assert_eq!(fs::read_to_string(&link).unwrap(), "somebody else's");
+    host.finish();
+}
+
+/// A container of another runtime: a network namespace, and the plugin called for it.
+struct Container {
+    plugin: std::path::PathBuf,
+    space: String,
+}
+
+impl Container {
+    fn new(host: &Host) -> Container {
+        let space = format!("pbp{}", host.number());
+        Cmd::new("ip").args(["netns", "del", &space]).run();
+        Cmd::new("ip").args(["netns", "add", &space]).run().ok();
+        Container { plugin: install(host).join("podbox-bridge"), space }
+    }
+
+    fn ask(&self, command: &str, input: &Value) -> Output {
+        let cmd = Cmd::new(&self.plugin).env("CNI_COMMAND", command).env("CNI_IFNAME", "eth0");
+        let cmd = cmd.env("CNI_CONTAINERID", "c1").env("CNI_PATH", "/").input(input.to_string());
+        let cmd = cmd.env("CNI_ARGS", "K8S_POD_NAMESPACE=team;K8S_POD_NAME=guest");
+        cmd.env("CNI_NETNS", format!("/run/netns/{}", self.space)).run()
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        Cmd::new("ip").args(["netns", "del", &self.space]).run();
+    }
+}
+
+const SERVER: &str = "  terminationGracePeriodSeconds: 1\n  containers:\n  - {name: c, image: podbox.local/toolbox, command: [tcp-echo, --port, '9000'], readinessProbe: {tcpSocket: {port: 9000}}}";
+
+#[test]
+fn the_network_of_a_podbox_is_nobody_elses() {
+    let host = Host::new();
+    let server = host.up_ready(&pod("server", SERVER)).ok();
+    drop(server);
+    let address = host.pod("server").ip();
+    let container = Container::new(&host);
+    let elsewhere = host.dir().join("elsewhere");
+    let mut input = single(&host);
+    input["dataDir"] = json!(elsewhere);
+    let place = host.run_dir().join("ipam/podbox");
+    let told = format!(
+        "use bridge {}: it belongs to the network whose leases lie in {}, which default/server is on",
+        host.bridge(),
+        place.display()
+    );
+    let error = container.ask("ADD", &input).code(1).quiet().json();
+    assert!(error["code"] == 101 && error["msg"].as_str().unwrap().starts_with(&told), "{error}");
+    let error = container.ask("STATUS", &input).code(1).json();
+    assert!(error["code"] == 50 && error["msg"].as_str().unwrap().starts_with(&told), "{error}");
+    container.ask("DEL", &input).ok();
+    // Another podbox with the same configuration, also while it has no directory at all.
+    let other = |args: &[&str]| {
+        let cmd = host.cmd(args).env("PODBOX_RUN", host.dir().join("other-run"));
+        cmd.env("PODBOX_ROOT", host.dir().join("other-root"))
+    };
+    other(&["up", "-d", "-"]).input(pod("stranger", SERVER)).run().code(3).complains(&told);
+    other(&["down", "--all"]).run().ok();
+    peer_answers(&format!("{address}:9000"));
+    // What would change it under the pod is refused as well, key by key.
+    let mut input = single(&host);
+    input["ipMasq"] = json!(false);
+    let error = container.ask("ADD", &input).code(1).json();
+    let differs = "ipMasq is false, and the network runs with true, which default/server is on";
+    assert!(error["code"] == 7 && error["msg"].as_str().unwrap().contains(differs), "{error}");
+    peer_answers(&format!("{address}:9000"));
+    host.down(&["server"]).ok();
+    // Nobody is on it any more, whether or not its bridge has gone yet.
+    let mut input = single(&host);
+    input["dataDir"] = json!(elsewhere);
+    container.ask("ADD", &input).ok();
+    container.ask("DEL", &input).ok();
+    fs::remove_dir_all(&elsewhere).ok();
+    host.finish();
+}
+
+fn peer_answers(server: &str) {
+    let answer = super::peer(server).run();
+    assert!(answer.good(), "{answer}");
+}
+
+#[test]
+fn containers_of_other_runtimes_are_in_the_picture_and_counted() {
+    let host = Host::new();
+    let container = Container::new(&host);
+    let mut input = single(&host);
+    let port = host.port(0);
+    input["runtimeConfig"] =
+        json!({"portMappings": [{"hostPort": port, "containerPort": 80, "protocol": "tcp"}]});
+    let result = container.ask("ADD", &input).ok().json();
+    let address = result["ips"][0]["address"].as_str().unwrap();
+    let graph = host.podbox(["net", "graph"]).ok();
+    let drawn = graph.says("pod team/guest ── attached by CNI").says(address);
+    let cable = result["interfaces"][1]["name"].as_str().unwrap();
+    drawn.says(cable).says(&format!("host port {port}"));
+    let json = host.podbox(["net", "graph", "-o", "json", "-n", "team"]).ok().json();
+    let part = &json["hosts"][0]["pods"][0];
+    assert_eq!(
+        (&part["uid"], &part["cables"][0]["bridge"]),
+        (&json!("cni-c1"), &json!(host.bridge())),
+        "{part}"
+    );
+    assert_eq!(part["cables"][0]["inside"]["mac"], result["interfaces"][2]["mac"], "{part}");
+    host.podbox(["net", "graph", "-n", "default", "-o", "json"]).ok();
+    let listed = host.podbox(["net", "ls", "-o", "json"]).ok().json();
+    assert_eq!(listed[0]["subnets"][0]["used"], 1, "{listed}");
+    container.ask("DEL", &input).ok();
+    host.finish();
+}
+
+#[test]
+fn what_add_refuses_status_refuses_too_and_del_does_what_it_can() {
+    let host = Host::new();
+    let container = Container::new(&host);
+    let mut input = single(&host);
+    container.ask("ADD", &input).ok();
+    input["vlan"] = json!(7);
+    for command in ["ADD", "STATUS"] {
+        let error = container.ask(command, &input).code(1).json();
+        assert_eq!((&error["code"], &error["msg"]), (&json!(2), &json!("vlan: 7 cannot be had")));
+    }
+    input.as_object_mut().unwrap().remove("subnets");
+    container.ask("DEL", &input).ok();
     host.finish();
 }

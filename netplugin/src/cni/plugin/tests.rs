@@ -413,3 +413,132 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_bridge_of_another_data_dir_is_refused_and_left_alone() {
+    let site = Site::new();
+    let first = site.config("1.1.0");
+    let ports = json!({"portMappings": [{"hostPort": 8082, "containerPort": 80, "protocol": "tcp"}]});
+    site.ask("ADD", &with(first.clone(), "runtimeConfig", ports.clone())).unwrap();
+    let before = site.host.sh("ip -br link; ip -br address; nft list ruleset");
+    let other = Netns::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let second = with(first.clone(), "dataDir", json!(elsewhere.path()));
+    let ask = |command: &str, input: &Value| site.host.run(|| ask(&variables(command, other.path()), input));
+    let add = with(second.clone(), "runtimeConfig", ports);
+    let place = std::fs::canonicalize(site.directory.path().join("n")).unwrap();
+    let why = format!(
+        "use bridge cnitest: it belongs to the network whose leases lie in {}, which team/web is on; use that directory, or another bridge and other subnets",
+        place.display()
+    );
+    let error = ask("ADD", &add).unwrap_err();
+    assert_eq!((error.code, error.msg.as_str()), (101, why.as_str()));
+    let error = ask("STATUS", &second).unwrap_err();
+    assert_eq!((error.code, error.msg.as_str()), (50, why.as_str()));
+    // The container has the same id here and there, and with it the same name of its cable.
+    ask("DEL", &second).unwrap();
+    ask("GC", &with(second, "cni.dev/valid-attachments", json!([]))).unwrap();
+    assert_eq!(site.host.sh("ip -br link; ip -br address; nft list ruleset"), before);
+    site.container.sh("ip -br address show eth0 | grep -q 10.77.0.2");
+    let renamed = with(first.clone(), "name", json!("m"));
+    assert_eq!(ask("ADD", &renamed).unwrap_err().code, 101, "another name has other leases");
+    site.ask("DEL", &first).unwrap();
+    assert!(!site.host.sh("ip -br link").contains("cnitest"));
+    assert_eq!(ask("ADD", &add).unwrap()["ips"][0]["address"], "10.77.0.2/24", "nobody has it any more");
+    ask("DEL", &add).unwrap();
+}
+
+#[test]
+fn a_configuration_that_would_change_the_network_under_others_is_refused_by_key() {
+    let site = Site::new();
+    let first = site.config("1.1.0");
+    site.ask("ADD", &first).unwrap();
+    let before = site.host.sh("ip -br link; ip -br address; nft list ruleset");
+    let other = Netns::new();
+    let mut its = variables("ADD", other.path());
+    its.insert("CNI_CONTAINERID".to_owned(), "c2".to_owned());
+    for (key, value, told) in [
+        ("ipMasq", json!(false), "ipMasq is false, and the network runs with true"),
+        ("firewall", json!("leave"), "firewall is leave, and the network runs with open"),
+        ("mtu", json!(1400), "mtu is 1400, and the network runs with 1500"),
+        (
+            "subnets",
+            json!(["10.77.0.0/24"]),
+            "subnets is 10.77.0.0/24, and the network runs with 10.77.0.0/24, fd77::/64",
+        ),
+        (
+            "subnets",
+            json!(["10.78.0.0/24"]),
+            "subnets is 10.78.0.0/24, and the network runs with 10.77.0.0/24, fd77::/64",
+        ),
+    ] {
+        let error = site.host.run(|| ask(&its, &with(first.clone(), key, value))).unwrap_err();
+        let whole = format!("use network n: {told}, which team/web is on: say the same, or end those first");
+        assert_eq!((error.code, error.msg), (7, whole));
+        assert_eq!(site.host.sh("ip -br link; ip -br address; nft list ruleset"), before);
+    }
+    let same = with(first.clone(), "mtu", json!(1500));
+    site.host.run(|| ask(&its, &same)).unwrap();
+    its.insert("CNI_COMMAND".to_owned(), "DEL".to_owned());
+    site.host.run(|| ask(&its, &same)).unwrap();
+    site.ask("DEL", &first).unwrap();
+    let changed = with(first, "ipMasq", json!(false));
+    site.ask("ADD", &changed).unwrap();
+    site.ask("DEL", &changed).unwrap();
+}
+
+#[test]
+fn what_only_podbox_says_of_its_network_stays_when_a_container_comes() {
+    let site = Site::new();
+    let config = site.config("1.1.0");
+    let mut network = crate::support::config(site.directory.path().join("n"));
+    network.bridge = "cnitest".to_owned();
+    (network.ipv4, network.ipv6) =
+        (Some("10.77.0.0/24".parse().unwrap()), Some("fd77::/64".parse().unwrap()));
+    network.beside = vec!["10.99.0.0/24".parse().unwrap()];
+    let pod = Netns::new();
+    let (netns, wishes) = (pod.path(), Wishes::default());
+    let request = Request { id: "p", owner: "default/p", netns, ifname: "eth0", ports: &[], wishes };
+    site.host.run(|| crate::attach(&network, &request)).unwrap();
+    let before = site.host.sh("nft list ruleset");
+    assert!(before.contains("10.99.0.0/24"), "{before}");
+    site.ask("ADD", &config).unwrap();
+    assert_eq!(site.host.sh("nft list ruleset"), before);
+    site.ask("DEL", &config).unwrap();
+    assert_eq!(site.host.sh("nft list ruleset"), before);
+}
+
+#[test]
+fn what_cannot_be_had_is_refused_by_status_as_by_add() {
+    let site = Site::new();
+    for (key, value) in
+        [("vlan", json!(7)), ("isGateway", json!(false)), ("mtu", json!(7)), ("subnets", json!([]))]
+    {
+        let config = with(site.config("1.1.0"), key, value);
+        let [add, status] = ["ADD", "STATUS"].map(|command| site.ask(command, &config).unwrap_err());
+        assert_eq!((status.code, status.msg), (add.code, add.msg), "{key}");
+    }
+}
+
+#[test]
+fn del_takes_back_what_there_is_whatever_else_is_wrong() {
+    let site = Site::new();
+    let config = site.config("1.1.0");
+    for (key, value) in [
+        ("subnets", Value::Null),
+        ("subnets", json!("many")),
+        ("firewall", json!(1)),
+        ("ipMasq", json!("no")),
+    ] {
+        site.ask("ADD", &config).unwrap();
+        let mut its = variables("DEL", site.container.path());
+        its.insert("CNI_ARGS".to_owned(), "nonsense;=x;K8S_POD_NAME=web".to_owned());
+        site.host.run(|| ask(&its, &with(config.clone(), key, value.clone()))).unwrap();
+        assert!(site.leases().is_empty(), "{key}: {value}");
+        assert!(!site.host.sh("ip -br link").contains("cnitest"), "{key}: {value}");
+    }
+    // ADD does not begin with what it cannot understand.
+    let mut its = variables("ADD", site.container.path());
+    its.insert("CNI_ARGS".to_owned(), "nonsense".to_owned());
+    assert_eq!(site.host.run(|| ask(&its, &config)).unwrap_err().code, 4);
+}

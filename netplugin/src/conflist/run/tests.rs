@@ -83,7 +83,7 @@ impl Site {
 fn add_goes_in_order_and_del_in_reverse_with_the_result_handed_on() {
     let site = Site::new(&[("one", WITH_ADDRESS), ("two", WITH_ADDRESS)]);
     let mut record = site.record(&["one", "two"]);
-    let added = record.add(&site.file()).unwrap();
+    let added = record.add(&site.file(), &Overseer::new().unwrap()).unwrap();
     assert_eq!(added.addresses, ["10.9.8.7".parse::<IpAddr>().unwrap()]);
     assert_eq!(added.trace.len(), 2);
     assert_eq!(record.version, "1.0.0", "the newest that all speak");
@@ -94,8 +94,8 @@ fn add_goes_in_order_and_del_in_reverse_with_the_result_handed_on() {
 
     let written: Record = serde_json::from_slice(&fs::read(site.file()).unwrap()).unwrap();
     assert_eq!(written, record);
-    written.check().unwrap();
-    assert!(written.delete().is_empty());
+    written.check(&Overseer::new().unwrap()).unwrap();
+    assert!(written.delete(&Overseer::new().unwrap()).is_empty());
     assert_eq!(site.input("one.DEL")["prevResult"]["ips"][0]["address"], "10.9.8.7/24");
     let order: Vec<_> = site.calls().iter().map(|line| line[..7].to_owned()).collect();
     assert_eq!(order, ["ADD one", "ADD two", "CHECK o", "CHECK t", "DEL two", "DEL one"]);
@@ -106,7 +106,7 @@ fn add_goes_in_order_and_del_in_reverse_with_the_result_handed_on() {
 fn a_chain_that_fails_half_way_is_undone_in_reverse_and_nothing_stays_written_down() {
     let site = Site::new(&[("one", WITH_ADDRESS), ("two", REFUSES), ("three", WITH_ADDRESS)]);
     let mut record = site.record(&["one", "two", "three"]);
-    let error = record.add(&site.file()).unwrap_err();
+    let error = record.add(&site.file(), &Overseer::new().unwrap()).unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(cause, "two: no: not today");
     let order: Vec<_> = site.calls().iter().map(|line| line[..7].to_owned()).collect();
@@ -117,7 +117,7 @@ fn a_chain_that_fails_half_way_is_undone_in_reverse_and_nothing_stays_written_do
 #[test]
 fn a_plugin_that_is_not_there_is_told_with_the_directories_before_anything_runs() {
     let site = Site::new(&[("one", WITH_ADDRESS)]);
-    let error = site.record(&["one", "absent"]).add(&site.file()).unwrap_err();
+    let error = site.record(&["one", "absent"]).add(&site.file(), &Overseer::new().unwrap()).unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     let directory = site.directory.path().display();
     assert_eq!(cause, format!("find plugin absent: it is in none of {directory}"));
@@ -129,17 +129,68 @@ fn a_version_that_a_plugin_does_not_speak_is_told() {
     let site = Site::new(&[("one", WITH_ADDRESS)]);
     let mut record = site.record(&["one"]);
     record.chain.versions = vec!["1.1.0".into()];
-    let error = record.add(&site.file()).unwrap_err().to_string();
+    let error = record.add(&site.file(), &Overseer::new().unwrap()).unwrap_err().to_string();
     assert_eq!(error, "run CNI network net: it is written for version 1.1.0; one speaks 0.4.0, 1.0.0");
     record.chain.versions = vec!["9.0.0".into()];
-    let error = record.add(&site.file()).unwrap_err().to_string();
+    let error = record.add(&site.file(), &Overseer::new().unwrap()).unwrap_err().to_string();
     assert!(error.contains("for version 9.0.0; podbox speaks 0.1.0, "), "{error}");
 }
 
 #[test]
 fn a_result_without_an_address_is_undone() {
     let site = Site::new(&[("one", r#"[ "$CNI_COMMAND" = ADD ] && echo '{"cniVersion":"1.0.0"}'; exit 0"#)]);
-    let error = site.record(&["one"]).add(&site.file()).unwrap_err().to_string();
+    let error = site.record(&["one"]).add(&site.file(), &Overseer::new().unwrap()).unwrap_err().to_string();
     assert_eq!(error, "read the result of CNI network net: it has no address");
     assert_eq!(site.calls().last().unwrap(), "DEL one id eth0 IgnoreUnknown=1;K=v");
+}
+
+/// Has the overseer lose patience when the plugin has written down its group, and returns the error and how long it took.
+fn hurried(site: &Site, kinds: &[&str]) -> (String, Duration) {
+    let overseer = Overseer::new().unwrap();
+    let group = site.directory.path().join("group");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !fs::read_to_string(&group).is_ok_and(|text| text.ends_with('\n')) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let running = overseer.under_way(Duration::ZERO);
+            assert_eq!(running.as_deref(), Some("CNI ADD of net by the plugin hangs"));
+            assert_eq!(overseer.under_way(Duration::from_secs(60)), None);
+            overseer.hurry();
+        });
+        let begun = Instant::now();
+        let error = site.record(kinds).add(&site.file(), &overseer).unwrap_err();
+        assert_eq!(overseer.under_way(Duration::ZERO), None);
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        (format!("{error}: {cause}"), begun.elapsed())
+    })
+}
+
+const HANGS: &str = r#"[ "$CNI_COMMAND" = DEL ] || { echo $$ >"$here/group"; sleep 600 & sleep 600; }"#;
+
+#[test]
+fn a_plugin_that_hangs_is_killed_when_nobody_wants_it_any_more_and_the_chain_is_undone() {
+    let site = Site::new(&[("one", WITH_ADDRESS), ("hangs", HANGS)]);
+    let (error, took) = hurried(&site, &["one", "hangs"]);
+    let told = format!("CNI ADD of net: run {}/hangs: it was killed after ", site.directory.path().display());
+    assert!(error.starts_with(&told) && took < Duration::from_secs(10), "{took:?}: {error}");
+    let order: Vec<_> = site.calls().iter().map(|line| line[..7].to_owned()).collect();
+    assert_eq!(order, ["ADD one", "ADD han", "DEL han", "DEL one"]);
+    assert!(!site.file().exists());
+}
+
+#[test]
+fn a_plugin_that_hangs_over_taking_back_has_a_moment_and_what_it_has_stays_written_down() {
+    let site = Site::new(&[("hangs", r#"echo $$ >"$here/group"; sleep 600"#)]);
+    let (error, took) = hurried(&site, &["hangs"]);
+    assert!(error.contains("it was killed after"), "{error}");
+    assert!(took >= UNDOING && took < 3 * UNDOING, "{took:?}");
+    assert!(site.file().exists());
+}
+
+#[test]
+fn what_is_described_has_the_version_that_would_be_asked_for() {
+    let site = Site::new(&[("one", WITH_ADDRESS)]);
+    let described = site.record(&["one"]).describe();
+    assert!(described[0].command.contains(r#""cniVersion":"1.1.0""#), "{}", described[0].command);
 }

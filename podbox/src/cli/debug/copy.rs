@@ -96,6 +96,7 @@ fn load(session: &Session, found: &Found, object: &Value) -> Result<LoadedPod, F
     let options = Options {
         namespace: found.pod.namespace.clone(),
         allowed_sysctls: session.settings.pods.allowed_unsafe_sysctls.clone(),
+        networks: names::networks(&session.settings),
         ..Options::default()
     };
     let loaded = names::load_sources(&[Source::new("<copy>", to_yaml(object))], &options)?;

@@ -2,16 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 
 use netplugin::{
-    InterfaceAddress, Led, Masquerade, NetworkConfig, SeenAddress, SeenLink, Window, leases, room,
+    InterfaceAddress, Led, Masquerade, NetworkConfig, PortMapping, SeenAddress, SeenLease, SeenLink, Window,
+    leases, room,
 };
 
+use crate::chain;
 use crate::node;
 use crate::picture::{
     self, Cable, ContainerPart, End, HostPart, NetworkPart, PeerPart, Picture, PodPart, PortPart,
 };
+use crate::pod::{Container, Role};
 use crate::services::Catalogue;
 use crate::store::ObjectKind;
 
@@ -77,14 +81,12 @@ pub(super) fn picture(session: &Session, namespace: Option<&str>) -> Result<Pict
     let links = Links::read(&mut window)?;
     let found = pods::all(session, namespace);
     let objects: Vec<_> = found.iter().map(Found::object).collect();
-    let pods: Vec<_> =
+    let mut pods: Vec<_> =
         found.iter().zip(&objects).map(|(pod, object)| self::pod(pod, object, &links)).collect();
-    let mut networks = Vec::new();
     for config in session.settings.networks() {
-        networks.push(network(config, &mut window, &links)?);
+        pods.extend(containers(config, namespace, &links)?);
     }
-    let own: Vec<&str> = session.settings.networks().map(|config| config.bridge.as_str()).collect();
-    networks.extend(other_networks(&pods, &links, &own));
+    let networks = networks(session, &mut window, (&links, &pods))?;
     let host = HostPart {
         name: node::name(),
         uplinks: uplinks(&mut window, &links, &session.settings.network.bridge)?,
@@ -120,12 +122,39 @@ fn uplinks(window: &mut Window, links: &Links, bridge: &str) -> Result<Vec<End>,
     Ok(found.into_values().collect())
 }
 
-/// A network of this podbox.
-pub(super) fn network(
-    config: &NetworkConfig,
+/// All networks that podbox's pods and other runtimes' containers are on, as they are now.
+pub(super) fn all_networks(
+    session: &Session,
     window: &mut Window,
     links: &Links,
-) -> Result<NetworkPart, Failure> {
+) -> Result<Vec<NetworkPart>, Failure> {
+    let found = pods::all(session, None);
+    let pods: Vec<_> = found.iter().map(|pod| self::pod(pod, &pod.object(), links)).collect();
+    networks(session, window, (links, &pods))
+}
+
+/// podbox's own networks, if pods get theirs from them or somebody else's containers are on them, and those of others that
+/// pods are plugged into.
+fn networks(
+    session: &Session,
+    window: &mut Window,
+    (links, pods): (&Links, &[PodPart]),
+) -> Result<Vec<NetworkPart>, Failure> {
+    let mut networks = Vec::new();
+    for config in session.settings.networks() {
+        let network = network(config, window, links)?;
+        let is_used = network.bridge.is_some() || network.subnets.iter().any(|room| room.used > 0);
+        if session.settings.chain.is_none() || is_used {
+            networks.push(network);
+        }
+    }
+    let own: Vec<&str> = session.settings.networks().map(|config| config.bridge.as_str()).collect();
+    networks.extend(other_networks(pods, links, &own));
+    Ok(networks)
+}
+
+/// A network of this podbox.
+fn network(config: &NetworkConfig, window: &mut Window, links: &Links) -> Result<NetworkPart, Failure> {
     let held = leases(config).map_err(|error| Failure::host(&error))?;
     let tables = window.tables().unwrap_or_default();
     Ok(NetworkPart {
@@ -138,6 +167,59 @@ pub(super) fn network(
             .map(|link| links.end(link)),
         table: Some(config.table()).filter(|table| tables.contains(table)),
     })
+}
+
+/// Other runtimes' containers that are on the network, as far as it can be seen from outside: whoever put them there knows
+/// where their namespaces are. A kubelet's runtime tells the pod's name, and others none.
+fn containers(config: &NetworkConfig, wanted: Option<&str>, links: &Links) -> Result<Vec<PodPart>, Failure> {
+    let held = leases(config).map_err(|error| Failure::host(&error))?;
+    let part = |lease: SeenLease| {
+        let (namespace, name) = lease.owner.split_once('/').unwrap_or(("", &lease.owner));
+        let outside = links.by_name(&lease.cable);
+        let within = |address: &IpAddr| {
+            let subnet = config.subnets().find(|subnet| subnet.contains(*address))?;
+            Some(InterfaceAddress { address: *address, prefix: subnet.prefix() })
+        };
+        let cable = outside.map(|end| Cable {
+            inside: End {
+                index: end.peer.unwrap_or_default(),
+                name: lease.interface.clone(),
+                mac: Some(lease.mac),
+                mtu: end.mtu,
+                live: end.live,
+                addresses: lease.addresses.iter().filter_map(within).collect(),
+            },
+            outside: Some(links.end(end)),
+            bridge: end.master.and_then(|master| links.by_index(master)).map(|bridge| bridge.name.clone()),
+        });
+        PodPart {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            uid: lease.id.clone(),
+            phase: "attached by CNI".to_owned(),
+            ready: false,
+            host_network: false,
+            netns: None,
+            netns_inode: None,
+            cables: cable.into_iter().collect(),
+            containers: mapped(&lease).into_iter().collect(),
+        }
+    };
+    let parts = held.into_iter().filter(SeenLease::is_of_cni).map(part);
+    Ok(parts.filter(|part| wanted.is_none_or(|wanted| part.namespace == wanted)).collect())
+}
+
+/// The ports of the host that lead to a container of which nothing else is known.
+fn mapped(lease: &SeenLease) -> Option<ContainerPart> {
+    let port = |mapping: &PortMapping| PortPart {
+        name: None,
+        port: mapping.container_port,
+        protocol: mapping.protocol.to_string(),
+        host_port: Some(mapping.host_port),
+        host_ip: mapping.host_ip,
+    };
+    let ports: Vec<_> = lease.ports.iter().map(port).collect();
+    (!ports.is_empty()).then(|| ContainerPart { name: "container".to_owned(), ports })
 }
 
 /// The bridges of others that pods are plugged into.
@@ -174,7 +256,7 @@ fn pod(found: &Found, object: &serde_json::Value, host: &Links) -> PodPart {
         netns: has_netns.then(|| netns.display().to_string()),
         netns_inode: fs::metadata(&netns).ok().filter(|_| has_netns).map(|data| data.ino()),
         cables: cables.unwrap_or_default(),
-        containers: found.pod.containers.iter().map(container).collect(),
+        containers: found.pod.containers.iter().map(|one| container(found, one)).collect(),
     }
 }
 
@@ -188,12 +270,14 @@ fn cables(inside: &Links, host: &Links) -> Vec<Cable> {
     own.map(cable).collect()
 }
 
-fn container(container: &crate::pod::Container) -> ContainerPart {
+fn container(found: &Found, container: &Container) -> ContainerPart {
+    // What an init container names leads nowhere, and on somebody else's network it may not either.
+    let is_led = container.role != Role::Init && (found.pod.host.network || chain::leads_ports(&found.dir));
     let ports = container.ports.iter().map(|port| PortPart {
         name: port.name.clone(),
         port: port.container_port,
         protocol: format!("{:?}", port.protocol).to_lowercase(),
-        host_port: port.host_port,
+        host_port: port.host_port.filter(|_| is_led),
         host_ip: port.host_ip,
     });
     ContainerPart { name: container.name.clone(), ports: ports.collect() }

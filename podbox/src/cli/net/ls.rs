@@ -25,30 +25,30 @@ pub(in crate::cli) struct LsArgs {
 pub(super) fn run(session: &Session, args: &LsArgs) -> Result<ExitCode, Failure> {
     let mut window = Window::here().map_err(|error| Failure::host(&error))?;
     let links = Links::read(&mut window)?;
-    let mut networks = Vec::new();
-    for config in session.settings.networks() {
-        networks.push((config, gather::network(config, &mut window, &links)?));
-    }
+    let networks = gather::all_networks(session, &mut window, &links)?;
     if args.output == "json" {
-        let parts: Vec<_> = networks.iter().map(|(_, part)| part).collect();
-        let text = serde_json::to_string_pretty(&parts).map_err(|error| Failure::host(&error))?;
+        let text = serde_json::to_string_pretty(&networks).map_err(|error| Failure::host(&error))?;
         out::line(text)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new(["NETWORK", "BRIDGE", "INDEX", "SUBNET", "GATEWAY", "USED", "FREE"]);
-    let rooms =
-        networks.iter().flat_map(|(config, part)| part.subnets.iter().map(move |room| (config, part, room)));
-    for (config, network, room) in rooms {
-        let index = network.bridge.as_ref().map(|bridge| bridge.index.to_string());
-        table.push([
-            network.name.clone(),
-            config.bridge.clone(),
-            index.unwrap_or_default(),
-            room.subnet.to_string(),
-            room.subnet.gateway().to_string(),
-            room.used.to_string(),
-            room.free.to_string(),
-        ]);
+    for network in &networks {
+        // One that is not there yet has a name already, and one of others has nothing else.
+        let planned = session.settings.network_of(&network.name).map(|config| config.bridge.clone());
+        let bridge = network.bridge.as_ref();
+        let name = bridge.map(|bridge| bridge.name.clone()).or(planned).unwrap_or_default();
+        let index = bridge.map(|bridge| bridge.index.to_string()).unwrap_or_default();
+        let cells = |rest: [String; 4]| {
+            let [subnet, gateway, used, free] = rest;
+            [network.name.clone(), name.clone(), index.clone(), subnet, gateway, used, free]
+        };
+        for room in &network.subnets {
+            let (subnet, gateway) = (room.subnet.to_string(), room.subnet.gateway().to_string());
+            table.push(cells([subnet, gateway, room.used.to_string(), room.free.to_string()]));
+        }
+        if network.subnets.is_empty() {
+            table.push(cells(Default::default()));
+        }
     }
     if args.no_headers {
         table = table.without_heads();
