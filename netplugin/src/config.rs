@@ -433,6 +433,11 @@ impl Mac {
         self.0[0] & 1 == 0 && self.0 != [0; 6]
     }
 
+    /// Whether it is one that [`Mac::of`] makes for a bridge.
+    pub(crate) fn is_bridges(self) -> bool {
+        matches!(self.0, [0x0a, 0x58 | 0x59, ..])
+    }
+
     /// A locally administered address made from an IP address, so that the same pod address always has
     /// the same Ethernet address and nobody's ARP cache is ever wrong. `kind` keeps the ends of a veth apart.
     pub(crate) fn of(kind: u8, address: IpAddr) -> Mac {

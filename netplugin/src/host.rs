@@ -292,31 +292,58 @@ pub(crate) fn check_subnets(
     config: &NetworkConfig,
     bridge: Option<u32>,
 ) -> Result<(), NetError> {
-    let kernel = |step: &str| {
-        let step = step.to_owned();
-        move |source| NetError::Kernel { step, source }
+    let routes = routes(netlink).map_err(failed("list the host's routes"))?;
+    let subnets: Vec<Subnet> = config.subnets().collect();
+    let ours: Vec<u32> = bridge.into_iter().collect();
+    nobody_else(netlink, &subnets, (&routes, &ours))
+}
+
+/// Fails if the host uses addresses of these ranges of Services for something else. Bridges of podboxes may share a range, because
+/// nothing of it is ever on the wire.
+pub(crate) fn check_ranges(netlink: &mut Netlink, ranges: &[Subnet]) -> Result<(), NetError> {
+    let routes = routes(netlink).map_err(failed("list the host's routes"))?;
+    let mut indexes: Vec<u32> = routes.iter().filter_map(|route| route.index).collect();
+    indexes.sort_unstable();
+    indexes.dedup();
+    let mut is_podboxs = |index: &u32| {
+        let link = find_link(netlink, Link::Index(*index)).ok().flatten();
+        link.is_some_and(|link| link.is_bridge && link.mac.is_some_and(Mac::is_bridges))
     };
-    let addresses = addresses(netlink).map_err(kernel("list the host's addresses"))?;
-    let routes = routes(netlink).map_err(kernel("list the host's routes"))?;
-    for subnet in config.subnets() {
+    indexes.retain(|index| is_podboxs(index));
+    nobody_else(netlink, ranges, (&routes, &indexes))
+}
+
+fn failed(step: &str) -> impl FnOnce(KernelError) -> NetError {
+    let step = step.to_owned();
+    move |source| NetError::Kernel { step, source }
+}
+
+/// Fails if another link than `ours` has addresses of these subnets or routes to them.
+fn nobody_else(
+    netlink: &mut Netlink,
+    subnets: &[Subnet],
+    (routes, ours): (&[Route], &[u32]),
+) -> Result<(), NetError> {
+    let addresses = addresses(netlink).map_err(failed("list the host's addresses"))?;
+    for subnet in subnets {
         let taken = |address: &&Address| {
             let theirs = Subnet::new(address.address, address.prefix);
-            Some(address.index) != bridge && theirs.is_ok_and(|theirs| theirs.overlaps(&subnet))
+            !ours.contains(&address.index) && theirs.is_ok_and(|theirs| theirs.overlaps(subnet))
         };
         if let Some(address) = addresses.iter().find(taken) {
             let name = name_of(netlink, address.index);
             let holder = format!("address {}/{} of {name}", address.address, address.prefix);
-            return Err(NetError::SubnetClash { subnet, holder });
+            return Err(NetError::SubnetClash { subnet: *subnet, holder });
         }
         let taken = |route: &&Route| {
             route.to.prefix() > 0
-                && (route.index.is_none() || route.index != bridge)
-                && route.to.overlaps(&subnet)
+                && route.index.is_none_or(|index| !ours.contains(&index))
+                && route.to.overlaps(subnet)
         };
         if let Some(route) = routes.iter().find(taken) {
             let via = route.index.map(|index| format!(" by {}", name_of(netlink, index)));
             let holder = format!("the route to {}{}", route.to, via.unwrap_or_default());
-            return Err(NetError::SubnetClash { subnet, holder });
+            return Err(NetError::SubnetClash { subnet: *subnet, holder });
         }
     }
     Ok(())

@@ -309,6 +309,17 @@ pub fn check_owner(config: &NetworkConfig) -> Result<(), NetError> {
     }
 }
 
+/// Fails if the host uses addresses of these ranges for something else than virtual addresses: [`lead_to_bridge`] would take
+/// them away.
+///
+/// # Errors
+/// [`NetError::SubnetClash`], which names what is in the way.
+pub fn check_ranges(ranges: &[Subnet]) -> Result<(), NetError> {
+    let mut netlink = Netlink::open(NETLINK_ROUTE)
+        .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
+    host::check_ranges(&mut netlink, ranges)
+}
+
 fn validate(request: &Request<'_>) -> Result<(), NetError> {
     let wrong = |problem: String| Err(NetError::Request { id: request.id.to_owned(), problem });
     if !is_file_name(request.id) {

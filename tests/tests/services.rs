@@ -267,6 +267,26 @@ fn addresses_and_ports_that_are_taken_or_out_of_range_are_refused_by_name() {
 }
 
 #[test]
+fn addresses_that_the_host_has_a_way_to_are_not_taken_from_it() {
+    let host = Host::builder().own_net().build();
+    let range = format!("10.214.{}.0/24", host.number());
+    host.beside("ip").args(["link", "add", "wan", "type", "veth", "peer", "name", "far"]).run().ok();
+    host.beside("ip").args(["link", "set", "wan", "up"]).run().ok();
+    host.beside("ip").args(["route", "add", &range, "dev", "wan"]).run().ok();
+    let way = || host.beside("ip").args(["route", "show", &range]).run().ok().stdout;
+    let before = way();
+    host.try_up(&service(""), &[])
+        .code(3)
+        .complains(&format!("it overlaps with the route to {range} by wan"))
+        .complains("services-ipv4");
+    host.podbox(["get", "svc", "web"]).code(2);
+    assert_eq!(way(), before);
+    host.beside("ip").args(["link", "del", "wan"]).run().ok();
+    host.up(&service("")).says("service/web created");
+    host.finish();
+}
+
+#[test]
 fn a_pod_that_ends_drains_while_others_take_over() {
     let host = Host::new();
     host.up(&service(""));
@@ -307,7 +327,7 @@ fn hundreds_of_services_fit_into_one_transaction_and_one_of_them_can_change() {
     let answered = |url: &str| ask(&host, url).good();
     let (first, last) = (url("web-0", 0), url("web-239", 1));
     wait_until("the first and the last Service", PATIENCE, || answered(&first) && answered(&last));
-    assert_eq!(answers(&host, &last, 40).len(), 2);
+    wait_until("both pods", PATIENCE, || answers(&host, &last, 40).len() == 2);
     host.podbox(["down", "svc/web-0"]).ok();
     wait_until("the one that has gone to lead nowhere", PATIENCE, || !answered(&first));
     assert!(answered(&last));

@@ -115,7 +115,7 @@ fn hint(message: &str) -> Option<String> {
     } else if message.contains("Operation not permitted") || message.contains("Permission denied") {
         "podbox needs root with CAP_SYS_ADMIN and CAP_NET_ADMIN; inside a container, run that container with --privileged"
     } else if message.contains("overlaps with") {
-        "choose other addresses: [network] ipv4 and ipv6 in podbox.toml (/etc/podbox/podbox.toml, unless --config names another)"
+        "choose other addresses: [network] ipv4 and ipv6 (services-ipv4 and services-ipv6 for Services) in podbox.toml (/etc/podbox/podbox.toml, unless --config names another)"
     } else {
         return None;
     };

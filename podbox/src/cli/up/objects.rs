@@ -39,6 +39,10 @@ pub(super) fn apply(
     let mut all: Vec<One> = Vec::with_capacity(loaded.len());
     // Until all of them are stored, so that nobody else is given the same.
     let has_services = loaded.iter().any(|one| one.kind == ObjectKind::Service);
+    if has_services {
+        netplugin::check_ranges(&session.settings.allotment().ranges)
+            .map_err(|error| Failure::host(&error))?;
+    }
     let lock = has_services.then(|| lock(&store.services_lock())).transpose();
     let _lock = lock.map_err(|error| Failure::host(&error))?;
     let stored = if has_services { stored_services(store)? } else { BTreeMap::new() };
@@ -85,6 +89,9 @@ pub(in crate::cli) fn planned_services(
     loaded: &[LoadedObject],
 ) -> Result<Vec<Value>, Failure> {
     let (store, kind) = (&session.settings.store, ObjectKind::Service);
+    if loaded.iter().any(|one| one.kind == kind) {
+        refuse_ranges(session)?;
+    }
     let (stored, mut all) = (stored_services(store)?, Vec::new());
     for LoadedObject { namespace, name, object, .. } in loaded.iter().filter(|one| one.kind == kind) {
         let before = store.object(kind, namespace, name).map_err(|error| Failure::host(&error))?;
@@ -94,6 +101,12 @@ pub(in crate::cli) fn planned_services(
         all.push(after);
     }
     Ok(all)
+}
+
+/// Fails if the host uses addresses for something else that Services would be given.
+fn refuse_ranges(session: &Session) -> Result<(), Failure> {
+    let ranges = session.settings.allotment().ranges;
+    netplugin::check_ranges(&ranges).map_err(|error| Failure::host(&error))
 }
 
 /// Gives a Service the addresses and ports that it lacks, beside those that are stored and those that were given some before it.
