@@ -90,7 +90,7 @@ fn guard(pod_dir: &Path) -> io::Result<Next> {
     let exits = pod_dir.join("exits");
     let mut supervisor = Supervisor::new();
     let mut stages = Stages::default();
-    if !PodDir::context(pod_dir).exists() {
+    if !PodDir::machine_in(pod_dir).exists() {
         // Nothing has run yet. The one that is needed first comes first.
         stages = Stages::plan(&FIRST)?;
         if let Some((kind, socket)) = stages.fork(1)? {

@@ -95,7 +95,13 @@ impl PodDir {
     /// The machine's state. Writer: supervisor.
     #[must_use]
     pub fn machine(&self) -> PathBuf {
-        self.run.join("machine.json")
+        PodDir::machine_in(&self.run)
+    }
+
+    /// The same, for the guardian.
+    #[must_use]
+    pub fn machine_in(run: &Path) -> PathBuf {
+        run.join("machine.json")
     }
 
     /// v1.PodStatus. Writer: supervisor.
