@@ -318,6 +318,15 @@ impl Found {
         if answer.errors.is_empty() { Ok(()) } else { Err(answer.errors.join("; ")) }
     }
 
+    /// Has the pod's network made whole, if something of it is missing, and says what could not be made. A supervisor that is
+    /// about to begin does so by itself, and one of an older podbox knows nothing of it.
+    pub(super) fn mend(&self) {
+        let Ok(answer) = self.ask(Request::Mend) else { return };
+        for error in answer.errors.iter().filter(|error| !error.starts_with("understand the request")) {
+            anstream::eprintln!("warning: the network of pod {} is not whole: {error}", self.name());
+        }
+    }
+
     fn ask(&self, request: Request) -> std::io::Result<Answer> {
         Found::hear(&mut BufReader::new(self.send(&request)?))
     }

@@ -15,12 +15,13 @@ use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::PodStatus;
 use netplugin::{Balance, Balancer};
 use nix::sys::inotify::{AddWatchFlags, Inotify, WatchDescriptor};
+use runtime::plan::Identity;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
@@ -39,7 +40,7 @@ pub(super) type News = (WatchDescriptor, Option<OsString>);
 /// What others ask for while the task works.
 #[derive(Default)]
 pub(super) struct Known {
-    catalogue: Mutex<Arc<Catalogue>>,
+    catalogue: watch::Sender<Arc<Catalogue>>,
     /// The pod as it is now; `None` before it has addresses and after it is over.
     own: watch::Sender<Option<Standing>>,
     /// The pod has left, and has nothing more to tell.
@@ -78,7 +79,12 @@ impl Standing {
 impl Known {
     /// What is known of Services at this moment.
     pub(super) fn catalogue(&self) -> Arc<Catalogue> {
-        Arc::clone(&self.catalogue.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.catalogue.borrow())
+    }
+
+    /// What is known of Services, from now on.
+    pub(super) fn follow(&self) -> watch::Receiver<Arc<Catalogue>> {
+        self.catalogue.subscribe()
     }
 
     /// Waits until the pod has addresses; false if there never will be any.
@@ -97,7 +103,11 @@ impl Known {
     }
 
     fn set(&self, catalogue: &Arc<Catalogue>) {
-        *self.catalogue.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(catalogue);
+        self.catalogue.send_if_modified(|known| {
+            let changed = !Arc::ptr_eq(known, catalogue);
+            *known = Arc::clone(catalogue);
+            changed
+        });
     }
 }
 
@@ -106,7 +116,7 @@ impl Known {
 pub(super) fn begin(
     world: &Arc<World>,
     (inotify, mut news): (Arc<Inotify>, UnboundedReceiver<News>),
-    before: Before,
+    (before, guardian): (Before, Identity),
 ) {
     let world = Arc::clone(world);
     tokio::spawn(async move {
@@ -115,7 +125,7 @@ pub(super) fn begin(
         if own.wait_for(Option::is_some).await.is_err() {
             return;
         }
-        let mut task = Task::new(&world, inotify, before);
+        let mut task = Task::new(&world, inotify, (before, guardian));
         task.look_again();
         task.settle(own.borrow_and_update().clone());
         loop {
@@ -158,6 +168,7 @@ struct Task {
     world: Arc<World>,
     inotify: Arc<Inotify>,
     before: Before,
+    guardian: Identity,
     watched: HashMap<WatchDescriptor, Watched>,
     catalogue: Arc<Catalogue>,
     /// What the pod's own file says, if it has one.
@@ -169,11 +180,12 @@ struct Task {
 }
 
 impl Task {
-    fn new(world: &Arc<World>, inotify: Arc<Inotify>, before: Before) -> Task {
+    fn new(world: &Arc<World>, inotify: Arc<Inotify>, (before, guardian): (Before, Identity)) -> Task {
         Task {
             world: Arc::clone(world),
             inotify,
             before,
+            guardian,
             watched: HashMap::new(),
             catalogue: Arc::default(),
             written: None,
@@ -223,6 +235,12 @@ impl Task {
             }
             Some(Watched::Endpoints) if !self.catalogue.services.is_empty() => {
                 Arc::make_mut(&mut self.catalogue).read_backend(store, name);
+                let pod = self.world.pod();
+                let own = store.endpoint(&pod.namespace, &pod.name);
+                if own.file_name() == Some(name.as_ref()) && !self.catalogue.backends.contains_key(&pod.uid) {
+                    // Somebody took the pod for abandoned, in the moment in which it was taken up.
+                    self.written = None;
+                }
             }
             // There was so much news that the kernel had no room for all of it.
             None if name.is_empty() => self.look_again(),
@@ -236,7 +254,7 @@ impl Task {
         let own = own.filter(|_| self.catalogue.selects(&pod.namespace, &pod.labels)).map(|own| {
             let Standing { ips, ready, serving, terminating } = own;
             let fixed = services::of_pod(&pod, &self.world.node_name);
-            Backend { ips, ready, serving, terminating, ..fixed }
+            Backend { ips, ready, serving, terminating, guardian: Some(self.guardian), ..fixed }
         });
         let mut errors = Vec::new();
         errors.extend(self.write(own).err());
@@ -363,6 +381,19 @@ pub(super) fn restore_host(settings: &Settings) -> Result<(), String> {
         return Ok(());
     }
     balancer.apply(&held).map_err(|error| failed(&error))
+}
+
+/// Leads Services' addresses to the bridge again, if there is a table for them on the host: whoever takes the bridge away, or
+/// switches it off and on, takes these routes too.
+///
+/// # Errors
+/// What could not be made, and why.
+pub(super) fn lead_again(settings: &Settings) -> Result<(), String> {
+    if !settings.store.host_services().join("host.json").exists() {
+        return Ok(());
+    }
+    let led = netplugin::lead_to_bridge(&settings.network, &settings.service_ranges());
+    led.map_err(|error| report::chain(&error))
 }
 
 /// What the host's table holds as far as anybody has written down.

@@ -107,6 +107,16 @@ impl Effects {
         });
     }
 
+    /// That another supervisor had begun, and is gone: killed, or with its guardian.
+    pub(super) fn taken_up(&mut self) {
+        self.note(Note {
+            warning: true,
+            reason: "SupervisorRestarted".to_owned(),
+            message: "The pod's supervisor was gone; another one has taken its place".to_owned(),
+            container: None,
+        });
+    }
+
     /// Writes the memory down, if it has changed; false if that cannot be done now, which is said once.
     ///
     /// # Errors

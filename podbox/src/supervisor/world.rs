@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use runtime::launch::SelfExe;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::Settings;
@@ -64,6 +66,8 @@ pub(super) struct World {
     pub(super) tokens: Tokens,
     /// Who answers the pod's questions for names.
     pub(super) naming: Listening,
+    /// Something of the pod's network may be another one.
+    pub(super) mending: Notify,
     /// Held as long as this supervisor lives, and any stage that makes something for it.
     pub(super) lock: File,
     /// Every session with a container holds a copy.
@@ -93,6 +97,7 @@ impl World {
             told: exits::Told::default(),
             tokens: Tokens::default(),
             naming: Listening::default(),
+            mending: Notify::new(),
             pod: Mutex::new(Arc::new(pod)),
             dir,
             settings,
@@ -124,6 +129,11 @@ impl World {
 
     pub(super) fn event(&self, event: Event) {
         self.send(Message::Event(event));
+    }
+
+    /// The pod's network namespace.
+    pub(super) fn netns(&self) -> PathBuf {
+        self.dir.namespaces().join("net")
     }
 
     /// `default/web`: the pod in texts.
