@@ -17,6 +17,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::PodStatus;
 use netplugin::{Balance, Balancer};
@@ -25,14 +26,22 @@ use runtime::plan::Identity;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::config::Settings;
 use crate::report;
 use crate::services::{self, Backend, Catalogue};
 use crate::store::{ObjectKind, lock, write_atomic};
 
+use super::followers;
 use super::machine::Memory;
 use super::world::World;
+
+/// Tables are not made more often than that, because of others' news: when many pods change at once, what comes meanwhile is
+/// taken in together.
+const PAUSE: Duration = Duration::from_millis(20);
+/// The same of a pod that is ending: others need the processors more.
+const LAST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A change in a directory: which watch, and which name in it.
 pub(super) type News = (WatchDescriptor, Option<OsString>);
@@ -45,6 +54,8 @@ pub(super) struct Known {
     own: watch::Sender<Option<Standing>>,
     /// The pod has left, and has nothing more to tell.
     left: AtomicBool,
+    /// The pod is ending, and its file says so.
+    ended: watch::Sender<bool>,
 }
 
 /// How the pod is, for those that send it traffic.
@@ -92,6 +103,12 @@ impl Known {
         self.own.subscribe().wait_for(Option::is_some).await.is_ok()
     }
 
+    /// Waits until others have been told that the pod is ending.
+    pub(super) async fn told_of_its_end(&self) {
+        // The sender lives as long as this does.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
     /// The pod is like this now.
     pub(super) fn tell(&self, own: Option<Standing>) {
         let own = own.filter(|_| !self.left.load(Ordering::Relaxed));
@@ -127,20 +144,24 @@ pub(super) fn begin(
         }
         let mut task = Task::new(&world, inotify, (before, guardian));
         task.look_again();
-        task.settle(own.borrow_and_update().clone());
+        task.write_own(own.borrow_and_update().clone());
+        task.settle();
         loop {
             tokio::select! {
                 changed = own.changed() => if changed.is_err() { return },
                 first = news.recv() => {
                     let Some(first) = first else { return };
                     task.take_in(first);
-                    // What has come together is answered together.
-                    while let Ok(next) = news.try_recv() {
-                        task.take_in(next);
-                    }
+                    task.take_in_all(&mut news);
                 }
             }
-            task.settle(own.borrow_and_update().clone());
+            task.write_own(own.borrow_and_update().clone());
+            // What comes together is answered together.
+            tokio::time::sleep_until(task.next).await;
+            task.take_in_all(&mut news);
+            // There may be a Service now that selects the pod.
+            task.write_own(own.borrow_and_update().clone());
+            task.settle();
         }
     });
 }
@@ -175,8 +196,14 @@ struct Task {
     written: Option<Backend>,
     /// The way to the table in the pod's network namespace.
     balancer: Option<Balancer>,
+    /// Why the pod's own file could not be written, if so.
+    unwritten: Option<String>,
     /// What could not be done, as it was said last.
     told: Option<String>,
+    /// When the tables may be made the next time.
+    next: Instant,
+    /// Who is ending, as it was told last that the tables know it.
+    known: Option<Vec<String>>,
 }
 
 impl Task {
@@ -190,7 +217,10 @@ impl Task {
             catalogue: Arc::default(),
             written: None,
             balancer: None,
+            unwritten: None,
             told: None,
+            next: Instant::now(),
+            known: None,
         }
     }
 
@@ -248,20 +278,46 @@ impl Task {
         }
     }
 
-    /// Makes everything as it should be.
-    fn settle(&mut self, own: Option<Standing>) {
+    /// Everything that has come by now.
+    fn take_in_all(&mut self, news: &mut UnboundedReceiver<News>) {
+        while let Ok(next) = news.try_recv() {
+            self.take_in(next);
+        }
+    }
+
+    /// Tells others how the pod is.
+    fn write_own(&mut self, own: Option<Standing>) {
         let pod = self.world.pod();
+        let is_ending = own.as_ref().is_some_and(|own| own.terminating);
         let own = own.filter(|_| self.catalogue.selects(&pod.namespace, &pod.labels)).map(|own| {
             let Standing { ips, ready, serving, terminating } = own;
             let fixed = services::of_pod(&pod, &self.world.node_name);
             Backend { ips, ready, serving, terminating, guardian: Some(self.guardian), ..fixed }
         });
-        let mut errors = Vec::new();
-        errors.extend(self.write(own).err());
+        self.unwritten = self.write(own).err();
         self.world.known.set(&self.catalogue);
+        if is_ending != self.world.known.ended.send_replace(is_ending) && is_ending {
+            followers::forget(&self.world);
+        }
+    }
+
+    /// Makes the tables as they should be.
+    fn settle(&mut self) {
+        self.world.known.set(&self.catalogue);
+        let mut errors: Vec<String> = self.unwritten.iter().cloned().collect();
         let wanted = services::balance(&self.catalogue, &self.world.settings.service_ranges());
         errors.extend(self.balance_inside(&wanted).err());
-        errors.extend(balance_host(&self.world.settings, &wanted).err());
+        errors.extend(balance_host(&self.world.settings, &self.catalogue, &wanted).err());
+        let is_ending = *self.world.known.ended.borrow();
+        if !is_ending && !self.catalogue.services.is_empty() {
+            let ending = self.catalogue.backends.values().filter(|backend| backend.terminating);
+            let known = Some(ending.map(|backend| backend.uid.clone()).collect());
+            if known != self.known {
+                self.known = known;
+                followers::know(&self.world, self.known.iter().flatten());
+            }
+        }
+        self.next = Instant::now() + if is_ending { LAST_PAUSE } else { PAUSE };
         let told = (!errors.is_empty()).then(|| errors.join("; "));
         if let Some(text) = told.as_ref().filter(|text| self.told.as_ref() != Some(text)) {
             report::log(format_args!("supervisor: Services: {text}"));
@@ -330,6 +386,7 @@ fn withdraw(world: &World) {
 pub(super) fn leave(world: &World) {
     world.known.left.store(true, Ordering::Relaxed);
     world.known.tell(None);
+    followers::forget(world);
     let dir = world.settings.store.endpoints_dir();
     if !dir.exists() {
         return;
@@ -337,7 +394,7 @@ pub(super) fn leave(world: &World) {
     withdraw(world);
     let catalogue = Catalogue::read(&world.settings.store);
     let wanted = services::balance(&catalogue, &world.settings.service_ranges());
-    if let Err(error) = balance_host(&world.settings, &wanted) {
+    if let Err(error) = balance_host(&world.settings, &catalogue, &wanted) {
         report::log(format_args!("supervisor: Services: {error}"));
     }
 }
@@ -403,24 +460,19 @@ fn held(dir: &Path) -> Option<Balance> {
 }
 
 /// Makes the host's table hold what is wanted, if it is not written down that it does.
-fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
+fn balance_host(settings: &Settings, catalogue: &Catalogue, wanted: &Balance) -> Result<(), String> {
     let dir = settings.store.host_services();
-    let (path, digest) = (dir.join("host.json"), digest(wanted));
-    let start = format!("{{\"digest\":\"{digest}\"");
-    let is_done = || match File::open(&path) {
-        Ok(mut file) => {
-            let mut found = vec![0; start.len()];
-            file.read_exact(&mut found).is_ok() && found == start.as_bytes()
-        }
-        Err(_) => wanted.is_empty(),
-    };
+    let path = dir.join("host.json");
     // Without the lock first: mostly somebody else was quicker.
-    if is_done() {
+    if is_done(&path, wanted) {
         return Ok(());
     }
     let failed = |error: &dyn std::error::Error| report::chain(error);
     let _lock = lock(&dir.join("lock")).map_err(|error| failed(&error))?;
-    if is_done() {
+    // Somebody else may have heard more by now, which is not to be undone.
+    let catalogue = catalogue.with_backends_now(&settings.store);
+    let wanted = &services::balance(&catalogue, &settings.service_ranges());
+    if is_done(&path, wanted) {
         return Ok(());
     }
     let mut balancer =
@@ -431,9 +483,21 @@ fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
     if !wanted.is_empty() {
         netplugin::lead_to_bridge(&settings.network, &wanted.ranges).map_err(|error| failed(&error))?;
     }
-    let held = Held { digest, balance: wanted.clone() };
+    let held = Held { digest: digest(wanted), balance: wanted.clone() };
     let text = serde_json::to_vec(&held).map_err(|error| error.to_string())?;
     write_atomic(&path, &text).map_err(|error| failed(&error))
+}
+
+/// Whether it is written down that the host's table holds what is wanted.
+fn is_done(path: &Path, wanted: &Balance) -> bool {
+    let start = format!("{{\"digest\":\"{}\"", digest(wanted));
+    match File::open(path) {
+        Ok(mut file) => {
+            let mut found = vec![0; start.len()];
+            file.read_exact(&mut found).is_ok() && found == start.as_bytes()
+        }
+        Err(_) => wanted.is_empty(),
+    }
 }
 
 /// Removes the host's table if no pod is left: with the bridge, and as late.

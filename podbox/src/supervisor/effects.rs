@@ -37,7 +37,7 @@ use super::output::Output;
 use super::probing::InContainer;
 use super::trace::{self, TraceLine};
 use super::world::{Message, World};
-use super::{full, images, message, resize, sandbox};
+use super::{followers, full, images, message, resize, sandbox};
 
 /// How long the files of a finished attempt stay: nobody should wait for their removal before its successor runs.
 const FORGET_AFTER: Duration = Duration::from_millis(50);
@@ -343,11 +343,23 @@ impl Effects {
             StopWith::Politely => stop_signal(&self.world.pod().containers[index], record),
         };
         let Some(process) = status::process(record) else { return };
-        let sent = Process::open(process)
-            .and_then(|process| process.map_or(Ok(()), |process| process.signal(signal)));
-        if let Err(error) = sent {
-            report::log(format_args!("supervisor: signal {signal} to container {}: {error}", record.name));
+        let name = record.name.clone();
+        let send = move || {
+            let sent = Process::open(process)
+                .and_then(|process| process.map_or(Ok(()), |process| process.signal(signal)));
+            if let Err(error) = sent {
+                report::log(format_args!("supervisor: signal {signal} to container {name}: {error}"));
+            }
+        };
+        if how == StopWith::Kill || at_gate || memory.stop.is_none() {
+            return send();
         }
+        // First nobody is to be led to it any more.
+        let world = Arc::clone(&self.world);
+        tokio::spawn(async move {
+            followers::let_go(&world).await;
+            send();
+        });
     }
 
     fn run_hook(&mut self, memory: &Memory, index: Index, kind: HookKind) {

@@ -14,6 +14,7 @@ mod devices;
 mod effects;
 mod exits;
 mod firewall;
+mod followers;
 mod full;
 mod hooks;
 mod images;
