@@ -260,7 +260,7 @@ fn a_pod_that_ends_drains_while_others_take_over() {
 }
 
 #[test]
-fn many_pods_that_end_at_once_refuse_nobody_and_one_alone_goes_quickly() {
+fn many_pods_that_end_at_once_refuse_nobody() {
     let host = Host::new();
     host.up(&service(""));
     let names: Vec<String> = (0..12).map(|index| format!("many-{index}")).collect();

@@ -287,6 +287,7 @@ impl Found {
             errors.extend(remove(path).err().map(|error| report::chain(&error)));
         }
         let _ = remove(&store.endpoint(&self.pod.namespace, &self.pod.name));
+        let _ = remove(&store.followers_dir().join(&self.pod.uid));
         store.release(&self.pod.namespace, &self.pod.name, &self.pod.uid);
         if errors.is_empty() { Ok(()) } else { Err(Failure::cannot(errors.join("\nerror: "))) }
     }

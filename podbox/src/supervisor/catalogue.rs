@@ -46,6 +46,9 @@ const LAST_PAUSE: Duration = Duration::from_millis(100);
 /// A change in a directory: which watch, and which name in it.
 pub(super) type News = (WatchDescriptor, Option<OsString>);
 
+/// Watches directories, and where it is told what happens there.
+pub(super) type Watcher = (Arc<Inotify>, UnboundedReceiver<News>);
+
 /// What others ask for while the task works.
 #[derive(Default)]
 pub(super) struct Known {
@@ -132,7 +135,7 @@ impl Known {
 /// tells.
 pub(super) fn begin(
     world: &Arc<World>,
-    (inotify, mut news): (Arc<Inotify>, UnboundedReceiver<News>),
+    (inotify, mut news): Watcher,
     (before, guardian): (Before, Identity),
 ) {
     let world = Arc::clone(world);

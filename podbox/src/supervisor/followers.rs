@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_millis(4);
 
 fn directory(world: &World) -> PathBuf {
-    world.settings.store.host_services().join("followers")
+    world.settings.store.followers_dir()
 }
 
 fn own_file(world: &World) -> PathBuf {

@@ -46,7 +46,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::inotify::Inotify;
 use nix::unistd::Pid;
 use runtime::launch::SelfExe;
 use runtime::plan::Identity;
@@ -201,7 +200,7 @@ fn never_wait_for_a_reader() -> io::Result<()> {
 fn exits_and_control(
     world: &Arc<World>,
     guardian: Pid,
-) -> Result<((Arc<Inotify>, UnboundedReceiver<catalogue::News>), Identity), SupervisorError> {
+) -> Result<(catalogue::Watcher, Identity), SupervisorError> {
     // Not with the directories above it: if those are gone, so is the pod.
     match std::fs::create_dir(world.dir.exits()) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {

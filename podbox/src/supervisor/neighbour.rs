@@ -32,8 +32,8 @@ pub(super) fn begin(world: &Arc<World>) {
         // Guardians that are gone, of pods that the catalogue still has.
         let mut buried = Vec::new();
         loop {
-            let next = next(&catalogue.borrow_and_update(), &world.pod().uid, &mut buried);
-            let Some((backend, guardian)) = next else {
+            let found = next(&catalogue.borrow_and_update(), &world.pod().uid, &mut buried);
+            let Some((backend, guardian)) = found else {
                 if catalogue.changed().await.is_err() {
                     return;
                 }
@@ -54,7 +54,7 @@ pub(super) fn begin(world: &Arc<World>) {
                     if catalogue.changed().await.is_err() {
                         return false;
                     }
-                    let same = self::next(&catalogue.borrow_and_update(), &world.pod().uid, &mut buried);
+                    let same = next(&catalogue.borrow_and_update(), &world.pod().uid, &mut buried);
                     if same.is_none_or(|(_, other)| other != guardian) {
                         return true;
                     }
@@ -140,22 +140,22 @@ mod tests {
             .into(),
         };
         let mut buried = Vec::new();
-        let mut next = |own: &str| super::next(&catalogue, own, &mut buried).map(|(backend, _)| backend.uid);
+        let mut after = |own: &str| next(&catalogue, own, &mut buried).map(|(backend, _)| backend.uid);
         for (own, expected) in
             [("a", "b"), ("b", "d"), ("c", "d"), ("d", "f"), ("e", "f"), ("f", "b"), ("g", "b")]
         {
-            assert_eq!(next(own).as_deref(), Some(expected), "{own}");
+            assert_eq!(after(own).as_deref(), Some(expected), "{own}");
         }
         let mut buried = vec![Identity { pid: 4, start: 1 }, Identity { pid: 9, start: 1 }];
-        let (after, _) = super::next(&catalogue, "b", &mut buried).unwrap();
+        let (other, _) = next(&catalogue, "b", &mut buried).unwrap();
         assert_eq!(
-            (after.uid.as_str(), buried.len()),
+            (other.uid.as_str(), buried.len()),
             ("f", 1),
             "the next but one, and nobody who is forgotten"
         );
         catalogue.services = Arc::default();
-        assert!(super::next(&catalogue, "b", &mut buried).is_none());
+        assert!(next(&catalogue, "b", &mut buried).is_none());
         catalogue.backends.retain(|uid, _| uid == "b");
-        assert!(super::next(&catalogue, "b", &mut buried).is_none());
+        assert!(next(&catalogue, "b", &mut buried).is_none());
     }
 }
