@@ -132,6 +132,22 @@ fn a_cable_that_is_pulled_out_or_switched_off_is_plugged_in_again() {
 }
 
 #[test]
+fn another_size_in_the_configuration_reaches_pods_that_run() {
+    let site = Site::new();
+    let host = &site.host;
+    host.configure("mtu = 1400", "");
+    host.up(&pod("small", ECHO));
+    for name in ["server", "client"] {
+        host.wait_event(name, "NetworkMended", "with an MTU of 1500, not 1400");
+        let netns = host.pod_dir(name).join("ns/net");
+        let netns = format!("--net={}", netns.display());
+        host.beside("nsenter").args([&netns, "ip", "link", "show", "eth0"]).run().ok().says("mtu 1400");
+    }
+    site.talks("with another size");
+    site.finish();
+}
+
+#[test]
 fn further_networks_come_back_too() {
     let host = Host::builder().own_net().build();
     let number = host.number();

@@ -495,6 +495,11 @@ fn a_tunnel_that_is_deleted_or_goes_down_and_up_comes_back() {
     });
     wait_ready(&site);
     site.everybody_talks(&pods);
+    // The routes have the bridge's address as their source, and go with it.
+    ip(&format!("-n {} link del {}", site.hosts[0].netns(), site.hosts[0].bridge()));
+    mended(&site, &format!("no bridge {}", site.hosts[0].bridge()));
+    wait_ready(&site);
+    site.everybody_talks(&pods);
     site.finish();
 }
 

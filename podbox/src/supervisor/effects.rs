@@ -4,7 +4,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::mem;
 use std::process::{Command, Stdio};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::events::{Journal, Occurrence};
 use crate::oci;
-use crate::pod::{Container, Pod};
+use crate::pod::Pod;
 use crate::report;
 use crate::status;
 use crate::store::{StoreError, remove, write_atomic};
@@ -37,7 +36,7 @@ use super::output::Output;
 use super::probing::InContainer;
 use super::trace::{self, TraceLine};
 use super::world::{Message, World};
-use super::{followers, full, images, message, resize, sandbox};
+use super::{full, images, message, resize, sandbox, stop_signal};
 
 /// How long the files of a finished attempt stay: nobody should wait for their removal before its successor runs.
 const FORGET_AFTER: Duration = Duration::from_millis(50);
@@ -338,28 +337,18 @@ impl Effects {
                 self.set_alarm(process);
             }
         }
-        let signal = match how {
-            StopWith::Kill => Signal::SIGKILL as i32,
-            StopWith::Politely => stop_signal(&self.world.pod().containers[index], record),
-        };
         let Some(process) = status::process(record) else { return };
-        let name = record.name.clone();
-        let send = move || {
-            let sent = Process::open(process)
-                .and_then(|process| process.map_or(Ok(()), |process| process.signal(signal)));
-            if let Err(error) = sent {
-                report::log(format_args!("supervisor: signal {signal} to container {name}: {error}"));
+        match how {
+            StopWith::Kill => stop_signal::send(&record.name, process, Signal::SIGKILL as i32),
+            StopWith::Politely => {
+                let signal = stop_signal::of(&self.world.pod().containers[index], record);
+                if at_gate || memory.stop.is_none() {
+                    stop_signal::send(&record.name, process, signal);
+                } else {
+                    stop_signal::send_when_let_go(&self.world, record, (process, signal));
+                }
             }
-        };
-        if how == StopWith::Kill || at_gate || memory.stop.is_none() {
-            return send();
         }
-        // First nobody is to be led to it any more.
-        let world = Arc::clone(&self.world);
-        tokio::spawn(async move {
-            followers::let_go(&world).await;
-            send();
-        });
     }
 
     fn run_hook(&mut self, memory: &Memory, index: Index, kind: HookKind) {
@@ -561,31 +550,6 @@ fn trouble(error: &StoreError) -> String {
 /// It may have gone, or be so slow that the pipe is full: then it has been told often enough.
 fn ring() {
     let _ = nix::unistd::write(io::stdout(), b"\n");
-}
-
-/// What the manifest asks for, or the image (`SIGQUIT`, `QUIT` or a number), or SIGTERM.
-fn stop_signal(container: &Container, record: &Record) -> i32 {
-    let of_image = record.image.as_ref().and_then(|image| image.stop_signal.as_deref());
-    let asked = container.lifecycle.stop_signal.as_deref().or(of_image);
-    let Some(asked) = asked.filter(|asked| !asked.is_empty()) else { return Signal::SIGTERM as i32 };
-    let named = |name: &str| {
-        Signal::from_str(name).ok().map(|signal| signal as i32).or_else(|| real_time_signal(name))
-    };
-    asked
-        .parse::<i32>()
-        .ok()
-        .filter(|number| (1..=64).contains(number))
-        .or_else(|| named(asked))
-        .or_else(|| named(&format!("SIG{asked}")))
-        .unwrap_or(Signal::SIGTERM as i32)
-}
-
-/// `SIGRTMIN+3` and `SIGRTMAX-2`, counted from the kernel's own ends as Kubernetes does.
-fn real_time_signal(name: &str) -> Option<i32> {
-    let offset = |rest: &str| if rest.is_empty() { Some(0) } else { rest.parse::<i32>().ok() };
-    let from_min = name.strip_prefix("SIGRTMIN").and_then(offset).map(|more| libc::SIGRTMIN() + more);
-    let from_max = || name.strip_prefix("SIGRTMAX").and_then(offset).map(|less| libc::SIGRTMAX() + less);
-    from_min.or_else(from_max)
 }
 
 fn ending(world: &World, index: Index, attempt: u32, death: Death) -> Ending {

@@ -41,12 +41,14 @@ pub(super) fn forget(world: &World) {
     let _ = fs::remove_file(own_file(world));
 }
 
-/// Waits until nobody is led to this pod any more, which is about to end. At once if nobody was, or if nobody else would get
-/// the traffic.
+/// Whether somebody is led to this pod, and would be led to another one in its place.
+pub(super) fn lead_here(world: &World) -> bool {
+    has_successor(&world.known.catalogue(), &world.pod().uid)
+}
+
+/// Waits until nobody is led to this pod any more, which is about to end.
 pub(super) async fn let_go(world: &World) {
-    if has_successor(&world.known.catalogue(), &world.pod().uid) {
-        let _ = tokio::time::timeout(PATIENCE, all_know(world)).await;
-    }
+    let _ = tokio::time::timeout(PATIENCE, all_know(world)).await;
 }
 
 /// Whether some Service that selects a pod leads to others too.
