@@ -191,7 +191,7 @@ fn supervisor_killed_while_the_signal_waits_for_others_to_lead_elsewhere_its_suc
     wait_until("both endpoints", PATIENCE, || {
         listed()["subsets"][0]["addresses"].as_array().is_some_and(|both| both.len() == 2)
     });
-    std::thread::sleep(Duration::from_millis(200));
+    thread::sleep(Duration::from_millis(200));
     // One who does not answer is waited for, though not for ever.
     let silent = Pid::from_raw(host.next_supervisor("staying", None));
     kill(silent, Signal::SIGSTOP).unwrap();
