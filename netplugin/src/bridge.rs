@@ -123,7 +123,7 @@ pub(crate) fn is_complete(netlink: &mut Netlink, config: &NetworkConfig) -> Resu
 
 /// The bridge if it is complete, be it for an older configuration.
 pub(crate) fn complete(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Option<Bridge>, NetError> {
-    let Some(bridge) = state::read::<Bridge>(&file(config)).unwrap_or(None) else { return Ok(None) };
+    let Some(bridge) = recorded(config).unwrap_or(None) else { return Ok(None) };
     let link = find_link(netlink, config)?;
     Ok(link.is_some_and(|link| link.index == bridge.index && link.is_bridge).then_some(bridge))
 }
@@ -254,6 +254,17 @@ pub(crate) fn addresses(config: &NetworkConfig, ipv6: Ipv6) -> Vec<InterfaceAddr
     let link_local = InterfaceAddress { address: [0xfe80, 0, 0, 0, 0, 0, 0, 1].into(), prefix: 64 };
     let has_ipv6 = subnets.iter().any(|subnet| subnet.network().is_ipv6());
     gateways.chain(has_ipv6.then_some(link_local)).collect()
+}
+
+/// From now on the bridge carries packets of `mtu` bytes, and whatever is plugged in is to do so too.
+pub(crate) fn resize(netlink: &mut Netlink, config: &NetworkConfig, mtu: u32) -> Result<(), NetError> {
+    let Some(bridge) = complete(netlink, config)?.filter(|bridge| bridge.mtu != mtu) else { return Ok(()) };
+    let (message, flags) = links::set_mtu(Link::Index(bridge.index), mtu);
+    // Those who hear of the link's change find it written down.
+    remember(config, &Bridge { mtu, ..bridge })?;
+    netlink.push(message, flags);
+    let step = || format!("let the bridge {} carry {mtu} bytes", config.bridge);
+    netlink.commit().map_err(|source| NetError::Kernel { step: step(), source })
 }
 
 /// Gives the bridge its addresses.

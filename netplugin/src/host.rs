@@ -48,6 +48,8 @@ pub(crate) struct Facts {
     pub(crate) is_tunnel: bool,
     /// The bridge that it is a port of.
     pub(crate) master: Option<u32>,
+    /// Whether somebody has set it up.
+    pub(crate) is_up: bool,
     /// Whether it can carry packets: up, with a carrier, and the kernel has noticed.
     pub(crate) is_live: bool,
 }
@@ -83,6 +85,7 @@ fn facts(link: &LinkMessage) -> Facts {
         is_bridge: false,
         is_tunnel: false,
         master: None,
+        is_up: link.header.flags.contains(LinkFlags::Up),
         is_live: false,
     };
     for attribute in &link.attributes {

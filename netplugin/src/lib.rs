@@ -26,8 +26,10 @@ mod ipam;
 mod links;
 mod listen;
 mod look;
+mod mend;
 mod netlink;
 mod netns;
+mod news;
 mod nft;
 mod occupied;
 mod owner;
@@ -69,6 +71,7 @@ pub use look::{
     Room, SeenAddress, SeenChain, SeenLease, SeenLink, SeenMap, SeenNeighbour, SeenRoute, SeenRule,
     SeenTable, Window, leases, room,
 };
+pub use mend::{Heeded, LinkChanges, Loss, Mending, heeded, lost, mend};
 pub use netlink::KernelError;
 pub use packets::{Instruction, PacketSocket, Seen, Way};
 pub use peers::{Led, LedState, Overlay, Peer, Peers, Place, Problem, Vxlan, apply_peers, peers};

@@ -187,6 +187,38 @@ impl<'a> World<'a> {
         self.run(pod_steps(self.config, self.request, &plan))
     }
 
+    /// Makes what all pods share once more, for a largest packet of `mtu` bytes; each step is harmless where it was done
+    /// before. The ways to other hosts are somebody else's. The caller holds the lock alone.
+    pub(crate) fn make_bridge_again(&mut self, mtu: u32) -> Result<(), NetError> {
+        self.mtu = mtu;
+        self.run(bridge_steps(self.config, self.host_ipv6, mtu, &peers::Plan::default()))
+    }
+
+    /// Mends a cable, for what is leased and on a bridge that is complete. Ports of the host lead to the addresses, whoever has
+    /// them. What is half made goes again, so that the next try begins anew; the lease stays.
+    pub(crate) fn mend_cable(
+        mut self,
+        (bridge, lease): (Bridge, Lease),
+        how: Remedy,
+    ) -> Result<(), NetError> {
+        self.bridge = Some(bridge);
+        self.lease = Some(lease);
+        let (config, request) = (self.config, Request { ports: &[], ..*self.request });
+        if how == Remedy::Plug {
+            let plan = self.plan();
+            return self.run(vec![plug_step(config, &plan)]);
+        }
+        self.run(vec![enter_step(&request)])?;
+        let plan = self.plan();
+        let steps = match how {
+            Remedy::Resize => {
+                iter::once(resize_step(&request, &plan)).chain(limit_step(&request, &plan)).collect()
+            }
+            Remedy::Lay | Remedy::Plug => pod_steps(config, &request, &plan),
+        };
+        self.run(steps).inspect_err(|_| self.remove_cable())
+    }
+
     fn plan(&self) -> Plan {
         let mtu = self.bridge.as_ref().map_or(0, |bridge| bridge.mtu);
         Plan::new(self.config, self.request, self.addresses(), (self.host_ipv6, mtu))
@@ -239,12 +271,7 @@ impl<'a> World<'a> {
     /// Takes everything back, as well as it can: the first error is the one to tell.
     fn undo(&mut self) {
         self.lock = None;
-        if self.has_cable {
-            let name = host_interface(self.config, self.request);
-            let (message, flags) = links::delete(Link::Name(&name));
-            self.host.push(message, flags);
-            let _ = self.host.commit();
-        }
+        self.remove_cable();
         if let Some(lease) = &self.lease {
             let mut errors = Vec::new();
             crate::give_back(self.config, lease, &mut errors);
@@ -252,6 +279,27 @@ impl<'a> World<'a> {
         }
         let _ = crate::release_idle(self.config);
     }
+
+    /// Deletes the cable, if there may be one that was made here.
+    fn remove_cable(&mut self) {
+        if self.has_cable {
+            let name = host_interface(self.config, self.request);
+            let (message, flags) = links::delete(Link::Name(&name));
+            self.host.push(message, flags);
+            let _ = self.host.commit();
+        }
+    }
+}
+
+/// What helps a cable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// A new one.
+    Lay,
+    /// It is there, and is to be in its bridge, and up.
+    Plug,
+    /// Its largest packet is to be the bridge's.
+    Resize,
 }
 
 /// What follows from the addresses, for messages and for texts.
@@ -323,17 +371,21 @@ const LEASE: &str = "lease addresses";
 /// See [`links::create_veth`].
 const QUEUES: &str = "numtxqueues 1 numrxqueues 1";
 
+fn enter_step(request: &Request<'_>) -> Step {
+    Step {
+        name: "open a netlink socket in the pod's network namespace",
+        command: format!(
+            "nsenter --net={} sysctl -w net.ipv6.conf.default.accept_ra=0 net.ipv6.conf.default.accept_dad=0",
+            request.netns.display()
+        ),
+        act: acts::enter,
+    }
+}
+
 /// The steps that find out whether the pod can be here at all.
 fn first_steps(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAddr]) -> Vec<Step> {
     let mut steps = vec![
-        Step {
-            name: "open a netlink socket in the pod's network namespace",
-            command: format!(
-                "nsenter --net={} sysctl -w net.ipv6.conf.default.accept_ra=0 net.ipv6.conf.default.accept_dad=0",
-                request.netns.display()
-            ),
-            act: acts::enter,
-        },
+        enter_step(request),
         Step { name: LEASE, command: lease_command(config, request, addresses), act: acts::lease },
     ];
     if !request.ports.is_empty() {
@@ -423,9 +475,7 @@ fn bridge_steps(config: &NetworkConfig, ipv6: Ipv6, mtu: u32, beyond: &peers::Pl
 fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<Step> {
     let (bridge, ifname, host) = (&config.bridge, request.ifname, &plan.host_interface);
     let netns = request.netns.display();
-    let inside = |lines: Vec<String>| {
-        lines.iter().map(|line| format!("nsenter --net={netns} {line}")).collect::<Vec<_>>().join("\n")
-    };
+    let inside = |lines: Vec<String>| inside(request, &lines);
     let family = |address: &IpAddr| if address.is_ipv4() { "-4" } else { "-6" };
     let addresses =
         plan.addresses.iter().map(|a| format!("ip address replace {a} dev {ifname} nodad")).collect();
@@ -459,22 +509,9 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
         let command = inside(way_back::commands(ifname, &plan.addresses));
         steps.push(Step { name: "let answers leave where questions came in", command, act: acts::lead_back });
     }
-    if !request.wishes.bandwidth.is_unlimited() {
-        let Bandwidth { ingress, egress } = request.wishes.bandwidth;
-        let egress = egress.map(|rate| inside(vec![shaping::command(ifname, rate, plan.mtu)]));
-        let ingress = ingress.map(|rate| shaping::command(host, rate, plan.mtu));
-        let command = egress.into_iter().chain(ingress).collect::<Vec<_>>().join("\n");
-        steps.push(Step { name: "limit the pod's bandwidth", command, act: acts::limit });
-    }
+    steps.extend(limit_step(request, plan));
     steps.extend([
-        Step {
-            name: "plug the cable into the bridge",
-            command: format!(
-                "ip link set {host} master {bridge}{}\nip link set {host} up type bridge_slave hairpin on",
-                if plan.ipv6 == Ipv6::On { " addrgenmode none" } else { "" }
-            ),
-            act: acts::plug,
-        },
+        plug_step(config, plan),
         Step {
             name: "see that it carries packets",
             command: format!(
@@ -493,6 +530,43 @@ fn pod_steps(config: &NetworkConfig, request: &Request<'_>, plan: &Plan) -> Vec<
         steps.push(Step { name: "lead the host ports to the pod", command, act: acts::map_ports });
     }
     steps
+}
+
+/// Commands, in the pod's network namespace.
+fn inside(request: &Request<'_>, lines: &[String]) -> String {
+    let netns = request.netns.display();
+    lines.iter().map(|line| format!("nsenter --net={netns} {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// `None` for a pod that may send and get what it likes.
+fn limit_step(request: &Request<'_>, plan: &Plan) -> Option<Step> {
+    if request.wishes.bandwidth.is_unlimited() {
+        return None;
+    }
+    let Bandwidth { ingress, egress } = request.wishes.bandwidth;
+    let egress = egress.map(|rate| inside(request, &[shaping::command(request.ifname, rate, plan.mtu)]));
+    let ingress = ingress.map(|rate| shaping::command(&plan.host_interface, rate, plan.mtu));
+    let command = egress.into_iter().chain(ingress).collect::<Vec<_>>().join("\n");
+    Some(Step { name: "limit the pod's bandwidth", command, act: acts::limit })
+}
+
+fn plug_step(config: &NetworkConfig, plan: &Plan) -> Step {
+    let (host, bridge) = (&plan.host_interface, &config.bridge);
+    Step {
+        name: "plug the cable into the bridge",
+        command: format!(
+            "ip link set {host} master {bridge}{}\nip link set {host} up type bridge_slave hairpin on",
+            if plan.ipv6 == Ipv6::On { " addrgenmode none" } else { "" }
+        ),
+        act: acts::plug,
+    }
+}
+
+/// The pod's end first: it must not send what the other one does not take.
+fn resize_step(request: &Request<'_>, plan: &Plan) -> Step {
+    let own = inside(request, &[format!("ip link set {} mtu {}", request.ifname, plan.mtu)]);
+    let command = format!("{own}\nip link set {} mtu {}", plan.host_interface, plan.mtu);
+    Step { name: "let the cable carry what the bridge carries", command, act: acts::resize }
 }
 
 /// The step that tells the neighbours; `inside` makes a command of the pod's of each line.

@@ -466,3 +466,98 @@ fn the_plans_commands_make_the_same_ways() {
     assert_eq!(state(), by_podbox);
     site.finish();
 }
+
+/// Waits for an event of the first machine's pod.
+fn mended(site: &Site, says: &str) {
+    site.hosts[0].wait_event("echo", "NetworkMended", says);
+}
+
+/// Supervisors listen from half a second on.
+fn until_they_listen() {
+    std::thread::sleep(Duration::from_secs(1));
+}
+
+#[test]
+fn a_tunnel_that_is_deleted_or_goes_down_and_up_comes_back() {
+    let site = Site::new(2, Shape::Router);
+    site.introduce("", Site::first);
+    let pods = site.pods();
+    site.everybody_talks(&pods);
+    until_they_listen();
+    let tunnel = format!("{}.vx", site.hosts[0].bridge());
+    ip(&format!("-n {} link del {tunnel}", site.hosts[0].netns()));
+    mended(&site, &format!("no way to {}", site.hosts[1].slice()));
+    site.everybody_talks(&pods);
+    ip(&format!("-n {} link set {tunnel} down", site.hosts[0].netns()));
+    ip(&format!("-n {} link set {tunnel} up", site.hosts[0].netns()));
+    wait_good("the way", || {
+        site.hosts[0].beside("ip").args(["route", "get", &pods[1].ip(), "oif", &tunnel]).run()
+    });
+    wait_ready(&site);
+    site.everybody_talks(&pods);
+    // The routes have the bridge's address as their source, and go with it.
+    ip(&format!("-n {} link del {}", site.hosts[0].netns(), site.hosts[0].bridge()));
+    mended(&site, &format!("no bridge {}", site.hosts[0].bridge()));
+    wait_ready(&site);
+    site.everybody_talks(&pods);
+    site.finish();
+}
+
+fn wait_ready(site: &Site) {
+    e2e::wait_for("the peers to be ready", e2e::PATIENCE, || {
+        let said = site.hosts[0].podbox(["net", "peers", "--no-headers"]).stdout;
+        if said.lines().all(|line| line.trim_end().ends_with("ready")) { Ok(()) } else { Err(said) }
+    });
+}
+
+#[test]
+fn routes_by_a_link_that_goes_down_and_up_come_back() {
+    let site = Site::new(2, Shape::Switch);
+    site.introduce("overlay = \"host-gw\"", Site::both);
+    let pods = site.pods();
+    site.everybody_talks(&pods);
+    until_they_listen();
+    let netns = site.hosts[0].netns();
+    ip(&format!("-n {netns} link set eth0 down"));
+    std::thread::sleep(Duration::from_secs(1));
+    ip(&format!("-n {netns} link set eth0 up"));
+    // As whoever looks after the link does: what the kernel has taken with it.
+    ip(&format!("-n {netns} -6 addr add {}/64 dev eth0 nodad", site.address6(0)));
+    ip(&format!("-n {netns} route replace default via {}", site.gateway(0)));
+    mended(&site, &format!("no way to {}", site.hosts[1].slice()));
+    wait_ready(&site);
+    site.everybody_talks(&pods);
+    site.hosts[0].podbox(["system", "check"]).says("ok       peers");
+    site.finish();
+}
+
+#[test]
+fn pods_that_run_get_the_size_of_another_overlay_and_net_peers_tells_what_is_old() {
+    let site = Site::new(2, Shape::Switch);
+    site.introduce("overlay = \"host-gw\"", Site::both);
+    let pods = site.pods();
+    largest_packet_is(&site, &pods, 1500);
+    until_they_listen();
+    for host in &site.hosts {
+        host.rewrite_configuration(|text| text.replace("overlay = \"host-gw\"", "overlay = \"vxlan\""));
+    }
+    let said = site.hosts[0].podbox(["net", "peers"]).ok().stdout;
+    assert!(said.contains("outdated"), "{said}");
+    site.hosts[0].podbox(["system", "check"]).says("what leads to host1 is not what the configuration says");
+    for host in &site.hosts {
+        host.up(&pod("echo", ECHO)).says("unchanged");
+        host.wait_event("echo", "NetworkMended", "with an MTU of 1500, not 1450");
+    }
+    wait_ready(&site);
+    site.everybody_talks(&pods);
+    largest_packet_is(&site, &pods, 1450);
+    // And back.
+    for host in &site.hosts {
+        host.rewrite_configuration(|text| text.replace("overlay = \"vxlan\"", "overlay = \"host-gw\""));
+        host.podbox(["net", "peers", "--apply"]).ok().says("mtu 1500");
+        host.wait_event("echo", "NetworkMended", "with an MTU of 1450, not 1500");
+    }
+    site.everybody_talks(&pods);
+    largest_packet_is(&site, &pods, 1500);
+    site.finish();
+}

@@ -1,6 +1,9 @@
 //! Services: one address for several pods, of which only those that are ready get traffic.
 
 use std::collections::BTreeMap;
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::{Cmd, Host, Output, PATIENCE, pod, wait_good, wait_until};
@@ -304,6 +307,42 @@ fn a_pod_that_ends_drains_while_others_take_over() {
     wait_until("only the other one", Duration::from_secs(2), || answers(&host, &url, 10).len() == 1);
     assert_eq!(answers(&host, &url, 30).keys().collect::<Vec<_>>(), ["one"]);
     down.end(PATIENCE);
+    host.finish();
+}
+
+#[test]
+fn many_pods_that_end_at_once_refuse_nobody() {
+    let host = Host::new();
+    host.up(&service(""));
+    let names: Vec<String> = (0..12).map(|index| format!("many-{index}")).collect();
+    let all: Vec<String> = names.iter().map(|name| server(name)).collect();
+    host.up_ready(&all.join("---\n"));
+    client(&host);
+    wait_until("all endpoints", PATIENCE, || endpoints(&host) == 12);
+    let ip = address(&host, ".spec.clusterIP");
+    wait_good("the Service", || ask(&host, &format!("http://{ip}/")));
+    let script = format!("for i in $(seq 250); do connect -t 2s {ip}:80 || echo refused $i; done; echo done");
+    let mut asking = host.cmd(["exec", "client", "--", "sh", "-c", &script]).spawn();
+    let (stop, wrong) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                if let Err(error) = TcpStream::connect((ip.as_str(), 80)) {
+                    wrong.lock().unwrap().push(error.to_string());
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        std::thread::sleep(Duration::from_millis(200));
+        host.down(&names[..10].iter().map(String::as_str).collect::<Vec<_>>());
+        std::thread::sleep(Duration::from_millis(300));
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(wrong.into_inner().unwrap(), [""; 0], "from the host");
+    asking.wait_to_say("done");
+    let said = asking.said();
+    asking.end(PATIENCE);
+    assert!(!said.contains("refused"), "from a pod: {said}");
     host.finish();
 }
 

@@ -6,12 +6,9 @@
 //! nobody.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, NetlinkAddr, bind, recv};
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
-
+use crate::news::News;
 use crate::packets::Instruction;
 
 /// The bit of the group `NFNLGRP_NFTABLES`, whose number is 7, in an address of netlink(7).
@@ -24,9 +21,7 @@ const MESSAGES: usize = 24;
 
 /// Changes of the nftables of one network namespace: readable when something may have been taken away or put in the way.
 #[derive(Debug)]
-pub struct Changes {
-    socket: Socket,
-}
+pub struct Changes(News);
 
 impl Changes {
     /// Begins to listen in the calling thread's network namespace.
@@ -34,33 +29,18 @@ impl Changes {
     /// # Errors
     /// If there are no netfilter sockets, or the kernel does not take the filter.
     pub fn begin() -> io::Result<Changes> {
-        let netfilter = Protocol::from(libc::NETLINK_NETFILTER);
-        let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(netfilter))?;
-        socket.set_nonblocking(true)?;
-        let program: Vec<SockFilter> =
-            program().iter().map(|i| SockFilter::new(i.code, i.if_true, i.if_false, i.k)).collect();
-        // Before there is anything to hear.
-        socket.attach_filter(&program)?;
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUP))?;
-        Ok(Changes { socket })
+        News::begin(libc::NETLINK_NETFILTER, GROUP, &program()).map(Changes)
     }
 
     /// Takes out what has come; true if there was any. What was lost for want of room counts too.
     pub fn take(&self) -> bool {
-        let mut any = false;
-        loop {
-            match recv(self.socket.as_raw_fd(), &mut [0; 16], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC) {
-                Ok(_) | Err(Errno::ENOBUFS) => any = true,
-                Err(Errno::EINTR) => (),
-                Err(_) => return any,
-            }
-        }
+        self.0.take()
     }
 }
 
 impl AsFd for Changes {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.0.as_fd()
     }
 }
 
@@ -113,6 +93,8 @@ fn program() -> Vec<Instruction> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixDatagram;
+
+    use socket2::SockFilter;
 
     use super::*;
 

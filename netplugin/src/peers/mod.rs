@@ -167,6 +167,8 @@ pub enum LedState {
     Ready,
     /// They are not, or not all: no pod runs yet, the configuration is newer, or somebody took them away.
     Absent,
+    /// They are, but not those that the configuration asks for now.
+    Outdated,
     /// They are, and nobody wishes it any more.
     Stale,
 }
@@ -179,22 +181,40 @@ pub fn peers(config: &NetworkConfig) -> Result<Vec<Led>, NetError> {
     let recorded = record::read(config)?.unwrap_or_default();
     let mut netlink = open()?;
     let there = way::Present::read(&mut netlink)?;
+    // One who cannot be reached as the configuration has it now is shown with what was made before.
+    let planned = plan(&mut netlink, config, Ipv6::here()).map(|plan| plan.ways).unwrap_or_default();
     let is_there = |slice: &Subnet| recorded.ways.iter().any(|way| way.leads_to(*slice) && there.has(way));
-    let mut all: Vec<Led> = config
-        .peers
-        .hosts
-        .iter()
-        .map(|peer| {
-            let state = if peer.slices.iter().all(is_there) { LedState::Ready } else { LedState::Absent };
-            Led { peer: peer.clone(), state }
-        })
-        .collect();
+    let state = |peer: &Peer| {
+        let mut wished = planned.iter().filter(|way| way.is_for(peer));
+        match peer.slices.iter().all(is_there) {
+            false => LedState::Absent,
+            true if wished.all(|way| recorded.ways.contains(way)) => LedState::Ready,
+            true => LedState::Outdated,
+        }
+    };
+    let hosts = config.peers.hosts.iter();
+    let mut all: Vec<Led> = hosts.map(|peer| Led { peer: peer.clone(), state: state(peer) }).collect();
     let wished = |slice: &Subnet| config.peers.hosts.iter().any(|peer| peer.slices.contains(slice));
     for slice in recorded.ways.iter().filter_map(way::Way::slice).filter(|slice| !wished(slice)) {
         let peer = Peer { name: "-".to_owned(), slices: vec![slice], addresses: Vec::new() };
         all.push(Led { peer, state: LedState::Stale });
     }
     Ok(all)
+}
+
+/// The routes to other hosts that were made and are not there: where they lead, and by which interface.
+pub(crate) fn missing_routes<'a>(
+    netlink: &mut Netlink,
+    record: &'a record::Record,
+) -> Result<Vec<(Subnet, &'a str)>, NetError> {
+    let there = way::Present::read(netlink)?;
+    let missing = record.ways.iter().filter(|way| !there.has(way));
+    Ok(missing.filter_map(way::Way::route).collect())
+}
+
+/// The interfaces by which routes lead to other hosts.
+pub(crate) fn interfaces(record: &record::Record) -> impl Iterator<Item = &str> {
+    record.ways.iter().filter_map(way::Way::route).map(|(_, by)| by)
 }
 
 /// Makes what leads to the peers what the configuration says, if the network is there: ways to those who are
@@ -216,7 +236,20 @@ pub fn apply_peers(config: &NetworkConfig) -> Result<Vec<Described>, NetError> {
         return Ok(Vec::new());
     }
     let plan = plan(&mut netlink, config, Ipv6::here())?;
-    record::apply(&mut netlink, config, &plan.ways)
+    let mut done = record::apply(&mut netlink, config, &plan.ways)?;
+    // Without peers it is as long as it is: a change of the uplink counts from the next time that the bridge is made.
+    if let Some(mtu) = plan.mtu {
+        let (before, mtu) = (
+            bridge::recorded(config).unwrap_or(None).map(|bridge| bridge.mtu),
+            mtu.min(bridge::mtu(&mut netlink, config)),
+        );
+        bridge::resize(&mut netlink, config, mtu)?;
+        done.extend((before != Some(mtu)).then(|| Described {
+            name: "let bridge and cables carry what the way to other hosts does".to_owned(),
+            command: format!("ip link set {} mtu {mtu}", config.bridge),
+        }));
+    }
+    Ok(done)
 }
 
 fn open() -> Result<Netlink, NetError> {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::Family;
+use super::{Family, Peer};
 use crate::config::{Mac, Subnet};
 use crate::host::{self, Ipv6};
 use crate::links::{self, Link, Message};
@@ -58,6 +58,24 @@ impl Way {
         match self {
             Way::Route { to, .. } => Some(*to),
             _ => None,
+        }
+    }
+
+    /// Of a route, the slice and the interface.
+    pub(super) fn route(&self) -> Option<(Subnet, &str)> {
+        match self {
+            Way::Route { to, by, .. } => Some((*to, by)),
+            _ => None,
+        }
+    }
+
+    /// Whether it is something that packets to a peer need.
+    pub(super) fn is_for(&self, peer: &Peer) -> bool {
+        match self {
+            Way::Tunnel(_) => true,
+            Way::Forward { to, .. } => peer.addresses.contains(to),
+            Way::Neighbour { address, .. } => peer.slices.iter().any(|slice| slice.contains(*address)),
+            Way::Route { to, .. } => peer.slices.contains(to),
         }
     }
 

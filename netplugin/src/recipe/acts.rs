@@ -318,6 +318,17 @@ fn try_limit(world: &mut World<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
+pub(super) fn resize(world: &mut World<'_>) -> Result<(), Fault> {
+    let plan = world.plan();
+    let ifname = world.request.ifname;
+    let inside = world.inside()?;
+    inside.index = host::find_link(&mut inside.netlink, Link::Name(ifname))?.map_or(0, |link| link.index);
+    push(&mut inside.netlink, links::set_mtu(Link::Index(inside.index), plan.mtu));
+    inside.netlink.commit()?;
+    push(&mut world.host, links::set_mtu(Link::Name(&plan.host_interface), plan.mtu));
+    Ok(world.host.commit()?)
+}
+
 /// Last, when the pod's side is complete: the kernel then sets to work on the new port, and would hold the
 /// lock that the pod's side needs.
 pub(super) fn plug(world: &mut World<'_>) -> Result<(), Fault> {

@@ -289,6 +289,7 @@ impl Found {
             errors.extend(remove(path).err().map(|error| report::chain(&error)));
         }
         let _ = remove(&store.endpoint(&self.pod.namespace, &self.pod.name));
+        let _ = remove(&store.followers_dir().join(&self.pod.uid));
         store.release(&self.pod.namespace, &self.pod.name, &self.pod.uid);
         if errors.is_empty() { Ok(()) } else { Err(Failure::cannot(errors.join("\nerror: "))) }
     }
@@ -318,6 +319,15 @@ impl Found {
         let request = Request::Update { pod: Box::new(pod), object: Box::new(object.clone()) };
         let answer = self.ask(request).map_err(|error| report::chain(&error))?;
         if answer.errors.is_empty() { Ok(()) } else { Err(answer.errors.join("; ")) }
+    }
+
+    /// Has the pod's network made whole, if something of it is missing, and says what could not be made. A supervisor that is
+    /// about to begin does so by itself, and one of an older podbox knows nothing of it.
+    pub(super) fn mend(&self) {
+        let Ok(answer) = self.ask(Request::Mend) else { return };
+        for error in answer.errors.iter().filter(|error| !error.starts_with("understand the request")) {
+            anstream::eprintln!("warning: the network of pod {} is not whole: {error}", self.name());
+        }
     }
 
     fn ask(&self, request: Request) -> std::io::Result<Answer> {

@@ -6,9 +6,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use netplugin::{Firewall, NetworkConfig};
+use netplugin::{Firewall, Led, LedState, NetworkConfig};
 use runtime::cgroup::Cgroups;
 
+use crate::context::Context;
+use crate::supervisor::interfaces::lost;
+
+use super::pods::{Care, Found};
 use super::{Failure, Session, out, pods};
 
 /// Subcommands of `system`.
@@ -135,6 +139,8 @@ fn findings(session: &Session) -> Vec<Finding> {
     if settings.chain.is_none() {
         findings.extend(switches(&settings.network));
         findings.extend(firewall(&settings.network));
+        findings.extend(running(session));
+        findings.extend(peers(&settings.network));
     }
     for dir in [&settings.store.run, &settings.store.data] {
         findings.push(Finding {
@@ -215,6 +221,54 @@ fn firewall(network: &NetworkConfig) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// What running pods' networks have lost, if there are any.
+fn running(session: &Session) -> Option<Finding> {
+    let found = pods::all(session, None).into_iter().filter(|pod| pod.care() != Care::Finished);
+    let mut count = 0;
+    let mut problems = Vec::new();
+    for Found { pod, dir } in found.filter(|found| !found.pod.host.network) {
+        let Ok(Context { settings, .. }) = Context::read(dir.run()) else { continue };
+        if settings.chain.is_some() {
+            continue;
+        }
+        count += 1;
+        match lost(&settings, &pod, &dir.namespaces().join("net")) {
+            Ok(lost) if lost.is_empty() => {}
+            Ok(lost) => problems.push(format!("{}/{}: {}", pod.namespace, pod.name, lost.join("; "))),
+            Err(error) => problems.push(format!("{}/{}: {error}", pod.namespace, pod.name)),
+        }
+    }
+    (count > 0).then(|| Finding {
+        what: "network of running pods".into(),
+        problem: (!problems.is_empty()).then(|| problems.join("\n         ")),
+        mend: "each pod's supervisor restores this, ever more slowly if it is taken away again and again; `podbox restart` and `podbox up` do so at once",
+        optional: false,
+    })
+}
+
+/// Other hosts that packets do not get to as the configuration has it, once there are pods.
+fn peers(network: &NetworkConfig) -> Option<Finding> {
+    let pods = netplugin::leases(network).unwrap_or_default();
+    let led = netplugin::peers(network).ok().filter(|led| !led.is_empty() && !pods.is_empty())?;
+    let wrong = led.iter().filter(|led| led.state != LedState::Ready);
+    let told: Vec<String> = wrong
+        .map(|Led { peer, state }| match state {
+            LedState::Stale => {
+                let slices: Vec<String> = peer.slices.iter().map(ToString::to_string).collect();
+                format!("something still leads to {}, which is no peer's", slices.join(","))
+            }
+            LedState::Outdated => format!("what leads to {} is not what the configuration says", peer.name),
+            LedState::Absent | LedState::Ready => format!("nothing leads to {}", peer.name),
+        })
+        .collect();
+    Some(Finding {
+        what: "peers".into(),
+        problem: (!told.is_empty()).then(|| told.join("; ")),
+        mend: "podbox net peers --apply",
+        optional: true,
+    })
 }
 
 /// What stands against cgroups for pods.

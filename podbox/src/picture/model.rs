@@ -28,7 +28,7 @@ pub struct PeerPart {
     pub addresses: Vec<String>,
     /// The addresses of its pods.
     pub slices: Vec<String>,
-    /// What leads to it is there: `ready`, `absent`, `stale`.
+    /// What leads to it is there: `ready`, `absent`, `outdated`, `stale`.
     pub state: String,
 }
 

@@ -136,6 +136,7 @@ fn a_pod_is_behind_a_service_while_it_is_selected_and_gets_connections_only_if_i
         serving: ready,
         terminating: name == "ending",
         ports: vec![NamedPort { name: "http".to_owned(), protocol: Protocol::Tcp, number: 8080 }],
+        guardian: None,
     };
     let all = [
         backend("good", "a", true),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 
+use runtime::plan::Identity;
 use serde::{Deserialize, Serialize};
 
 use crate::pod::{Pod, Protocol, Role};
@@ -14,7 +15,7 @@ use crate::store::Store;
 use super::{Family, ServicePort, Target};
 
 /// A pod behind a Service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backend {
     /// `metadata.uid`
     pub uid: String,
@@ -40,6 +41,9 @@ pub struct Backend {
     pub terminating: bool,
     /// The ports that have names.
     pub ports: Vec<NamedPort>,
+    /// Its guardian. Once nobody is in its place, nobody looks after the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guardian: Option<Identity>,
 }
 
 /// A named port of a container.
@@ -76,6 +80,7 @@ pub fn of_pod(pod: &Pod, node: &str) -> Backend {
         serving: false,
         terminating: false,
         ports: ports.collect(),
+        guardian: None,
     }
 }
 

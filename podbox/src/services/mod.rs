@@ -97,11 +97,18 @@ impl Catalogue {
         for (namespace, name) in store.object_names(ObjectKind::Service) {
             catalogue.read_service(store, &namespace, &name);
         }
-        if !catalogue.services.is_empty() {
-            catalogue.backends =
+        catalogue.with_backends_now(store)
+    }
+
+    /// The same Services, with the pods as they tell of themselves at this moment.
+    #[must_use]
+    pub fn with_backends_now(&self, store: &Store) -> Catalogue {
+        let mut now = Catalogue { services: Arc::clone(&self.services), backends: BTreeMap::new() };
+        if !now.services.is_empty() {
+            now.backends =
                 Backend::read_all(store).into_iter().map(|backend| (backend.uid.clone(), backend)).collect();
         }
-        catalogue
+        now
     }
 
     /// Reads one Service anew.

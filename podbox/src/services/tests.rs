@@ -16,6 +16,7 @@ fn backend(name: &str, ready: bool) -> Backend {
         serving: ready,
         terminating: false,
         ports: vec![NamedPort { name: "http".to_owned(), protocol: crate::pod::Protocol::Tcp, number: 8080 }],
+        guardian: None,
     }
 }
 

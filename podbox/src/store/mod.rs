@@ -204,6 +204,12 @@ impl Store {
         self.run.join("services")
     }
 
+    /// Which ending pods the tables of followers of Services know, a file each, by the follower's uid.
+    #[must_use]
+    pub fn followers_dir(&self) -> PathBuf {
+        self.host_services().join("followers")
+    }
+
     /// Held while addresses and ports for Services are given out.
     #[must_use]
     pub fn services_lock(&self) -> PathBuf {

@@ -258,6 +258,12 @@ impl AttemptDir {
         self.files.join("plan.json")
     }
 
+    /// Is there while the signal that asks the container to end has to wait. Writer: supervisor.
+    #[must_use]
+    pub fn owed_signal(&self) -> PathBuf {
+        self.files.join("owed-signal")
+    }
+
     /// The file behind terminationMessagePath.
     #[must_use]
     pub fn termination_message(&self) -> PathBuf {

@@ -15,6 +15,7 @@ use super::container;
 use super::effects::Effects;
 use super::exits::{self, Death};
 use super::machine::{Event, Exit, Index, Memory, ProcessId, Record, Run, State};
+use super::stop_signal;
 use super::world::{Message, World};
 
 /// How long a process may take to leave its gate and to be recorded.
@@ -31,7 +32,10 @@ pub(super) fn adopt(effects: &mut Effects, memory: &Memory) {
             }
             // Of their hooks the machine knows itself.
             State::Starting(run) => watch(effects, record, index, run.process),
-            State::Stopping { run, .. } => watch(effects, record, index, run.process),
+            State::Stopping { run, .. } => {
+                watch(effects, record, index, run.process);
+                stop_signal::send_owed(&effects.world, &effects.world.pod().containers[index], record);
+            }
             State::Waiting { .. } | State::Pulling | State::Pulled | State::Creating | State::Exited(_) => {}
         }
     }

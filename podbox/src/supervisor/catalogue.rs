@@ -15,35 +15,50 @@ use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::PodStatus;
 use netplugin::{Balance, Balancer};
 use nix::sys::inotify::{AddWatchFlags, Inotify, WatchDescriptor};
+use runtime::plan::Identity;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::config::Settings;
 use crate::report;
 use crate::services::{self, Backend, Catalogue};
 use crate::store::{ObjectKind, lock, write_atomic};
 
+use super::followers;
 use super::machine::Memory;
 use super::world::World;
+
+/// Tables are not made more often than that, because of others' news: when many pods change at once, what comes meanwhile is
+/// taken in together.
+const PAUSE: Duration = Duration::from_millis(20);
+/// The same of a pod that is ending: others need the processors more.
+const LAST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A change in a directory: which watch, and which name in it.
 pub(super) type News = (WatchDescriptor, Option<OsString>);
 
+/// Watches directories, and where it is told what happens there.
+pub(super) type Watcher = (Arc<Inotify>, UnboundedReceiver<News>);
+
 /// What others ask for while the task works.
 #[derive(Default)]
 pub(super) struct Known {
-    catalogue: Mutex<Arc<Catalogue>>,
+    catalogue: watch::Sender<Arc<Catalogue>>,
     /// The pod as it is now; `None` before it has addresses and after it is over.
     own: watch::Sender<Option<Standing>>,
     /// The pod has left, and has nothing more to tell.
     left: AtomicBool,
+    /// The pod is ending, and its file says so.
+    ended: watch::Sender<bool>,
 }
 
 /// How the pod is, for those that send it traffic.
@@ -78,12 +93,23 @@ impl Standing {
 impl Known {
     /// What is known of Services at this moment.
     pub(super) fn catalogue(&self) -> Arc<Catalogue> {
-        Arc::clone(&self.catalogue.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.catalogue.borrow())
+    }
+
+    /// What is known of Services, from now on.
+    pub(super) fn follow(&self) -> watch::Receiver<Arc<Catalogue>> {
+        self.catalogue.subscribe()
     }
 
     /// Waits until the pod has addresses; false if there never will be any.
     pub(super) async fn has_addresses(&self) -> bool {
         self.own.subscribe().wait_for(Option::is_some).await.is_ok()
+    }
+
+    /// Waits until others have been told that the pod is ending.
+    pub(super) async fn told_of_its_end(&self) {
+        // The sender lives as long as this does.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }
 
     /// The pod is like this now.
@@ -97,7 +123,11 @@ impl Known {
     }
 
     fn set(&self, catalogue: &Arc<Catalogue>) {
-        *self.catalogue.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(catalogue);
+        self.catalogue.send_if_modified(|known| {
+            let changed = !Arc::ptr_eq(known, catalogue);
+            *known = Arc::clone(catalogue);
+            changed
+        });
     }
 }
 
@@ -105,8 +135,8 @@ impl Known {
 /// tells.
 pub(super) fn begin(
     world: &Arc<World>,
-    (inotify, mut news): (Arc<Inotify>, UnboundedReceiver<News>),
-    before: Before,
+    (inotify, mut news): Watcher,
+    (before, guardian): (Before, Identity),
 ) {
     let world = Arc::clone(world);
     tokio::spawn(async move {
@@ -115,22 +145,26 @@ pub(super) fn begin(
         if own.wait_for(Option::is_some).await.is_err() {
             return;
         }
-        let mut task = Task::new(&world, inotify, before);
+        let mut task = Task::new(&world, inotify, (before, guardian));
         task.look_again();
-        task.settle(own.borrow_and_update().clone());
+        task.write_own(own.borrow_and_update().clone());
+        task.settle();
         loop {
             tokio::select! {
                 changed = own.changed() => if changed.is_err() { return },
                 first = news.recv() => {
                     let Some(first) = first else { return };
                     task.take_in(first);
-                    // What has come together is answered together.
-                    while let Ok(next) = news.try_recv() {
-                        task.take_in(next);
-                    }
+                    task.take_in_all(&mut news);
                 }
             }
-            task.settle(own.borrow_and_update().clone());
+            task.write_own(own.borrow_and_update().clone());
+            // What comes together is answered together.
+            tokio::time::sleep_until(task.next).await;
+            task.take_in_all(&mut news);
+            // There may be a Service now that selects the pod.
+            task.write_own(own.borrow_and_update().clone());
+            task.settle();
         }
     });
 }
@@ -158,27 +192,38 @@ struct Task {
     world: Arc<World>,
     inotify: Arc<Inotify>,
     before: Before,
+    guardian: Identity,
     watched: HashMap<WatchDescriptor, Watched>,
     catalogue: Arc<Catalogue>,
     /// What the pod's own file says, if it has one.
     written: Option<Backend>,
     /// The way to the table in the pod's network namespace.
     balancer: Option<Balancer>,
+    /// Why the pod's own file could not be written, if so.
+    unwritten: Option<String>,
     /// What could not be done, as it was said last.
     told: Option<String>,
+    /// When the tables may be made the next time.
+    next: Instant,
+    /// Who is ending, as it was told last that the tables know it.
+    known: Option<Vec<String>>,
 }
 
 impl Task {
-    fn new(world: &Arc<World>, inotify: Arc<Inotify>, before: Before) -> Task {
+    fn new(world: &Arc<World>, inotify: Arc<Inotify>, (before, guardian): (Before, Identity)) -> Task {
         Task {
             world: Arc::clone(world),
             inotify,
             before,
+            guardian,
             watched: HashMap::new(),
             catalogue: Arc::default(),
             written: None,
             balancer: None,
+            unwritten: None,
             told: None,
+            next: Instant::now(),
+            known: None,
         }
     }
 
@@ -223,6 +268,12 @@ impl Task {
             }
             Some(Watched::Endpoints) if !self.catalogue.services.is_empty() => {
                 Arc::make_mut(&mut self.catalogue).read_backend(store, name);
+                let pod = self.world.pod();
+                let own = store.endpoint(&pod.namespace, &pod.name);
+                if own.file_name() == Some(name.as_ref()) && !self.catalogue.backends.contains_key(&pod.uid) {
+                    // Somebody took the pod for abandoned, in the moment in which it was taken up.
+                    self.written = None;
+                }
             }
             // There was so much news that the kernel had no room for all of it.
             None if name.is_empty() => self.look_again(),
@@ -230,20 +281,46 @@ impl Task {
         }
     }
 
-    /// Makes everything as it should be.
-    fn settle(&mut self, own: Option<Standing>) {
+    /// Everything that has come by now.
+    fn take_in_all(&mut self, news: &mut UnboundedReceiver<News>) {
+        while let Ok(next) = news.try_recv() {
+            self.take_in(next);
+        }
+    }
+
+    /// Tells others how the pod is.
+    fn write_own(&mut self, own: Option<Standing>) {
         let pod = self.world.pod();
+        let is_ending = own.as_ref().is_some_and(|own| own.terminating);
         let own = own.filter(|_| self.catalogue.selects(&pod.namespace, &pod.labels)).map(|own| {
             let Standing { ips, ready, serving, terminating } = own;
             let fixed = services::of_pod(&pod, &self.world.node_name);
-            Backend { ips, ready, serving, terminating, ..fixed }
+            Backend { ips, ready, serving, terminating, guardian: Some(self.guardian), ..fixed }
         });
-        let mut errors = Vec::new();
-        errors.extend(self.write(own).err());
+        self.unwritten = self.write(own).err();
         self.world.known.set(&self.catalogue);
+        if is_ending != self.world.known.ended.send_replace(is_ending) && is_ending {
+            followers::forget(&self.world);
+        }
+    }
+
+    /// Makes the tables as they should be.
+    fn settle(&mut self) {
+        self.world.known.set(&self.catalogue);
+        let mut errors: Vec<String> = self.unwritten.iter().cloned().collect();
         let wanted = services::balance(&self.catalogue, &self.world.settings.service_ranges());
         errors.extend(self.balance_inside(&wanted).err());
-        errors.extend(balance_host(&self.world.settings, &wanted).err());
+        errors.extend(balance_host(&self.world.settings, &self.catalogue, &wanted).err());
+        let is_ending = *self.world.known.ended.borrow();
+        if !is_ending && !self.catalogue.services.is_empty() {
+            let ending = self.catalogue.backends.values().filter(|backend| backend.terminating);
+            let known = Some(ending.map(|backend| backend.uid.clone()).collect());
+            if known != self.known {
+                self.known = known;
+                followers::know(&self.world, self.known.iter().flatten());
+            }
+        }
+        self.next = Instant::now() + if is_ending { LAST_PAUSE } else { PAUSE };
         let told = (!errors.is_empty()).then(|| errors.join("; "));
         if let Some(text) = told.as_ref().filter(|text| self.told.as_ref() != Some(text)) {
             report::log(format_args!("supervisor: Services: {text}"));
@@ -312,6 +389,7 @@ fn withdraw(world: &World) {
 pub(super) fn leave(world: &World) {
     world.known.left.store(true, Ordering::Relaxed);
     world.known.tell(None);
+    followers::forget(world);
     let dir = world.settings.store.endpoints_dir();
     if !dir.exists() {
         return;
@@ -319,7 +397,7 @@ pub(super) fn leave(world: &World) {
     withdraw(world);
     let catalogue = Catalogue::read(&world.settings.store);
     let wanted = services::balance(&catalogue, &world.settings.service_ranges());
-    if let Err(error) = balance_host(&world.settings, &wanted) {
+    if let Err(error) = balance_host(&world.settings, &catalogue, &wanted) {
         report::log(format_args!("supervisor: Services: {error}"));
     }
 }
@@ -377,6 +455,19 @@ fn check_owner(settings: &Settings) -> Result<(), String> {
     }
 }
 
+/// Leads Services' addresses to the bridge again, if there is a table for them on the host: whoever takes the bridge away, or
+/// switches it off and on, takes these routes too.
+///
+/// # Errors
+/// What could not be made, and why.
+pub(super) fn lead_again(settings: &Settings) -> Result<(), String> {
+    if !settings.store.host_services().join("host.json").exists() {
+        return Ok(());
+    }
+    let led = netplugin::lead_to_bridge(&settings.network, &settings.service_ranges());
+    led.map_err(|error| report::chain(&error))
+}
+
 /// What the host's table holds as far as anybody has written down.
 fn held(dir: &Path) -> Option<Balance> {
     let held: Held = serde_json::from_slice(&fs::read(dir.join("host.json")).ok()?).ok()?;
@@ -384,24 +475,19 @@ fn held(dir: &Path) -> Option<Balance> {
 }
 
 /// Makes the host's table hold what is wanted, if it is not written down that it does.
-fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
+fn balance_host(settings: &Settings, catalogue: &Catalogue, wanted: &Balance) -> Result<(), String> {
     let dir = settings.store.host_services();
-    let (path, digest) = (dir.join("host.json"), digest(wanted));
-    let start = format!("{{\"digest\":\"{digest}\"");
-    let is_done = || match File::open(&path) {
-        Ok(mut file) => {
-            let mut found = vec![0; start.len()];
-            file.read_exact(&mut found).is_ok() && found == start.as_bytes()
-        }
-        Err(_) => wanted.is_empty(),
-    };
+    let path = dir.join("host.json");
     // Without the lock first: mostly somebody else was quicker.
-    if is_done() {
+    if is_done(&path, wanted) {
         return Ok(());
     }
     let failed = |error: &dyn std::error::Error| report::chain(error);
     let _lock = lock(&dir.join("lock")).map_err(|error| failed(&error))?;
-    if is_done() {
+    // Somebody else may have heard more by now, which is not to be undone.
+    let catalogue = catalogue.with_backends_now(&settings.store);
+    let wanted = &services::balance(&catalogue, &settings.service_ranges());
+    if is_done(&path, wanted) {
         return Ok(());
     }
     check_owner(settings)?;
@@ -413,9 +499,21 @@ fn balance_host(settings: &Settings, wanted: &Balance) -> Result<(), String> {
     if !wanted.is_empty() {
         netplugin::lead_to_bridge(&settings.network, &wanted.ranges).map_err(|error| failed(&error))?;
     }
-    let held = Held { digest, balance: wanted.clone() };
+    let held = Held { digest: digest(wanted), balance: wanted.clone() };
     let text = serde_json::to_vec(&held).map_err(|error| error.to_string())?;
     write_atomic(&path, &text).map_err(|error| failed(&error))
+}
+
+/// Whether it is written down that the host's table holds what is wanted.
+fn is_done(path: &Path, wanted: &Balance) -> bool {
+    let start = format!("{{\"digest\":\"{}\"", digest(wanted));
+    match File::open(path) {
+        Ok(mut file) => {
+            let mut found = vec![0; start.len()];
+            file.read_exact(&mut found).is_ok() && found == start.as_bytes()
+        }
+        Err(_) => wanted.is_empty(),
+    }
 }
 
 /// Removes the host's table if no pod is left: with the bridge, and as late.

@@ -13,6 +13,7 @@ use crate::store::write_atomic;
 
 use super::control::Request;
 use super::machine::{Event, Memory, PodMachine};
+use super::mending;
 use super::world::World;
 
 /// The event that a request is, or why it cannot be followed. A pod that is to change is written down before anybody
@@ -21,6 +22,12 @@ pub(super) fn event(world: &World, request: &Request, machine: &PodMachine) -> R
     let event = request.event(machine.pod(), machine.memory())?;
     match request {
         Request::Update { pod, object } => changed(world, machine.memory(), (pod, object)),
+        Request::Restart { .. } => {
+            for error in mending::now(world) {
+                report::log(format_args!("supervisor: mend the pod's network: {error}"));
+            }
+            Ok(event)
+        }
         _ => Ok(event),
     }
 }

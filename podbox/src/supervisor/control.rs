@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::attach::{self, Since};
 use super::machine::{Added, ConditionSet, Event, Memory, OWN_CONDITIONS, Truth};
+use super::mending;
 use super::world::{Message, World};
 use crate::pod::{Pod, Role};
 use crate::status;
@@ -59,6 +60,9 @@ pub enum Request {
         /// The v1 object that it stands for.
         object: Box<Value>,
     },
+    /// Look whether something of the pod's network is missing, and make it; answered when that is done, with what could not
+    /// be made.
+    Mend,
     /// Tell the status, for those who find the files marked as old.
     Status,
     /// Set a condition of the pod; answered when it is set.
@@ -110,6 +114,7 @@ impl Request {
         let duration = |seconds: &Option<u64>| seconds.map(Duration::from_secs);
         match self {
             Request::Attach { .. } => Err("a session is no event".to_owned()),
+            Request::Mend => Err("mending is no event".to_owned()),
             // Somebody else has looked at what is to change.
             Request::Update { .. } => unless_ending(Event::Tick),
             // What is known is told after the state was looked at once more.
@@ -206,6 +211,7 @@ async fn serve(world: Arc<World>, stream: UnixStream) -> io::Result<()> {
                     Err(_) => return Ok(()),
                 }
             }
+            Ok(Request::Mend) => Answer { errors: mending::now(&world), status: None },
             Ok(request) => {
                 let (answer, answered) = oneshot::channel();
                 world.send(Message::Ask(Ask { request, answer }));

@@ -34,10 +34,9 @@ use super::machine::{
 };
 use super::output::Output;
 use super::probing::InContainer;
-use super::stop_signal::stop_signal;
 use super::trace::{self, TraceLine};
 use super::world::{Message, World};
-use super::{full, images, message, resize, sandbox};
+use super::{full, images, message, resize, sandbox, stop_signal};
 
 /// How long the files of a finished attempt stay: nobody should wait for their removal before its successor runs.
 const FORGET_AFTER: Duration = Duration::from_millis(50);
@@ -106,6 +105,16 @@ impl Effects {
             warning: false,
             reason: "Scheduled".to_owned(),
             message,
+            container: None,
+        });
+    }
+
+    /// That another supervisor had begun, and is gone: killed, or with its guardian.
+    pub(super) fn taken_up(&mut self) {
+        self.note(Note {
+            warning: true,
+            reason: "SupervisorRestarted".to_owned(),
+            message: "The pod's supervisor was gone; another one has taken its place".to_owned(),
             container: None,
         });
     }
@@ -331,15 +340,17 @@ impl Effects {
                 self.set_alarm(process);
             }
         }
-        let signal = match how {
-            StopWith::Kill => Signal::SIGKILL as i32,
-            StopWith::Politely => stop_signal(&self.world.pod().containers[index], record),
-        };
         let Some(process) = status::process(record) else { return };
-        let sent = Process::open(process)
-            .and_then(|process| process.map_or(Ok(()), |process| process.signal(signal)));
-        if let Err(error) = sent {
-            report::log(format_args!("supervisor: signal {signal} to container {}: {error}", record.name));
+        match how {
+            StopWith::Kill => stop_signal::send(&record.name, process, Signal::SIGKILL as i32),
+            StopWith::Politely => {
+                let signal = stop_signal::of(&self.world.pod().containers[index], record);
+                if at_gate || memory.stop.is_none() {
+                    stop_signal::send(&record.name, process, signal);
+                } else {
+                    stop_signal::send_when_let_go(&self.world, record, (process, signal));
+                }
+            }
         }
     }
 

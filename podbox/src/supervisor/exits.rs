@@ -17,11 +17,11 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::unistd::getppid;
 use runtime::plan::{Exit as RuntimeExit, Identity};
 use runtime::process::{Process, start_time_of};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::status;
 
-use super::catalogue::News;
+use super::catalogue::Watcher;
 use super::machine::{Exit, Memory};
 use super::readable::readable;
 use super::world::{Message, World};
@@ -43,7 +43,7 @@ pub(super) struct Death {
 
 /// Sends every death that is recorded, now and from now on. The inotify instance, of which a user has but a few, serves
 /// others too: what happens in directories that they watch comes out of the channel.
-pub(super) fn watch(world: &Arc<World>) -> io::Result<(Arc<Inotify>, UnboundedReceiver<News>)> {
+pub(super) fn watch(world: &Arc<World>) -> io::Result<Watcher> {
     let inotify = Arc::new(Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?);
     // A record is renamed into place.
     let exits = inotify.add_watch(&world.dir.exits(), AddWatchFlags::IN_MOVED_TO)?;

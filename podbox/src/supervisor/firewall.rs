@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use netplugin::Changes;
 
-use crate::config::Settings;
 use crate::report;
 
 use super::catalogue;
 use super::readable::readable;
+use super::sandbox::tell;
 use super::world::World;
 
 /// Begins after this, so that nothing of it stands in the way of a pod that starts. What has happened meanwhile is seen then.
@@ -42,12 +42,12 @@ pub(super) fn begin(world: &Arc<World>) {
             Ok(fd) => fd,
             Err(error) => return report::log(format_args!("supervisor: watch the host's rules: {error}")),
         };
-        let mut told = restore(&world.settings, &[]);
+        let mut told = restore(&world, &[]);
         loop {
             let Ok(mut news) = fd.readable().await else { return };
             news.clear_ready();
             if changes.take() {
-                told = restore(&world.settings, &told);
+                told = restore(&world, &told);
                 // What comes in the next moments stays in the socket, and is looked at together.
                 tokio::time::sleep(TOGETHER).await;
             }
@@ -56,12 +56,19 @@ pub(super) fn begin(world: &Arc<World>) {
 }
 
 /// Brings back what is missing on the host. Returns what could not be, which is told unless it was told already.
-fn restore(settings: &Settings, told: &[String]) -> Vec<String> {
-    let mut errors: Vec<String> = settings
-        .networks()
-        .filter_map(|network| netplugin::restore(network).err())
-        .map(|error| report::chain(&error))
-        .collect();
+fn restore(world: &World, told: &[String]) -> Vec<String> {
+    let settings = &world.settings;
+    let mut errors = Vec::new();
+    for network in settings.networks() {
+        match netplugin::restore(network) {
+            Ok(false) => {}
+            Ok(true) => {
+                let message = format!("Restored the host's rules for pods on {}", network.bridge);
+                tell(world, "NetworkMended", message);
+            }
+            Err(error) => errors.push(report::chain(&error)),
+        }
+    }
     errors.extend(catalogue::restore_host(settings).err());
     for error in errors.iter().filter(|error| !told.contains(error)) {
         report::log(format_args!("supervisor: restore the host's rules: {error}"));

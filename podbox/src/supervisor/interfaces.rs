@@ -82,7 +82,7 @@ pub(super) fn reserve(world: &World, ports: &[PortMapping]) -> Result<(), String
 
 /// Puts the pod on its networks. The addresses are those of eth0, which are the pod's to all others.
 pub(super) fn attach(world: &World) -> Result<Vec<IpAddr>, String> {
-    let netns = world.dir.namespaces().join("net");
+    let netns = world.netns();
     let (owner, pod) = (world.pod_name(), world.pod());
     let (asked, ports) = (asked(&pod)?, port_mappings(&pod));
     let mut attachments = Vec::new();
@@ -132,6 +132,41 @@ fn status(attachments: &[Attachment], further: &[Further]) -> Value {
 pub(super) fn detach(settings: &Settings, pod: &Pod) -> Vec<String> {
     let errors = settings.networks().flat_map(|network| netplugin::detach(network, &pod.uid));
     errors.map(|error| report::chain(&error)).collect()
+}
+
+/// Asks the same of each of a pod's interfaces: of its network, with what the pod asks for there. Ports of the host are the
+/// addresses', whatever becomes of the interface.
+///
+/// # Errors
+/// Annotations that ask for what is not there.
+pub(super) fn each<T>(
+    settings: &Settings,
+    pod: &Pod,
+    netns: &Path,
+    act: impl Fn(&NetworkConfig, &Request<'_>) -> T,
+) -> Result<Vec<T>, String> {
+    let (owner, asked) = (format!("{}/{}", pod.namespace, pod.name), asked(pod)?);
+    let one = |Wish { network, interface, ports, wishes }| {
+        act(network, &Request { id: &pod.uid, owner: &owner, netns, ifname: interface, ports, wishes })
+    };
+    Ok(wishes(settings, &asked, &[])?.into_iter().map(one).collect())
+}
+
+/// What is missing of a running pod's networks, in words.
+///
+/// # Errors
+/// If it cannot be found out.
+pub fn lost(settings: &Settings, pod: &Pod, netns: &Path) -> Result<Vec<String>, String> {
+    let mut all = Vec::new();
+    for one in each(settings, pod, netns, netplugin::lost)? {
+        let losses = one.map_err(|error| report::chain(&error))?;
+        for loss in losses.iter().map(ToString::to_string) {
+            if !all.contains(&loss) {
+                all.push(loss);
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// The steps that put a pod on its networks, as commands.

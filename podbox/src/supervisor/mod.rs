@@ -14,14 +14,17 @@ mod devices;
 mod effects;
 mod exits;
 mod firewall;
+mod followers;
 mod full;
 mod hooks;
 mod images;
 pub mod interfaces;
 pub mod machine;
+mod mending;
 mod message;
 mod missing;
 pub mod naming;
+mod neighbour;
 mod output;
 mod probing;
 mod pull_secrets;
@@ -44,9 +47,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::inotify::Inotify;
 use nix::unistd::Pid;
 use runtime::launch::SelfExe;
+use runtime::plan::Identity;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -148,7 +151,7 @@ async fn supervise(run_dir: &Path, guardian: Pid, stages: FirstStages) -> Result
     let (mailbox, letters) = unbounded_channel();
     let world = World::new(pod.clone(), (dir, lock), context.settings, (exe, warm), mailbox)
         .map_err(during("look around"))?;
-    let watcher = exits_and_control(&world, guardian)?;
+    let (watcher, guardian) = exits_and_control(&world, guardian)?;
     upkeep::begin(&world).map_err(during("watch what the volumes refer to"))?;
     let now = Now::read();
     let backoff = world.settings.backoff;
@@ -157,8 +160,10 @@ async fn supervise(run_dir: &Path, guardian: Pid, stages: FirstStages) -> Result
         None => (PodMachine::new(pod, backoff, now), true),
     };
     let before = if fresh { catalogue::Before::Nothing } else { catalogue::Before::Something };
-    catalogue::begin(&world, watcher, before);
+    catalogue::begin(&world, watcher, (before, guardian));
+    neighbour::begin(&world);
     firewall::begin(&world);
+    mending::begin(&world);
     never_wait_for_a_reader().map_err(during("look at standard output"))?;
     let mut effects = Effects::new(Arc::clone(&world));
     if fresh {
@@ -168,6 +173,7 @@ async fn supervise(run_dir: &Path, guardian: Pid, stages: FirstStages) -> Result
             let early = naming::prepare(&world);
             naming::begin(&world, &sandbox.ips, early).await;
         }
+        effects.taken_up();
         adopt::adopt(&mut effects, machine.memory());
     }
     world.event(Event::Begin);
@@ -196,7 +202,7 @@ fn never_wait_for_a_reader() -> io::Result<()> {
 fn exits_and_control(
     world: &Arc<World>,
     guardian: Pid,
-) -> Result<(Arc<Inotify>, UnboundedReceiver<catalogue::News>), SupervisorError> {
+) -> Result<(catalogue::Watcher, Identity), SupervisorError> {
     // Not with the directories above it: if those are gone, so is the pod.
     match std::fs::create_dir(world.dir.exits()) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -206,16 +212,16 @@ fn exits_and_control(
     }
     let watcher = exits::watch(world).map_err(during("watch for deaths"))?;
     control::listen(world).map_err(during("listen on the control socket"))?;
-    watch_guardian(world, guardian).map_err(during("watch the guardian"))?;
-    Ok(watcher)
+    let guardian = watch_guardian(world, guardian).map_err(during("watch the guardian"))?;
+    Ok((watcher, guardian))
 }
 
 /// The guardian is this process's parent. If it dies, so that nobody would restart a dead supervisor or record
 /// deaths any more, a new one is started and this supervisor makes room for the one it will start. One that has died
 /// before this supervisor has begun anything is not replaced: whoever killed it may be about to remove the pod.
-fn watch_guardian(world: &Arc<World>, parent: Pid) -> io::Result<()> {
-    let guardian = runtime::process::Process::of_pid(parent.as_raw())?;
-    let guardian = readable::readable(&guardian)?;
+fn watch_guardian(world: &Arc<World>, parent: Pid) -> io::Result<Identity> {
+    let process = runtime::process::Process::of_pid(parent.as_raw())?;
+    let guardian = readable::readable(&process)?;
     if nix::unistd::getppid() != parent {
         return Err(io::Error::other("it is gone"));
     }
@@ -225,7 +231,7 @@ fn watch_guardian(world: &Arc<World>, parent: Pid) -> io::Result<()> {
             world.send(Message::Orphaned);
         }
     });
-    Ok(())
+    Ok(process.identity())
 }
 
 async fn lock(dir: &PodDir) -> Result<File, SupervisorError> {
@@ -358,6 +364,7 @@ impl Askers {
             | Request::Add { .. }
             | Request::SetCondition { .. }
             | Request::Attach { .. }
+            | Request::Mend
             | Request::Update { .. } => &mut self.taken,
         };
         list.push(ask.answer);

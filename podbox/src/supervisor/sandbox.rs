@@ -216,6 +216,8 @@ async fn try_make(world: &Arc<World>, attempts: &[(Index, u32)]) -> Result<Sandb
     world.warm.be(&world.exe, (StageKind::Container, waiting));
     let early = naming::prepare(world);
     let ips = join_network(world).await.map_err(failed)?;
+    // It may be another network than before.
+    world.mending.notify_one();
     let answering = naming::begin(world, &ips, early).await;
     let etc = match answering == expected {
         true => etc,

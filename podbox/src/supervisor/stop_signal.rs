@@ -1,14 +1,55 @@
-//! With which signal a container is told to end.
+//! The signal that asks a container to end: which one, and when it is sent.
 
+use std::fs::{self, File};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use nix::sys::signal::Signal;
+use runtime::process::Process;
 
-use super::machine::Record;
 use crate::pod::Container;
+use crate::report;
+use crate::status;
+
+use super::followers;
+use super::machine::{ProcessId, Record};
+use super::world::World;
+
+/// Sends a signal to a container's process, if it is still there.
+pub(super) fn send(name: &str, process: ProcessId, signal: i32) {
+    let sent =
+        Process::open(process).and_then(|process| process.map_or(Ok(()), |process| process.signal(signal)));
+    if let Err(error) = sent {
+        report::log(format_args!("supervisor: signal {signal} to container {name}: {error}"));
+    }
+}
+
+/// Sends the signal to a container of a pod that is ending when nobody is led to the pod any more. Meanwhile a file says
+/// that it is owed, in case that this supervisor is killed; where there is no room for one nobody waits.
+pub(super) fn send_when_let_go(world: &Arc<World>, record: &Record, (process, signal): (ProcessId, i32)) {
+    let owed = world.dir.attempt(&record.name, record.attempt).owed_signal();
+    if !followers::lead_here(world) || File::create(&owed).is_err() {
+        return send(&record.name, process, signal);
+    }
+    let (world, name) = (Arc::clone(world), record.name.clone());
+    tokio::spawn(async move {
+        followers::let_go(&world).await;
+        send(&name, process, signal);
+        let _ = fs::remove_file(owed);
+    });
+}
+
+/// Sends what the supervisor before this one was killed over.
+pub(super) fn send_owed(world: &World, container: &Container, record: &Record) {
+    let owed = world.dir.attempt(&record.name, record.attempt).owed_signal();
+    if let Some(process) = status::process(record).filter(|_| owed.exists()) {
+        send(&record.name, process, of(container, record));
+        let _ = fs::remove_file(owed);
+    }
+}
 
 /// What the manifest asks for, or the image (`SIGQUIT`, `QUIT` or a number), or SIGTERM.
-pub(super) fn stop_signal(container: &Container, record: &Record) -> i32 {
+pub(super) fn of(container: &Container, record: &Record) -> i32 {
     let of_image = record.image.as_ref().and_then(|image| image.stop_signal.as_deref());
     let asked = container.lifecycle.stop_signal.as_deref().or(of_image);
     let Some(asked) = asked.filter(|asked| !asked.is_empty()) else { return Signal::SIGTERM as i32 };

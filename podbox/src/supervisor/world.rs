@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use netplugin::cni::Overseer;
 use runtime::launch::SelfExe;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::Settings;
@@ -69,6 +71,8 @@ pub(super) struct World {
     pub(super) naming: Listening,
     /// Who looks after CNI plugins that put the pod on its network and take it off.
     pub(super) overseer: Overseer,
+    /// Something of the pod's network may be another one.
+    pub(super) mending: Notify,
     /// Held as long as this supervisor lives, and any stage that makes something for it.
     pub(super) lock: File,
     /// Every session with a container holds a copy.
@@ -99,6 +103,7 @@ impl World {
             tokens: Tokens::default(),
             naming: Listening::default(),
             overseer: Overseer::new()?,
+            mending: Notify::new(),
             pod: Mutex::new(Arc::new(pod)),
             dir,
             settings,
@@ -130,6 +135,11 @@ impl World {
 
     pub(super) fn event(&self, event: Event) {
         self.send(Message::Event(event));
+    }
+
+    /// The pod's network namespace.
+    pub(super) fn netns(&self) -> PathBuf {
+        self.dir.namespaces().join("net")
     }
 
     /// `default/web`: the pod in texts.

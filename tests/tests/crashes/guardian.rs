@@ -121,3 +121,70 @@ fn guardian_and_supervisor_killed_a_container_that_ends_meanwhile_is_noticed() {
     assert_eq!(last["reason"], "ContainerStatusUnknown", "nobody saw how it ended: {last:#}");
     host.finish();
 }
+
+/// Who is behind the Service, as the files tell.
+fn endpoints(host: &Host) -> Vec<String> {
+    let listed = host.podbox(["get", "endpoints", "web", "-o", "json"]).ok().json();
+    let addresses = listed["subsets"][0]["addresses"].as_array().cloned().unwrap_or_default();
+    let name =
+        |address: &serde_json::Value| address["targetRef"]["name"].as_str().unwrap_or_default().to_owned();
+    addresses.iter().map(name).collect()
+}
+
+#[test]
+fn guardian_and_supervisor_killed_services_lead_elsewhere_until_the_pod_is_taken_up_again() {
+    let host = Host::new();
+    host.up("apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec:\n  selector: {app: web}\n  ports: [{port: 80, targetPort: 8080}]\n");
+    let spec = "  containers:\n  - name: c\n    image: podbox.local/toolbox\n    command: [http, --port, '8080']\n    readinessProbe: {httpGet: {path: /, port: 8080}}\n";
+    for name in ["left-one", "left-two"] {
+        let named = format!("name: {name}");
+        host.up_ready(&pod(name, spec).replacen(&named, &format!("{named}\n  labels: {{app: web}}"), 1));
+    }
+    host.up_ready(&pod("left-client", spec));
+    wait_for("both endpoints", PATIENCE, || match endpoints(&host) {
+        both if both.len() == 2 => Ok(()),
+        others => Err(others),
+    });
+    let ip =
+        host.podbox(["get", "svc", "web", "-o", "jsonpath={.spec.clusterIP}"]).ok().text().trim().to_owned();
+    let script = format!("for i in $(seq 20); do get http://{ip}/ || echo refused; done");
+    let answers = || {
+        let said = host.exec("left-client", &["sh", "-c", &script]);
+        let mut names: Vec<String> =
+            said.lines().map(|line| line.trim_start_matches("You've hit ").to_owned()).collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    // A supervisor alone has a successor, and the pod stays where it is.
+    let old = host.next_supervisor("left-one", None);
+    host.kill(old);
+    let _ = host.next_supervisor("left-one", Some(old));
+    for _ in 0..10 {
+        assert_eq!(endpoints(&host).len(), 2, "after a supervisor was killed");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    host.wait_event("left-one", "SupervisorRestarted", "another one has taken its place");
+
+    let address = host.pod("left-one").ip();
+    kill_both(&host, "left-one");
+    wait_for("the Service to lead to the other one", PATIENCE, || match answers() {
+        names if names == ["left-two"] => Ok(()),
+        names => Err(names),
+    });
+    assert_eq!(endpoints(&host), ["left-two"]);
+    host.podbox(["toolbox", "get", &format!("http://{address}:8080/")]).ok();
+    kill_both(&host, "left-two");
+    wait_for("the Service to lead nowhere", PATIENCE, || match answers() {
+        names if names == ["refused"] => Ok(()),
+        names => Err(names),
+    });
+    for name in ["left-one", "left-two"] {
+        host.podbox(["exec", name, "--", "true"]).ok().complains("were gone");
+    }
+    wait_for("both to be led to again", PATIENCE, || match answers() {
+        names if names == ["left-one", "left-two"] => Ok(()),
+        names => Err(names),
+    });
+    host.finish();
+}

@@ -177,3 +177,29 @@ fn supervisor_killed_while_it_makes_the_sandbox_the_next_one_makes_it_anew_under
     }
     host.finish();
 }
+
+#[test]
+fn supervisor_killed_while_the_signal_waits_for_others_to_lead_elsewhere_its_successor_sends_it() {
+    let host = Host::new();
+    host.up("apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec:\n  selector: {app: web}\n  ports: [{port: 80, targetPort: 8080}]\n");
+    let spec = "  terminationGracePeriodSeconds: 60\n  containers:\n  - name: c\n    image: podbox.local/toolbox\n    command: [http, --port, '8080']\n    readinessProbe: {httpGet: {path: /, port: 8080}}\n";
+    for name in ["owing", "staying"] {
+        let named = format!("name: {name}");
+        host.up_ready(&pod(name, spec).replacen(&named, &format!("{named}\n  labels: {{app: web}}"), 1));
+    }
+    let listed = || host.podbox(["get", "endpoints", "web", "-o", "json"]).ok().json();
+    wait_until("both endpoints", PATIENCE, || {
+        listed()["subsets"][0]["addresses"].as_array().is_some_and(|both| both.len() == 2)
+    });
+    thread::sleep(Duration::from_millis(200));
+    // One who does not answer is waited for, though not for ever.
+    let silent = Pid::from_raw(host.next_supervisor("staying", None));
+    kill(silent, Signal::SIGSTOP).unwrap();
+    let owed = host.pod_dir("owing").join("containers/c/0/owed-signal");
+    let mut down = host.cmd(["down", "owing"]).spawn();
+    wait_until("the signal to be owed", PATIENCE, || owed.exists());
+    host.kill(host.next_supervisor("owing", None));
+    assert_eq!(down.end(PATIENCE), 0, "{}", down.said());
+    kill(silent, Signal::SIGCONT).unwrap();
+    host.finish();
+}

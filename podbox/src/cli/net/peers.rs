@@ -59,6 +59,7 @@ fn table(peers: &[Led], args: &PeersArgs) -> Table {
         let state = match state {
             LedState::Ready => "ready",
             LedState::Absent => "absent",
+            LedState::Outdated => "outdated",
             LedState::Stale => "stale",
         };
         table.push([peer.name.clone(), joined(&peer.addresses), joined(&peer.slices), state.to_owned()]);

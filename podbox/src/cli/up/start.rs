@@ -150,6 +150,7 @@ fn settle(
     }
     if same && !args.replace {
         found.readopt_if_abandoned()?;
+        found.mend();
         return Ok(Some(Claim::Unchanged(Box::new(found))));
     }
     if !args.replace {
@@ -159,6 +160,7 @@ fn settle(
             Failure::wrong(format!("{running}: {why}")).hint("`podbox up --replace` takes it down first")
         };
         found.update(&loaded.pod, &loaded.object).map_err(refused)?;
+        found.mend();
         return Ok(Some(Claim::Configured(Box::new(found))));
     }
     previous::end(session, watch, &found)?;

@@ -1,0 +1,208 @@
+//! A pod's network made whole again after somebody has taken some of it away: the bridge, its addresses, the ways to other
+//! hosts, the pod's cable.
+//!
+//! Whoever looks, looks without any lock first. Only if something is missing the network's lock is taken and it is looked
+//! once more, so that of all pods that come together one makes what they share. Nothing is made for an interface without a
+//! lease: its pod has left, and whoever removes an idle network is not fought with.
+//!
+//! What is made is what [`crate::attach`] makes, by the same steps. The shared part is made for what the bridge's own record
+//! says it was made for, whatever the caller's configuration.
+
+mod changes;
+mod look;
+
+use std::fmt;
+
+use netlink_sys::protocols::NETLINK_ROUTE;
+
+use crate::bridge;
+use crate::config::{InterfaceAddress, NetworkConfig, Request, Subnet};
+use crate::error::NetError;
+use crate::host::Ipv6;
+use crate::ipam::{self, Lease};
+use crate::netlink::Netlink;
+use crate::peers;
+use crate::recipe::{self, Remedy};
+use crate::state::{self, Sharing};
+
+pub use changes::{Heeded, LinkChanges};
+
+/// Something that a pod's network should have and has not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// There is no bridge of that name, or another one than was made.
+    Bridge(String),
+    /// The bridge is switched off.
+    BridgeDown(String),
+    /// The bridge has not got an address.
+    Address(String, InterfaceAddress),
+    /// No route leads to another host's pods.
+    Way(Subnet),
+    /// There is no cable to an interface of the pod: its end's name on the host, and the interface's.
+    Cable(String, String),
+    /// The cable's end on the host is in another bridge than that of this name, or in none.
+    Unplugged(String, String, String),
+    /// The cable's end on the host is switched off.
+    CableDown(String, String),
+    /// The cable carries another number of bytes than the bridge: so many, and not so many.
+    Size(String, String, (u32, u32)),
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Loss::Bridge(bridge) => write!(f, "no bridge {bridge}"),
+            Loss::BridgeDown(bridge) => write!(f, "{bridge} down"),
+            Loss::Address(bridge, address) => write!(f, "{bridge} without {address}"),
+            Loss::Way(to) => write!(f, "no way to {to}"),
+            Loss::Cable(cable, interface) => write!(f, "no cable {cable} to {interface}"),
+            Loss::Unplugged(cable, interface, bridge) => {
+                write!(f, "{cable}, the cable of {interface}, not plugged into {bridge}")
+            }
+            Loss::CableDown(cable, interface) => write!(f, "{cable}, the cable of {interface}, down"),
+            Loss::Size(cable, interface, (is, wanted)) => {
+                write!(f, "{cable}, the cable of {interface}, with an MTU of {is}, not {wanted}")
+            }
+        }
+    }
+}
+
+/// What came of mending.
+#[derive(Debug, Default)]
+pub struct Mending {
+    /// What was missing, and is there again.
+    pub restored: Vec<Loss>,
+    /// What could not be made, and why.
+    pub failed: Vec<NetError>,
+}
+
+impl Mending {
+    fn note(&mut self, result: Result<Vec<Loss>, NetError>) {
+        match result {
+            Ok(restored) => self.restored.extend(restored),
+            Err(error) => self.failed.push(error),
+        }
+    }
+}
+
+/// What an interface of a pod, and the network that it is on, should have and have not; nothing if it holds no lease.
+///
+/// # Errors
+/// If the kernel or a state file cannot be read.
+pub fn lost(config: &NetworkConfig, request: &Request<'_>) -> Result<Vec<Loss>, NetError> {
+    if lease(config, request)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut netlink = open()?;
+    let mut all = look::bridge(&mut netlink, config)?.losses;
+    all.extend(look::ways(&mut netlink, config)?);
+    all.extend(look::cable(&mut netlink, config, request)?);
+    Ok(all)
+}
+
+/// Whose changes are worth looking at, for an interface of a pod.
+///
+/// # Errors
+/// If the kernel or a state file cannot be read.
+pub fn heeded(config: &NetworkConfig, request: &Request<'_>) -> Result<Heeded, NetError> {
+    look::heeded(&mut open()?, config, request)
+}
+
+/// Makes what [`lost`] finds.
+#[must_use]
+pub fn mend(config: &NetworkConfig, request: &Request<'_>) -> Mending {
+    let mut mending = Mending::default();
+    match lease(config, request) {
+        Ok(Some(_)) => {}
+        Ok(None) => return mending,
+        Err(error) => {
+            mending.failed.push(error);
+            return mending;
+        }
+    }
+    mending.note(mend_bridge(config, request));
+    // Local pods talk without other hosts.
+    mending.note(mend_ways(config));
+    mending.note(mend_cable(config, request));
+    mending
+}
+
+fn mend_bridge(config: &NetworkConfig, request: &Request<'_>) -> Result<Vec<Loss>, NetError> {
+    let mut netlink = open()?;
+    if look::bridge(&mut netlink, config)?.losses.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some(_lock) = state::lock_if_present(&config.state_dir, Sharing::Exclusive)? else {
+        return Ok(Vec::new());
+    };
+    let found = look::bridge(&mut netlink, config)?;
+    if found.losses.is_empty() || lease(config, request)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let made_for = found.record.as_ref().map_or(config, |record| record.made_for());
+    let mtu = match found.record.as_ref().filter(|record| record.index != 0) {
+        Some(record) => record.mtu,
+        // Nobody has written down what it was.
+        None => {
+            let beyond = peers::plan(&mut netlink, config, Ipv6::here())?;
+            beyond.fit(bridge::mtu(&mut netlink, made_for))
+        }
+    };
+    recipe::World::new(made_for, request)?.make_bridge_again(mtu)?;
+    Ok(found.losses)
+}
+
+fn mend_ways(config: &NetworkConfig) -> Result<Vec<Loss>, NetError> {
+    let mut netlink = open()?;
+    if look::ways(&mut netlink, config)?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some(_lock) = state::lock_if_present(&config.state_dir, Sharing::Exclusive)? else {
+        return Ok(Vec::new());
+    };
+    let lost = look::ways(&mut netlink, config)?;
+    if !lost.is_empty()
+        && let Some(record) = peers::record::read(config)?
+    {
+        peers::record::apply(&mut netlink, config, &record.ways)?;
+    }
+    Ok(lost)
+}
+
+fn mend_cable(config: &NetworkConfig, request: &Request<'_>) -> Result<Vec<Loss>, NetError> {
+    let mut netlink = open()?;
+    if look::cable(&mut netlink, config, request)?.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Whoever removes an idle network does so alone, and looks for leases first.
+    let Some(_lock) = state::lock_if_present(&config.state_dir, Sharing::Shared)? else {
+        return Ok(Vec::new());
+    };
+    let lost = look::cable(&mut netlink, config, request)?;
+    let Some(lease) = lease(config, request)? else { return Ok(Vec::new()) };
+    // Without a bridge there is nothing to plug it into, which has been told.
+    let Some(bridge) = bridge::complete(&mut netlink, config)? else { return Ok(Vec::new()) };
+    for loss in &lost {
+        let how = match loss {
+            Loss::Cable(..) => Remedy::Lay,
+            Loss::Size(..) => Remedy::Resize,
+            _ => Remedy::Plug,
+        };
+        let world = recipe::World::new(config, request)?;
+        world.mend_cable((bridge.clone(), lease.clone()), how)?;
+    }
+    Ok(lost)
+}
+
+/// What the interface holds.
+fn lease(config: &NetworkConfig, request: &Request<'_>) -> Result<Option<Lease>, NetError> {
+    state::read(&ipam::file_of(config, request.id, request.ifname))
+}
+
+fn open() -> Result<Netlink, NetError> {
+    Netlink::open(NETLINK_ROUTE)
+        .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })
+}
+
+#[cfg(test)]
+mod tests;

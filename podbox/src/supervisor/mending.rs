@@ -1,0 +1,183 @@
+//! Noticing that somebody has taken away some of the pod's network, and making it again: the bridge, its addresses, the pod's
+//! cables, the ways to other hosts.
+//!
+//! The kernel tells of changes of links and addresses; a filter lets only those wake the supervisor that are about the
+//! interfaces of this very pod and its networks. Then it looks whether something is missing, which is a few questions, and
+//! makes it. Of what pods share, whoever comes first makes it, under the network's lock. Somebody who takes it away again
+//! and again is answered ever more slowly: it may be meant.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use netplugin::{Heeded, LinkChanges};
+use tokio::time::Instant;
+
+use crate::report;
+
+use super::readable::readable;
+use super::sandbox::tell;
+use super::world::World;
+use super::{catalogue, interfaces};
+
+/// Begins after this, so that nothing of it stands in the way of a pod that starts. What has happened meanwhile is seen then.
+const STARTED: Duration = Duration::from_millis(500);
+/// Changes within this time are looked at together: whoever switches the bridge off and on does two things.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+/// Begins to listen, once the pod has addresses.
+pub(super) fn begin(world: &Arc<World>) {
+    let world = Arc::clone(world);
+    tokio::spawn(async move {
+        if !world.known.has_addresses().await || !is_ours(&world) {
+            return;
+        }
+        tokio::time::sleep(STARTED).await;
+        if let Err(error) = listen(&world).await {
+            report::log(format_args!("supervisor: watch the pod's network: {error}"));
+        }
+    });
+}
+
+/// Whether podbox has made the pod's network.
+fn is_ours(world: &World) -> bool {
+    !world.pod().host.network && world.settings.chain.is_none()
+}
+
+async fn listen(world: &Arc<World>) -> std::io::Result<()> {
+    let changes = LinkChanges::begin()?;
+    let fd = readable(&changes)?;
+    let mut mender = Mender { world, changes: &changes, pace: Pace::default(), told: Vec::new() };
+    loop {
+        let again = mender.look();
+        // Nothing may come for a long time now.
+        runtime::guard::slim_heap();
+        tokio::select! {
+            news = fd.readable() => news?.clear_ready(),
+            () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => {}
+            () = world.mending.notified() => {}
+        }
+        tokio::time::sleep(TOGETHER).await;
+        changes.take();
+    }
+}
+
+struct Mender<'a> {
+    world: &'a World,
+    changes: &'a LinkChanges,
+    pace: Pace,
+    /// What could not be made, as it was said last.
+    told: Vec<String>,
+}
+
+impl Mender<'_> {
+    /// Looks, and makes what is missing if it is time. Returns when to look again, if that is not when something changes.
+    fn look(&mut self) -> Option<Duration> {
+        if !self.is_lost() {
+            self.told.clear();
+            return None;
+        }
+        let wait = self.pace.left(Instant::now());
+        if !wait.is_zero() {
+            return Some(wait);
+        }
+        let errors = now(self.world);
+        self.pace.tried(Instant::now());
+        for error in errors.iter().filter(|error| !self.told.contains(error)) {
+            tell(
+                self.world,
+                "NetworkDegraded",
+                format!("Something of the pod's network is missing: {error}"),
+            );
+        }
+        self.told = errors;
+        // New links have new numbers.
+        let is_lost = self.is_lost();
+        is_lost.then(|| self.pace.left(Instant::now()))
+    }
+
+    /// Heeds what there is, and only then looks: so nothing is missed in between.
+    fn is_lost(&self) -> bool {
+        let mut heeded = Heeded::default();
+        let all =
+            interfaces::each(&self.world.settings, &self.world.pod(), &self.world.netns(), netplugin::heeded);
+        all.unwrap_or_default().into_iter().flatten().for_each(|one| heeded.extend(one));
+        if let Err(error) = self.changes.heed(&heeded) {
+            report::log(format_args!("supervisor: watch the pod's network: {error}"));
+        }
+        if let Err(error) = catalogue::lead_again(&self.world.settings) {
+            report::log(format_args!("supervisor: {error}"));
+        }
+        let lost = interfaces::lost(&self.world.settings, &self.world.pod(), &self.world.netns());
+        lost.is_ok_and(|lost| !lost.is_empty())
+    }
+}
+
+/// Makes what is missing, and tells the pod of it. Returns what could not be made.
+pub(super) fn now(world: &World) -> Vec<String> {
+    if !is_ours(world) {
+        return Vec::new();
+    }
+    let all = match interfaces::each(&world.settings, &world.pod(), &world.netns(), netplugin::mend) {
+        Ok(all) => all,
+        Err(error) => return vec![error],
+    };
+    let restored: Vec<String> =
+        all.iter().flat_map(|mending| &mending.restored).map(ToString::to_string).collect();
+    if !restored.is_empty() {
+        tell(world, "NetworkMended", format!("Mended the pod's network: {}", restored.join("; ")));
+        // The bridge may be another one.
+        if let Err(error) = catalogue::lead_again(&world.settings) {
+            report::log(format_args!("supervisor: {error}"));
+        }
+        world.mending.notify_one();
+    }
+    all.iter().flat_map(|mending| &mending.failed).map(|error| report::chain(error)).collect()
+}
+
+/// How soon something may be made again.
+#[derive(Debug, Default)]
+struct Pace {
+    wait: Duration,
+    last: Option<Instant>,
+}
+
+impl Pace {
+    const FIRST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(64);
+
+    /// How long to wait until the next try.
+    fn left(&self, now: Instant) -> Duration {
+        self.last.map_or(Duration::ZERO, |last| (last + self.wait).saturating_duration_since(now))
+    }
+
+    /// It was tried. After each try that follows soon upon another one the next has to wait twice as long.
+    fn tried(&mut self, now: Instant) {
+        let is_soon = self.last.is_some_and(|last| now.duration_since(last) <= self.wait * 2);
+        self.wait = if is_soon { (self.wait * 2).min(Pace::LONGEST) } else { Pace::FIRST };
+        self.last = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_takes_away_again_and_again_is_answered_ever_more_slowly_and_after_a_rest_at_once() {
+        let begin = Instant::now();
+        let mut pace = Pace::default();
+        let mut now = begin;
+        assert_eq!(pace.left(now), Duration::ZERO, "the first time at once");
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            pace.tried(now);
+            waits.push(pace.left(now).as_secs());
+            now += pace.left(now);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 64]);
+        now += Duration::from_secs(129);
+        assert_eq!(pace.left(now), Duration::ZERO);
+        pace.tried(now);
+        assert_eq!(pace.left(now), Duration::from_secs(1));
+    }
+}

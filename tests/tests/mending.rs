@@ -1,0 +1,266 @@
+//! What somebody takes away of the pods' network comes back, with traffic before and after. Each host is a network namespace
+//! of its own, so that its links are nobody else's.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use e2e::{Host, PATIENCE, bracketed, pod, wait_for, wait_good, wait_until};
+
+const ECHO: &str = r"
+  containers:
+  - name: c
+    image: podbox.local/toolbox
+    command: [tcp-echo, --port, '9000']
+    readinessProbe: {tcpSocket: {port: 9000}, periodSeconds: 1}
+";
+const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: echo}\nspec:\n  ipFamilyPolicy: RequireDualStack\n  selector: {app: echo}\n  ports: [{port: 80, targetPort: 9000}]\n";
+
+/// Two pods that can talk, one of them behind a Service.
+struct Site {
+    host: Host,
+    server: [String; 2],
+    service: [String; 2],
+}
+
+impl Site {
+    fn new() -> Site {
+        let host = Host::builder().own_net().build();
+        host.up(SERVICE);
+        host.up_ready(&pod("server", ECHO).replace("name: server", "name: server\n  labels: {app: echo}"));
+        host.up_ready(&pod("client", ECHO));
+        let service = [0, 1].map(|index| {
+            let path = format!("jsonpath={{.spec.clusterIPs[{index}]}}");
+            host.podbox(["get", "svc", "echo", "-o", &path]).ok().text().trim().to_owned()
+        });
+        let view = host.pod("server");
+        let site = Site { server: [view.ip(), view.ip6()], service, host };
+        site.talks("before");
+        // Supervisors listen from half a second on.
+        std::thread::sleep(Duration::from_secs(1));
+        site
+    }
+
+    /// Shell lines on the host; `BRIDGE` and `CABLE`, the server's, are filled in.
+    fn sh(&self, lines: &str) -> String {
+        let lines = lines.replace("BRIDGE", &self.host.bridge()).replace("CABLE", &self.cable("server"));
+        self.host.beside("sh").args(["-ec", &lines]).run().ok().stdout
+    }
+
+    /// The name of the cable's end on the host.
+    fn cable(&self, name: &str) -> String {
+        let trace = fs::read_to_string(self.host.pod_dir(name).join("trace.jsonl")).expect("a trace");
+        let made = trace.split("ip link add ").find(|words| words.contains(" type veth ")).expect("a cable");
+        made.split_whitespace().next().expect("its name").to_owned()
+    }
+
+    /// Pod to pod, host to pod, and both to the Service, on both families.
+    fn talks(&self, when: &str) {
+        for (ip, service) in self.server.iter().zip(&self.service) {
+            for at in [format!("{}:9000", bracketed(ip)), format!("{}:80", bracketed(service))] {
+                let connect = ["connect", "-t", "1s", &at, "hi"];
+                wait_good(&format!("{when}: the client to {at}"), || {
+                    self.host.podbox([&["exec", "client", "--"], &connect[..]].concat())
+                });
+                wait_good(&format!("{when}: the host to {at}"), || {
+                    self.host.podbox([&["toolbox"], &connect[..]].concat())
+                });
+            }
+        }
+    }
+
+    /// Does something to the network, and sees that it comes back, and that the pod says so.
+    fn survives(&self, act: &str, says: &str) {
+        let says = says.replace("BRIDGE", &self.host.bridge()).replace("CABLE", &self.cable("server"));
+        self.sh(act);
+        self.talks(&format!("after `{act}`"));
+        wait_for("the event", PATIENCE, || {
+            let all = ["server", "client"].map(|name| self.host.podbox(["events", name]).stdout);
+            let such = |text: &String| text.contains("NetworkMended") && text.contains(&says);
+            if all.iter().any(such) { Ok(()) } else { Err(all) }
+        });
+        self.is_whole();
+    }
+
+    fn is_whole(&self) {
+        wait_for("system check to be content", PATIENCE, || {
+            let said = self.host.podbox(["system", "check"]).stdout;
+            if said.contains("ok       network of running pods") { Ok(()) } else { Err(said) }
+        });
+    }
+
+    fn finish(self) {
+        self.host.down(&["--all", "--grace-period", "0"]);
+        self.host.finish();
+    }
+}
+
+#[test]
+fn a_bridge_that_is_deleted_comes_back() {
+    let site = Site::new();
+    site.survives("ip link del BRIDGE", "no bridge BRIDGE");
+    site.finish();
+}
+
+#[test]
+fn a_cable_that_is_deleted_comes_back() {
+    let site = Site::new();
+    site.survives("ip link del CABLE", "no cable CABLE to eth0");
+    site.finish();
+}
+
+#[test]
+fn a_bridge_that_goes_down_and_up_has_its_addresses_and_routes_again_and_one_that_is_down_goes_up() {
+    let site = Site::new();
+    site.survives("ip link set BRIDGE down; ip link set BRIDGE up", "BRIDGE without fd70");
+    site.survives("ip link set BRIDGE down", "BRIDGE down");
+    site.finish();
+}
+
+#[test]
+fn a_bridge_has_its_addresses_again_after_they_were_flushed() {
+    let site = Site::new();
+    site.survives("ip addr flush dev BRIDGE", "BRIDGE without 10.213");
+    site.finish();
+}
+
+#[test]
+fn a_cable_that_is_pulled_out_or_switched_off_is_plugged_in_again() {
+    let site = Site::new();
+    site.survives("ip link set CABLE nomaster", "CABLE, the cable of eth0, not plugged into BRIDGE");
+    site.survives("ip link set CABLE down", "CABLE, the cable of eth0, down");
+    site.finish();
+}
+
+#[test]
+fn another_size_in_the_configuration_reaches_pods_that_run() {
+    let site = Site::new();
+    let host = &site.host;
+    host.configure("mtu = 1400", "");
+    host.up(&pod("small", ECHO));
+    for name in ["server", "client"] {
+        host.wait_event(name, "NetworkMended", "with an MTU of 1500, not 1400");
+        let netns = host.pod_dir(name).join("ns/net");
+        let netns = format!("--net={}", netns.display());
+        host.beside("nsenter").args([&netns, "ip", "link", "show", "eth0"]).run().ok().says("mtu 1400");
+    }
+    site.talks("with another size");
+    site.finish();
+}
+
+#[test]
+fn further_networks_come_back_too() {
+    let host = Host::builder().own_net().build();
+    let number = host.number();
+    host.configure(
+        "",
+        &format!("[networks.blue]\nbridge = \"pbt{number}b\"\nipv4 = \"10.215.{number}.0/24\"\nipv6 = \"fd70:6f64:e30:{number:x}::/64\"\n"),
+    );
+    let on_blue = |name: &str| {
+        let named = format!("name: {name}");
+        pod(name, ECHO)
+            .replace(&named, &format!("{named}\n  annotations: {{k8s.v1.cni.cncf.io/networks: blue}}"))
+    };
+    host.up_ready(&on_blue("one"));
+    host.up_ready(&on_blue("two"));
+    let talk = |when: &str| {
+        for ip in [format!("10.215.{number}.3"), format!("[fd70:6f64:e30:{number:x}::3]")] {
+            let at = format!("{ip}:9000");
+            wait_good(when, || host.podbox(["exec", "one", "--", "connect", "-t", "1s", &at, "hi"]));
+        }
+    };
+    talk("before");
+    std::thread::sleep(Duration::from_secs(1));
+    let sh = |lines: &str| host.beside("sh").args(["-ec", lines]).run().ok();
+    sh(&format!(
+        "for link in $(ip -o link show master pbt{number}b | sed 's/^[0-9]*: //; s/[@:].*//'); do ip link del $link; done"
+    ));
+    talk("after the cables were deleted");
+    host.wait_event("two", "NetworkMended", "to net1");
+    sh(&format!("ip link del pbt{number}b"));
+    talk("after the bridge was deleted");
+    host.finish();
+}
+
+/// How often a process has gone to sleep by itself.
+fn sleeps(pid: i32) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let mut lines = status.lines().filter(|line| line.starts_with("voluntary_ctxt_switches"));
+    lines.next().expect("the kernel counts").to_owned()
+}
+
+#[test]
+fn an_idle_pod_is_woken_by_nobody_who_comes_and_goes() {
+    let host = Host::builder().own_net().build();
+    let idle = "  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity]}]";
+    host.up(&pod("idle", idle));
+    host.up(&pod("other", idle));
+    host.down(&["other", "--grace-period", "0"]);
+    let supervisor = host.next_supervisor("idle", None);
+    // What its own beginning needs, and what the other's end has been.
+    std::thread::sleep(Duration::from_secs(4));
+    let before = sleeps(supervisor);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(sleeps(supervisor), before, "while nothing happens");
+    for name in ["a", "b", "c"] {
+        host.up(&pod(name, idle));
+    }
+    host.beside("sh")
+        .args([
+            "-ec",
+            "ip link add d0 type veth peer name d1; ip link set d0 up; ip addr add 192.0.2.7/24 dev d0; ip link del d0",
+        ])
+        .run()
+        .ok();
+    for name in ["b", "a", "c"] {
+        host.down(&[name, "--grace-period", "0"]);
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(sleeps(supervisor), before, "while others come and go");
+    assert_eq!(host.next_supervisor("idle", None), supervisor);
+    host.finish();
+}
+
+#[test]
+fn whoever_deletes_the_bridge_in_a_loop_is_not_fought_with_and_up_and_restart_mend_at_once() {
+    let site = Site::new();
+    let has_bridge = || {
+        let links = site.sh("ip -o link show");
+        links.contains(&format!(" {}:", site.host.bridge()))
+    };
+    let begin = Instant::now();
+    let mut deleted = 0;
+    while begin.elapsed() < Duration::from_secs(8) {
+        if has_bridge() {
+            site.sh("ip link del BRIDGE");
+            deleted += 1;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Two pods, each after 0, 1, 3 and 7 seconds.
+    assert!((3..=9).contains(&deleted), "{deleted} times");
+    // Both wait for some seconds now.
+    if has_bridge() {
+        site.sh("ip link del BRIDGE");
+    }
+    site.host.podbox(["system", "check"]).code(3).says(&format!("no bridge {}", site.host.bridge()));
+    let manifest = pod("client", ECHO);
+    site.host.try_up(&manifest, &["--wait", "none"]).ok().says("unchanged");
+    assert!(has_bridge(), "after `up` of an unchanged pod");
+    site.sh("ip link del BRIDGE");
+    site.host.podbox(["restart", "client", "--timeout", "0"]).ok();
+    wait_until("the bridge after `restart`", Duration::from_millis(700), has_bridge);
+    site.host.podbox(["restart", "server", "--grace-period", "0"]).ok();
+    site.talks("after all");
+    site.finish();
+}
+
+#[test]
+fn nothing_comes_back_after_the_last_pod_has_gone() {
+    let site = Site::new();
+    site.sh("ip link del BRIDGE");
+    site.host.down(&["--all", "--grace-period", "0"]);
+    std::thread::sleep(Duration::from_secs(2));
+    let left = site.host.beside("ip").args(["-o", "link"]).run().ok().stdout;
+    assert!(!left.contains(&site.host.bridge()), "{left}");
+    site.host.finish();
+}
