@@ -154,7 +154,9 @@ pub(super) fn begin(
                 changed = own.changed() => if changed.is_err() { return },
                 first = news.recv() => {
                     let Some(first) = first else { return };
-                    task.take_in(first);
+                    if !task.take_in(first) {
+                        continue;
+                    }
                     task.take_in_all(&mut news);
                 }
             }
@@ -252,19 +254,25 @@ impl Task {
         Ok(self.inotify.add_watch(dir, flags)?)
     }
 
-    fn take_in(&mut self, (watch, name): News) {
+    /// False if it is no news: most changes are of files that are about to get their names.
+    fn take_in(&mut self, (watch, name): News) -> bool {
         let name = name.as_ref().and_then(|name| name.to_str()).unwrap_or_default();
         let store = &self.world.settings.store;
+        let is_file = name.ends_with(".json") && !name.starts_with('.');
+        if !matches!(self.watched.get(&watch), Some(Watched::Endpoints)) {
+            // Services change seldom, and one by one.
+            self.next = Instant::now();
+        }
         match self.watched.get(&watch) {
             Some(Watched::Namespaces) => self.look_again(),
+            Some(_) if !is_file => return false,
             // While there was no Service, nobody looked at the pods.
             Some(Watched::Services(_)) if self.catalogue.services.is_empty() => {
                 self.catalogue = Arc::new(Catalogue::read(store));
             }
             Some(Watched::Services(namespace)) => {
-                if let Some(name) = name.strip_suffix(".json").filter(|name| !name.starts_with('.')) {
-                    Arc::make_mut(&mut self.catalogue).read_service(store, namespace, name);
-                }
+                let name = name.trim_end_matches(".json");
+                Arc::make_mut(&mut self.catalogue).read_service(store, namespace, name);
             }
             Some(Watched::Endpoints) if !self.catalogue.services.is_empty() => {
                 Arc::make_mut(&mut self.catalogue).read_backend(store, name);
@@ -277,8 +285,9 @@ impl Task {
             }
             // There was so much news that the kernel had no room for all of it.
             None if name.is_empty() => self.look_again(),
-            Some(Watched::Endpoints) | None => {}
+            Some(Watched::Endpoints) | None => return false,
         }
+        true
     }
 
     /// Everything that has come by now.
