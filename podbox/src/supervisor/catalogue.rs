@@ -163,6 +163,10 @@ pub(super) fn begin(
             task.write_own(own.borrow_and_update().clone());
             // What comes together is answered together.
             tokio::time::sleep_until(task.next).await;
+            if world.known.left.load(Ordering::Relaxed) {
+                // Whoever takes down what nobody is left to need must not be met by one who makes it again.
+                return;
+            }
             task.take_in_all(&mut news);
             // There may be a Service now that selects the pod.
             task.write_own(own.borrow_and_update().clone());
