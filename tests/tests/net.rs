@@ -93,7 +93,9 @@ fn every_kind_of_picture_tells_of_every_pod_and_is_well_formed() {
             Cmd::new("python3").args(["-c", parse]).input(drawn).run().ok();
         }
     }
-    let ours = host.podbox(["net", "graph", "-n", "elsewhere"]).ok().stdout;
+    let ours = host.podbox(["net", "graph", "-n", "elsewhere"]).ok();
+    assert_eq!(ours.stderr, "No resources found in elsewhere namespace.\n");
+    let ours = ours.stdout;
     assert!(!ours.contains("server") && ours.contains(&host.bridge()), "{ours}");
     host.finish();
 }

@@ -153,3 +153,10 @@ fn a_pod_is_behind_a_service_while_it_is_selected_and_gets_connections_only_if_i
     assert_eq!(found[0].ports[0].endpoints[0].address, "10.0.0.2:8080");
     assert_eq!(found[0].addresses, ["10.96.0.7"]);
 }
+
+#[test]
+fn one_pod_is_one_pod() {
+    let mut picture = example();
+    picture.hosts[0].networks[0].subnets[0].used = 1;
+    assert!(text(&picture).contains("1 pod, room for"), "{}", text(&picture));
+}
