@@ -115,7 +115,7 @@ impl Target {
         let place = Place::of(session, found)?;
         let address = choose(&place.addresses, args, &place.name)?;
         let port = ports::of_pod(found, port, protocol)?;
-        let remark = (!is_ready(found)).then(|| format!("pod {} is not ready", found.name()));
+        let remark = (!found.is_ready()).then(|| format!("pod {} is not ready", found.name()));
         let address = SocketAddr::new(address, port);
         Ok(Target { name: format!("pod {}", found.name()), address, receivers: vec![place], remark })
     }
@@ -244,11 +244,6 @@ fn behind_host_port(session: &Session, port: u16, protocol: Protocol) -> Vec<Pla
     };
     let pods = pods::all(session, None).into_iter().filter(has_it);
     pods.filter_map(|found| Place::of(session, &found).ok()).collect()
-}
-
-fn is_ready(found: &Found) -> bool {
-    let conditions = found.status().0.and_then(|status| status.conditions).unwrap_or_default();
-    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 #[cfg(test)]
