@@ -35,7 +35,7 @@ fn of_service(session: &Session, namespace: &str, name: &str) -> Result<Chosen, 
     let mut behind = pods::all(session, Some(namespace));
     behind.retain(|found| service.selects(&found.pod.labels));
     let others = behind.len().saturating_sub(1);
-    let pod = behind.into_iter().min_by_key(|found| rank(found)).ok_or_else(|| {
+    let pod = behind.into_iter().min_by_key(rank).ok_or_else(|| {
         Failure::pod(format!("service {namespace}/{name} has no pod: none fits its selector"))
     })?;
     Ok(Chosen { pod, service: Some(service), others })

@@ -98,7 +98,7 @@ impl Target {
         let mut remark = None;
         if let Some(service) = service {
             receivers.extend(places_of(session, &catalogue, service));
-            let nobody = nobody_behind(&catalogue, service);
+            let nobody = catalogue.why_nobody(service);
             let is = format!("{port}/{protocol} is the node port of {}", shown(service));
             remark = nobody.map(|nobody| format!("{is}; {nobody}"));
         }
@@ -159,7 +159,7 @@ impl Target {
         let shown = shown(service);
         let is_its = |one: &ServicePort| one.port == address.port() && one.protocol.on_the_wire() == protocol;
         let remark = if service.ports.iter().any(is_its) {
-            nobody_behind(catalogue, service)
+            catalogue.why_nobody(service)
         } else {
             Some(format!("{shown} has no {protocol} port {}: {}", address.port(), ports::listed(service)))
         };
@@ -212,19 +212,6 @@ fn choose(all: &[IpAddr], args: &PathArgs, whose: &str) -> Result<IpAddr, Failur
 /// `service default/web`
 fn shown(service: &Service) -> String {
     format!("service {}/{}", service.namespace, service.name)
-}
-
-/// Why nobody gets a Service's traffic now, if nobody does.
-fn nobody_behind(catalogue: &Catalogue, service: &Service) -> Option<String> {
-    let shown = shown(service);
-    if service.selector.is_empty() {
-        return Some(format!("{shown} has no selector, so that no pod is behind it"));
-    }
-    match (catalogue.backends_of(service).count(), catalogue.receiving(service).len()) {
-        (0, _) => Some(format!("no pod fits the selector of {shown}")),
-        (all, 0) => Some(format!("none of the {all} pods of {shown} is ready")),
-        _ => None,
-    }
 }
 
 /// The networks of the pods that get a Service's traffic now.
