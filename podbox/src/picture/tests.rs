@@ -160,3 +160,14 @@ fn one_pod_is_one_pod() {
     picture.hosts[0].networks[0].subnets[0].used = 1;
     assert!(text(&picture).contains("1 pod, room for"), "{}", text(&picture));
 }
+
+#[test]
+fn every_picture_tells_of_a_port_that_nobody_is_behind() {
+    let mut picture = example();
+    let port = &mut picture.services[0].ports[0];
+    (port.endpoints, port.node_port) = (Vec::new(), Some(30080));
+    for drawn in [text(&picture), svg(&picture), dot(&picture), mermaid(&picture)] {
+        assert!(drawn.contains("80/tcp http") && drawn.contains("node port 30080"), "{drawn}");
+        assert!(drawn.contains("nobody is behind it"), "{drawn}");
+    }
+}
