@@ -93,7 +93,9 @@ fn every_kind_of_picture_tells_of_every_pod_and_is_well_formed() {
             Cmd::new("python3").args(["-c", parse]).input(drawn).run().ok();
         }
     }
-    let ours = host.podbox(["net", "graph", "-n", "elsewhere"]).ok().stdout;
+    let ours = host.podbox(["net", "graph", "-n", "elsewhere"]).ok();
+    assert_eq!(ours.stderr, "No resources found in elsewhere namespace.\n");
+    let ours = ours.stdout;
     assert!(!ours.contains("server") && ours.contains(&host.bridge()), "{ours}");
     host.finish();
 }
@@ -205,5 +207,72 @@ fn the_list_of_networks_counts_leases() {
     assert_eq!((free(&after, 5), free(&after, 6)), (1, 252), "{after}");
     let listed = host.podbox(["net", "ls", "-o", "json"]).ok().json();
     assert_eq!(listed[0]["bridge"]["name"], host.bridge().as_str());
+    host.finish();
+}
+
+/// What `net show` tells of one way of a pod: the facts and commands of all its hops.
+fn way(host: &Host, pod: &str, start: &str) -> String {
+    let shown = host.podbox(["net", "show", pod, "-o", "json"]).ok().json();
+    let ways = shown["journeys"].as_array().expect("ways");
+    let found = ways.iter().find(|way| way["title"].as_str().is_some_and(|title| title.starts_with(start)));
+    found.unwrap_or_else(|| panic!("no way {start}: {shown:#}"))["hops"].to_string()
+}
+
+#[test]
+fn the_way_to_a_service_goes_on_to_the_pod_behind_it_and_says_if_there_is_none() {
+    let host = Host::new();
+    host.up(&pod("client", CLIENT));
+    host.up(&SERVICE.replace("spec:\n", "spec:\n  type: NodePort\n"));
+    let nobody = way(&host, "client", "to Service default/front");
+    assert!(
+        nobody.contains("refused: no pod fits the selector of service default/front")
+            && !nobody.contains("pod: route"),
+        "{nobody}"
+    );
+    host.up_ready(&server(&host));
+    let server = host.pod("server").ip();
+    let leads = format!("port 80, for one, becomes {server}:8080");
+    e2e::wait_until("the Service to lead there", e2e::PATIENCE, || {
+        way(&host, "client", "to Service default/front").contains(&leads)
+    });
+    let there = way(&host, "client", "to Service default/front");
+    assert!(there.contains(&format!("{server} leaves by eth0 (2)")), "{there}");
+    let object = host.podbox(["get", "svc", "front", "-o", "json"]).ok().json();
+    let port = object["spec"]["ports"][0]["nodePort"].as_u64().unwrap();
+    let inward =
+        way(&host, "server", &format!("in by node port {port} of Service default/front, to {server}:8080"));
+    assert!(inward.contains(&format!("tcp . {port} : ")), "{inward}");
+    assert!(inward.contains(&format!("which is a port of {}", host.bridge())), "{inward}");
+    let _ = host.exec("server", &["get", "http://127.0.0.1:8080/fail/readyz"]);
+    host.wait_pod("server", "not ready", |pod| !pod.is("Ready"));
+    e2e::wait_until("the Service to lead nowhere", e2e::PATIENCE, || {
+        way(&host, "client", "to Service default/front")
+            .contains("refused: none of the 1 pods of service default/front is ready")
+    });
+    host.finish();
+}
+
+#[test]
+fn marks_are_told_as_nft_tells_them() {
+    let host = Host::new();
+    host.up_ready(&server(&host));
+    host.up(&pod("client", CLIENT));
+    let alias = std::fs::read_to_string(host.pod_dir("client").join("netns-alias")).unwrap();
+    let netns = alias.trim().rsplit('/').next().unwrap();
+    let nft = |words: &str| Cmd::new("ip").args(["netns", "exec", netns, "nft", words]).run().ok().stdout;
+    nft("add table inet marks");
+    nft("add chain inet marks gate { type filter hook output priority 0; }");
+    nft("add rule inet marks gate tcp dport 8080 meta mark set 0x1f");
+    nft("add rule inet marks gate meta mark 0x1f ct mark set 0x2 accept");
+    let report = host.podbox(["net", "path", "client", "server", "-o", "json"]).ok().json();
+    let rules: Vec<_> =
+        report["decisions"].as_array().unwrap().iter().filter(|one| one["chain"] == "gate").collect();
+    let listed = nft("list table inet marks");
+    let rule = rules
+        .iter()
+        .find_map(|one| one["rule"].as_str().filter(|_| one["verdict"] == "accept"))
+        .unwrap_or_else(|| panic!("{report:#}"));
+    assert_eq!(rule, "meta mark 0x0000001f ct mark set 0x00000002 accept", "{listed}");
+    assert!(listed.contains(rule), "{listed}");
     host.finish();
 }

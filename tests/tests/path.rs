@@ -226,3 +226,69 @@ fn a_service_is_followed_to_the_pod_that_is_ready_and_its_translation_is_told() 
     assert_eq!(ends, [("behind", true), ("unready", false)], "{drawn:#}");
     host.finish();
 }
+
+const FRONT: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: front}\nspec:\n  type: NodePort\n  ipFamilies: [IPv4]\n  selector: {app: talk}\n  ports: [{name: talk, port: 80, targetPort: talk}]\n";
+
+#[test]
+fn a_node_port_is_followed_to_its_pod_from_wherever_it_is_asked() {
+    let _alone = alone();
+    let host = Host::new();
+    client_and_server(&host, SERVER);
+    host.up(FRONT);
+    let object = host.podbox(["get", "svc", "front", "-o", "json"]).ok().json();
+    let port = object["spec"]["ports"][0]["nodePort"].as_u64().unwrap();
+    let cluster = object["spec"]["clusterIP"].as_str().unwrap();
+    let at = format!("host:{port}");
+    let lost = host.podbox(["net", "path", "client", &at, "--timeout", "300ms"]).code(1);
+    lost.says(&format!("{port}/tcp is the node port of service default/front; no pod fits the selector"));
+    host.up_ready(&pod("behind", SERVER).replace("name: behind", "name: behind\n  labels: {app: talk}"));
+    wait_good("the node port", || host.podbox(["net", "path", "client", &at]));
+    let loopback = format!("127.0.0.1:{port}");
+    for (from, to) in [("client", &at), ("host", &at), ("host", &loopback)] {
+        let report = host.podbox(["net", "path", from, to, "-o", "json"]).ok().json();
+        let seen = stations(&report);
+        let last = seen.last().unwrap_or_else(|| panic!("{from} to {to}: {report:#}"));
+        assert_eq!((&*last.0, &*last.2), ("pod default/behind", "in"), "{from} to {to}: {report:#}");
+        assert!(report["reason"].as_str().unwrap().starts_with("pod default/behind"), "{report:#}");
+        assert!(!report["source"].as_str().unwrap().starts_with("0.0.0.0"), "{report:#}");
+    }
+    let address = format!("{cluster}:80");
+    let report = host.podbox(["net", "path", "client", &address, "-o", "json"]).ok().json();
+    assert_eq!(report["to"], "service default/front", "{report:#}");
+    assert_eq!(stations(&report).last().unwrap().0, "pod default/behind", "{report:#}");
+    let closed = host.podbox(["net", "path", "client", &format!("{cluster}:81"), "--timeout", "300ms"]);
+    closed.code(1).says("service default/front has no tcp port 81: its ports are 80/tcp (talk)");
+    host.finish();
+}
+
+#[test]
+fn what_cannot_be_followed_is_said_before_anything_is_sent() {
+    let host = Host::new();
+    host.up(&pod(
+        "client",
+        "  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity]}]",
+    ));
+    host.up(FRONT);
+    host.up("apiVersion: v1\nkind: Service\nmetadata: {name: away}\nspec: {type: ExternalName, externalName: example.org}\n");
+    host.up("apiVersion: v1\nkind: Service\nmetadata: {name: bare}\nspec: {clusterIP: None, selector: {app: talk}, ports: [{port: 80}]}\n");
+    for (to, flag, why) in [
+        ("svc/front", "-6", "service default/front has no IPv6 address: IPv4 only"),
+        ("svc/front:81", "--timeout=1s", "has no tcp port 81: its ports are 80/tcp (talk)"),
+        ("svc/front:http", "--timeout=1s", "has no tcp port http: its ports are 80/tcp (talk)"),
+        ("svc/front:80", "--udp", "has no udp port 80: its ports are 80/tcp (talk)"),
+        (
+            "svc/away:80",
+            "--timeout=1s",
+            "is of type ExternalName: it has no address, its name stands for example.org",
+        ),
+        ("svc/bare:80", "--timeout=1s", "has no address of its own: it is headless"),
+        ("svc/nobody:80", "--timeout=1s", "service default/nobody not found"),
+        ("192.0.2.1:80", "-6", "192.0.2.1 has no IPv6 address"),
+    ] {
+        host.podbox(["net", "path", "client", to, flag]).code(2).complains(why);
+    }
+    host.up("apiVersion: v1\nkind: Service\nmetadata: {name: alone}\nspec: {ports: [{port: 80}]}\n");
+    let lost = host.podbox(["net", "path", "client", "svc/alone", "--timeout", "300ms"]).code(1);
+    lost.says("service default/alone has no selector, so that no pod is behind it");
+    host.finish();
+}

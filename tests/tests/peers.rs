@@ -362,6 +362,11 @@ fn a_peer_that_is_removed_takes_its_ways_along_with_the_next_up_or_at_once() {
     site.pods();
     let table = host.podbox(["net", "peers", "--no-headers"]).ok();
     assert_eq!(table.stdout.lines().filter(|line| line.ends_with("ready")).count(), 2, "{table}");
+    let shown = host.podbox(["net", "show", "echo"]).ok();
+    shown
+        .says("to host host1, ")
+        .says("(its ways: ready)")
+        .says(&format!("leaves by {}.vx (", host.bridge()));
     let tunnel = format!("{}.vx", host.bridge());
     let ways = |what: &str| -> usize {
         let lines: Vec<String> = [

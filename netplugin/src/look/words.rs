@@ -26,6 +26,8 @@ pub(super) enum Kind {
     Status,
     /// A number in the host's byte order.
     Number,
+    /// A mark, in the host's byte order.
+    Mark,
     /// A number of the network.
     Bytes,
 }
@@ -162,6 +164,7 @@ fn value(bytes: &[u8], kind: Kind) -> String {
             other => format!("{other:#x}"),
         },
         Kind::Number => of_host().to_string(),
+        Kind::Mark => format!("{:#010x}", of_host()),
         Kind::Bytes => hex(bytes),
     }
 }
@@ -240,7 +243,7 @@ impl Reader {
     fn meta(&mut self, data: Attributes<'_>) {
         let [to, key, from] = [1, 2, 3];
         let (text, kind) = match data.big(key).unwrap_or_default() {
-            3 => ("meta mark", Kind::Number),
+            3 => ("meta mark", Kind::Mark),
             4 => ("iif", Kind::Number),
             5 => ("oif", Kind::Number),
             6 => ("iifname", Kind::Name),
@@ -250,12 +253,19 @@ impl Reader {
             _ => ("meta", Kind::Bytes),
         };
         match data.big(from) {
-            Some(register) => {
-                let set = self.held.get(&place(register)).map(|held| held.text.clone());
-                self.say(format!("{text} set {}", set.unwrap_or_default()));
-            }
+            Some(register) => self.set(text, register, kind),
             None => self.load(data.big(to), text, kind),
         }
+    }
+
+    /// What a register holds is written somewhere, and is of the kind that is kept there.
+    fn set(&mut self, text: &str, register: u32, kind: Kind) {
+        let held = self.held.get(&place(register));
+        let to = held.map(|held| match &*held.constant {
+            [] => held.text.clone(),
+            constant => value(constant, kind),
+        });
+        self.say(format!("{text} set {}", to.unwrap_or_default()));
     }
 
     fn payload(&mut self, data: Attributes<'_>) {
@@ -323,11 +333,11 @@ impl Reader {
             0 => ("ct state", Kind::Number),
             1 => ("ct direction", Kind::Number),
             2 => ("ct status", Kind::Status),
-            3 => ("ct mark", Kind::Number),
+            3 => ("ct mark", Kind::Mark),
             _ => ("ct", Kind::Bytes),
         };
         match data.big(from) {
-            Some(_) => self.say(format!("{text} set")),
+            Some(register) => self.set(text, register, kind),
             None => self.load(data.big(to), text, kind),
         }
     }

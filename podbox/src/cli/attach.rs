@@ -12,8 +12,7 @@ use crate::supervisor::attach::Since;
 use crate::supervisor::machine::{Record, State};
 
 use super::containers::Containers;
-use super::pods;
-use super::{Failure, Session, completion, names};
+use super::{Failure, Session, behind, completion, names};
 use keys::DetachKeys;
 use session::{Connection, Wish};
 
@@ -26,7 +25,7 @@ pub(super) struct AttachArgs {
     /// Use the container's terminal
     #[arg(short = 't', long)]
     tty: bool,
-    /// The pod
+    /// The pod, or svc/NAME for one of a Service's pods
     #[arg(add = completion::pod())]
     pod: String,
     /// The container; the first one if none
@@ -43,8 +42,7 @@ pub(super) struct AttachArgs {
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &AttachArgs) -> Result<ExitCode, Failure> {
     names::require_root("attach to a pod")?;
-    let (namespace, name) = names::pod_name(&args.pod, &args.namespace);
-    let found = pods::find(session, namespace, name)?;
+    let found = behind::choose(session, &args.pod, &args.namespace)?.pod;
     found.readopt_if_abandoned()?;
     let memory =
         found.memory().ok_or_else(|| Failure::pod(format!("pod {} is not running yet", found.name())))?;

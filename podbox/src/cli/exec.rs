@@ -20,8 +20,8 @@ use crate::status;
 use crate::supervisor::machine::{Record, State};
 
 use super::containers::Containers;
-use super::pods::{self, Found};
-use super::{Failure, Session, completion, names};
+use super::pods::Found;
+use super::{Failure, Session, behind, completion, names};
 
 /// Arguments of `exec`.
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ pub(super) struct ExecArgs {
     /// Give the command a terminal
     #[arg(short = 't', long)]
     tty: bool,
-    /// The pod
+    /// The pod, or svc/NAME for one of a Service's pods
     #[arg(add = completion::pod())]
     pod: String,
     /// The container; the first one if none
@@ -49,8 +49,7 @@ pub(super) struct ExecArgs {
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &ExecArgs) -> Result<ExitCode, Failure> {
     names::require_root("run a command in a pod")?;
-    let (namespace, name) = names::pod_name(&args.pod, &args.namespace);
-    let found = pods::find(session, namespace, name)?;
+    let found = behind::choose(session, &args.pod, &args.namespace)?.pod;
     found.readopt_if_abandoned()?;
     let memory =
         found.memory().ok_or_else(|| Failure::pod(format!("pod {} is not running yet", found.name())))?;

@@ -11,15 +11,16 @@ use jiff::Timestamp;
 use crate::config::duration;
 use crate::logs::reader::{self, Pick, Query, ReadError, Source, Times, pod_label};
 
+use super::behind::{self, Chosen};
 use super::containers::{self, Containers};
-use super::pods::{self, Found};
+use super::pods::Found;
 use super::watch::{Watch, Woken};
-use super::{Failure, Session, completion, names};
+use super::{Failure, Session, completion};
 
 /// Arguments of `logs`.
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
-    /// The pod
+    /// The pod, or svc/NAME for one of a Service's pods
     #[arg(add = completion::pod())]
     pod: String,
     /// The container
@@ -62,8 +63,10 @@ pub(super) struct LogsArgs {
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &LogsArgs) -> Result<ExitCode, Failure> {
-    let (namespace, name) = names::pod_name(&args.pod, &args.namespace);
-    let found = pods::find(session, namespace, name)?;
+    let Chosen { pod: found, others, .. } = behind::choose(session, &args.pod, &args.namespace)?;
+    if others > 0 {
+        anstream::eprintln!("Found {} pods, using pod/{}", others + 1, found.pod.name);
+    }
     found.readopt_if_abandoned()?;
     let sources = sources(args, &found)?;
     let since = args.since.map(|ago| SystemTime::now() - ago).or(args.since_time.map(Into::into));

@@ -2,6 +2,7 @@
 
 mod api_resources;
 mod attach;
+mod behind;
 mod capture;
 mod cni;
 mod completion;

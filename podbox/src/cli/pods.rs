@@ -152,6 +152,12 @@ impl Found {
         }
     }
 
+    /// Whether it is ready.
+    pub(super) fn is_ready(&self) -> bool {
+        let conditions = self.status().0.and_then(|status| status.conditions).unwrap_or_default();
+        conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    }
+
     /// Its v1.PodStatus, if there is one yet, and why its supervisor cannot write it down, if it cannot. Then it is asked
     /// for it; if it does not answer, what was written last is all that there is.
     pub(super) fn status(&self) -> (Option<PodStatus>, Option<String>) {

@@ -11,7 +11,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::pods::{self, Care, Found};
+use super::behind::{self, Chosen};
+use super::pods::{Care, Found};
 use super::watch::{Watch, Woken};
 use super::{Failure, Session, completion, names, out};
 use pair::Pair;
@@ -20,10 +21,10 @@ use relay::Way;
 /// Arguments of `port-forward`.
 #[derive(Debug, Args)]
 pub(super) struct PortForwardArgs {
-    /// The pod
+    /// The pod, or svc/NAME for one of a Service's pods
     #[arg(add = completion::pod())]
     pod: String,
-    /// [LOCAL:]REMOTE, or :REMOTE for a random local port; REMOTE may be a port's name
+    /// [LOCAL:]REMOTE, or :REMOTE for a random local port; REMOTE may be a port's name; of svc/NAME it is the Service's port
     #[arg(required = true, value_name = "PORTS")]
     ports: Vec<String>,
     /// Namespace
@@ -37,10 +38,9 @@ pub(super) struct PortForwardArgs {
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &PortForwardArgs) -> Result<ExitCode, Failure> {
     names::require_root("forward ports to a pod")?;
-    let (namespace, name) = names::pod_name(&args.pod, &args.namespace);
-    let found = pods::find(session, namespace, name)?;
-    let pairs: Vec<Pair> =
-        args.ports.iter().map(|text| Pair::parse(text, &found.pod)).collect::<Result<_, _>>()?;
+    let Chosen { pod: found, service, .. } = behind::choose(session, &args.pod, &args.namespace)?;
+    let pair = |text: &String| Pair::parse(text, &found.pod, service.as_ref());
+    let pairs: Vec<Pair> = args.ports.iter().map(pair).collect::<Result<_, _>>()?;
     let addresses: Vec<Host> = args.address.iter().map(|text| Host::parse(text)).collect::<Result<_, _>>()?;
     found.readopt_if_abandoned()?;
     let phase = found.status().0.and_then(|status| status.phase).unwrap_or_else(|| "Pending".to_owned());

@@ -12,7 +12,7 @@ use netplugin::{Mac, Met, Seen, Way};
 use serde::Serialize;
 
 use crate::capture::line::{flag_letters, name_of};
-use crate::capture::packet::{Ip, Packet, Transport};
+use crate::capture::packet::{Ip, Packet, Transport, protocol};
 
 pub use judge::{Evidence, Outcome, judge};
 pub use show::text;
@@ -141,7 +141,10 @@ impl Followed {
                 || ip.destination == self.source
                 || self.destinations.iter().any(|one| *one == ip.source || *one == ip.destination)
         };
-        if let Transport::Icmp { about: Some(about), .. } = &ip.transport {
+        if let Transport::Icmp { kind, about: Some(about), .. } = &ip.transport {
+            if !is_complaint(ip.protocol, *kind) {
+                return None;
+            }
             let (from, _) = about.ends()?;
             return (from.port() == self.port && concerns(about)).then_some(Leg::Back);
         }
@@ -151,6 +154,15 @@ impl Followed {
             (_, true) => Some(Leg::Back),
             _ => None,
         }
+    }
+}
+
+/// Whether a control message says that a packet was lost. A redirect (RFC 792, RFC 4861) quotes one as well, but that one
+/// went on.
+fn is_complaint(number: u8, kind: u8) -> bool {
+    match number {
+        protocol::ICMP => matches!(kind, 3 | 11 | 12),
+        _ => matches!(kind, 1..=4),
     }
 }
 

@@ -153,3 +153,28 @@ fn an_interface_tells_of_a_packet_once_and_times_start_with_the_first() {
     let told: Vec<(&str, u64)> = hops.iter().map(|hop| (&*hop.interface, hop.after_nanoseconds)).collect();
     assert_eq!(told, [("eth0", 0), ("veth1", 10_000), ("veth2", 20_000), ("eth0", 30_000)]);
 }
+
+#[test]
+fn a_redirect_is_no_answer_and_an_error_is() {
+    let quoted = Ip {
+        source: "10.0.0.2".parse().unwrap(),
+        destination: "10.0.0.3".parse().unwrap(),
+        hops: 64,
+        protocol: protocol::TCP,
+        is_later_fragment: false,
+        transport: Transport::Udp { source: 40000, destination: 80, length: 0 },
+    };
+    let followed = Followed { port: 40000, source: quoted.source, destinations: vec![quoted.destination] };
+    for (number, kind, leg) in [
+        (protocol::ICMP, 3, Some(Leg::Back)),
+        (protocol::ICMP, 11, Some(Leg::Back)),
+        (protocol::ICMP, 5, None),
+        (protocol::ICMP6, 1, Some(Leg::Back)),
+        (protocol::ICMP6, 137, None),
+    ] {
+        let about = Some(Box::new(quoted.clone()));
+        let message =
+            Ip { protocol: number, transport: Transport::Icmp { kind, code: 0, about }, ..quoted.clone() };
+        assert_eq!(followed.leg(&message), leg, "protocol {number} type {kind}");
+    }
+}

@@ -69,7 +69,7 @@ fn draw_pod(out: &mut String, host: &HostPart, pod: &PodPart) {
 
 fn draw_service(out: &mut String, service: &ServicePart) {
     let own = id(&["service", &service.full_name()]);
-    let lines = [format!("service {}", service.full_name()), service.what()];
+    let lines = service.lines();
     let _ = writeln!(out, "  {own} [label={}, shape=ellipse];", quoted(&lines));
     for port in &service.ports {
         for endpoint in &port.endpoints {

@@ -47,7 +47,7 @@ pub fn mermaid(picture: &Picture) -> String {
     }
     for service in &picture.services {
         let own = names.of(&format!("service {}", service.full_name()));
-        let lines = [format!("service {}", service.full_name()), service.what()];
+        let lines = service.lines();
         let _ = writeln!(out, "  {own}([{}])", quoted(&lines));
         for port in &service.ports {
             for endpoint in &port.endpoints {

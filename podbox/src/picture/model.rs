@@ -285,6 +285,17 @@ impl ServicePort {
     }
 }
 
+impl ServicePart {
+    /// Its head, and the ports that no arrow tells of because nobody is behind them.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("service {}", self.full_name()), self.what()];
+        let nobody = self.ports.iter().filter(|port| port.endpoints.is_empty());
+        lines.extend(nobody.map(|port| format!("{}: nobody is behind it", port.what())));
+        lines
+    }
+}
+
 /// A pod behind a port of a Service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -137,6 +137,9 @@ impl Sheet {
         words.push(("s", service.what()));
         for port in &service.ports {
             words.push(("", port.what()));
+            if port.endpoints.is_empty() {
+                words.push(("s n", "nobody is behind it".to_owned()));
+            }
             for endpoint in &port.endpoints {
                 let (class, note) = if endpoint.ready { ("s", "") } else { ("s n", " not ready") };
                 words.push((class, format!("{}{note}", endpoint.address)));

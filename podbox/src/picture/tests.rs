@@ -154,3 +154,21 @@ fn a_pod_is_behind_a_service_while_it_is_selected_and_gets_connections_only_if_i
     assert_eq!(found[0].ports[0].endpoints[0].address, "10.0.0.2:8080");
     assert_eq!(found[0].addresses, ["10.96.0.7"]);
 }
+
+#[test]
+fn one_pod_is_one_pod() {
+    let mut picture = example();
+    picture.hosts[0].networks[0].subnets[0].used = 1;
+    assert!(text(&picture).contains("1 pod, room for"), "{}", text(&picture));
+}
+
+#[test]
+fn every_picture_tells_of_a_port_that_nobody_is_behind() {
+    let mut picture = example();
+    let port = &mut picture.services[0].ports[0];
+    (port.endpoints, port.node_port) = (Vec::new(), Some(30080));
+    for drawn in [text(&picture), svg(&picture), dot(&picture), mermaid(&picture)] {
+        assert!(drawn.contains("80/tcp http") && drawn.contains("node port 30080"), "{drawn}");
+        assert!(drawn.contains("nobody is behind it"), "{drawn}");
+    }
+}

@@ -93,7 +93,11 @@ fn draw_bridge(out: &mut String, host: &HostPart, network: &NetworkPart, above: 
     };
     let mut lines = wrapped(&end(bridge), WIDTH - 5);
     let mut more = hardware(bridge);
-    more.extend(network.subnets.first().map(|room| format!("{} pods, room for {}", room.used, room.free)));
+    let counted = |room: &netplugin::Room| {
+        let pods = if room.used == 1 { "pod" } else { "pods" };
+        format!("{} {pods}, room for {}", room.used, room.free)
+    };
+    more.extend(network.subnets.first().map(counted));
     lines.extend(wrapped(&more, WIDTH - 5));
     let plugged: Vec<(&PodPart, &Cable)> = host
         .pods

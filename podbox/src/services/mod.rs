@@ -156,6 +156,20 @@ impl Catalogue {
         receiving(self.backends_of(service).collect(), service)
     }
 
+    /// Why nobody gets a Service's traffic now, if nobody does.
+    #[must_use]
+    pub fn why_nobody(&self, service: &Service) -> Option<String> {
+        let shown = format!("service {}/{}", service.namespace, service.name);
+        if service.selector.is_empty() {
+            return Some(format!("{shown} has no selector, so that no pod is behind it"));
+        }
+        match (self.backends_of(service).count(), self.receiving(service).len()) {
+            (0, _) => Some(format!("no pod fits the selector of {shown}")),
+            (all, 0) => Some(format!("none of the {all} pods of {shown} is ready")),
+            _ => None,
+        }
+    }
+
     /// Where a port of a Service leads now, in one family.
     #[must_use]
     pub fn endpoints<'a>(

@@ -103,3 +103,14 @@ fn pods_with_other_numbers_of_a_named_port_have_a_slice_of_their_own() {
     assert!(slices[1]["metadata"]["name"] != slices[2]["metadata"]["name"]);
     assert_eq!(endpoints(&all, &object()).unwrap()["subsets"].as_array().unwrap().len(), 3);
 }
+
+#[test]
+fn that_nobody_gets_the_traffic_has_a_reason() {
+    let why = |backends: &[Backend]| {
+        let all = catalogue(backends);
+        all.why_nobody(all.service("default", "web").unwrap())
+    };
+    assert_eq!(why(&[]).unwrap(), "no pod fits the selector of service default/web");
+    assert_eq!(why(&[backend("a", false)]).unwrap(), "none of the 1 pods of service default/web is ready");
+    assert_eq!(why(&[backend("a", true), backend("b", false)]), None);
+}

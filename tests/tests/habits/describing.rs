@@ -44,6 +44,47 @@ fn a_service_names_the_pods_that_are_behind_it() {
 }
 
 #[test]
+fn who_is_behind_a_service_is_described_with_how_they_are() {
+    let host = Host::new();
+    store(&host, "services", &service("front", &json!({"app": "web"})));
+    for kind in ["endpoints", "endpointslice"] {
+        let described = host.podbox(["describe", kind, "front"]).ok().stdout;
+        let nobody = if kind == "endpoints" { "Subsets:\nEvents:" } else { "Endpoints: <none>\nEvents:" };
+        assert!(described.contains(nobody), "{described}");
+    }
+    host.up(&pod("web", IDLE).replacen("metadata:\n", "metadata:\n  labels: {app: web}\n", 1));
+    let view = host.wait_pod("web", "Ready", |pod| pod.is("Ready"));
+    let slice = host.podbox(["get", "endpointslices", "-o", "json"]).ok().json();
+    let slice = &slice["items"][0];
+    let described = host.podbox(["describe", "endpointslice", "front"]).ok().stdout;
+    let line = |start: &str| {
+        let line = described.lines().find(|line| line.trim_start().starts_with(start));
+        line.unwrap_or_else(|| panic!("no {start} in {described}"))
+            .split_whitespace()
+            .last()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(line("Name:"), slice["metadata"]["name"].as_str().unwrap());
+    assert_eq!(line("AddressType:"), "IPv4");
+    assert_eq!(line("- Addresses:"), view.ip());
+    assert_eq!((line("Ready:"), line("Hostname:")), ("true".to_owned(), "<unset>".to_owned()));
+    assert_eq!(line("TargetRef:"), "Pod/web");
+    assert_eq!(line("NodeName:"), slice["endpoints"][0]["nodeName"].as_str().unwrap());
+    assert!(
+        described.contains("Name     Port  Protocol") || described.contains("Ports: <unset>"),
+        "{described}"
+    );
+    let described = host.podbox(["describe", "ep", "front"]).ok().stdout;
+    assert!(described.contains("Subsets:\n  Addresses:"), "{described}");
+    assert!(
+        described.contains(&view.ip()) && described.contains("NotReadyAddresses:  <none>"),
+        "{described}"
+    );
+    host.finish();
+}
+
+#[test]
 fn a_name_may_be_the_beginning_of_several() {
     let host = Host::new();
     for name in ["web-1", "web-2", "web", "db"] {

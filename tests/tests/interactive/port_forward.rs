@@ -93,3 +93,45 @@ fn what_cannot_be_forwarded_is_told_and_the_pods_end_is_the_forwarders() {
     assert_eq!(forwarder.end(PATIENCE), 1);
     host.finish();
 }
+
+#[test]
+fn a_service_stands_for_one_of_its_pods() {
+    let host = Host::new();
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: front}\nspec:\n  selector: {app: echo}\n  \
+                   ports: [{name: web, port: 80, targetPort: back}]\n";
+    host.up(service);
+    for words in [
+        &["logs", "svc/front"][..],
+        &["exec", "svc/front", "--", "true"],
+        &["port-forward", "svc/front", "80"],
+    ] {
+        host.podbox(words).code(1).complains("service default/front has no pod: none fits its selector");
+    }
+    for (name, command) in [("a-broken", "[sleep, infinity]"), ("echo", "[tcp-echo, --peer]")] {
+        let unready = if name == "echo" { "" } else { "    readinessProbe: {exec: {command: ['false']}}\n" };
+        let spec = format!(
+            "  terminationGracePeriodSeconds: 0\n  containers:\n  - name: c\n    image: podbox.local/toolbox\n{unready}    \
+             command: {command}\n    ports: [{{name: back, containerPort: 9000}}]"
+        );
+        host.up(&pod(name, &spec).replacen("metadata:\n", "metadata:\n  labels: {app: echo}\n", 1));
+    }
+    host.wait_pod("echo", "ready", |pod| pod.is("Ready"));
+    let name = host.podbox(["exec", "service/front", "--", "hostname"]).ok().stdout;
+    assert_eq!(name.trim(), "echo", "the one that is ready, though another comes first");
+    let logs = host.podbox(["logs", "svc/front"]).ok();
+    assert!(logs.stderr.contains("Found 2 pods, using pod/echo"), "{logs}");
+    let mut forwarder = host.cmd(["port-forward", "svc/front", ":web"]).spawn();
+    let port = told(&forwarder, 9000);
+    assert!(ask(("127.0.0.1", port), b"hi").ends_with(b"hi"));
+    forwarder.signal(Signal::SIGINT);
+    assert_eq!(forwarder.end(PATIENCE), 0);
+    host.podbox(["port-forward", "svc/front", "81"])
+        .code(2)
+        .complains("Service front does not have a service port 81");
+    host.up("apiVersion: v1\nkind: Service\nmetadata: {name: bare}\nspec: {ports: [{port: 80}]}\n");
+    let bare = host.podbox(["exec", "svc/bare", "--", "true"]).code(2);
+    bare.complains("invalid service 'bare': Service is defined without a selector");
+    host.podbox(["logs", "svc/nobody"]).code(2).complains("service default/nobody not found");
+    host.down(&["echo", "a-broken"]).ok();
+    host.finish();
+}

@@ -208,3 +208,35 @@ fn a_pod_keeps_its_interfaces_when_its_supervisor_is_killed() {
     assert_eq!(own, blue(&host, 3));
     host.finish();
 }
+
+#[test]
+fn a_packet_to_a_further_network_is_followed_by_the_interface_that_the_route_says() {
+    let host = with_networks();
+    for name in ["one", "two"] {
+        host.up(&annotated(name, &[(NETWORKS, "blue")], ECHO));
+    }
+    let told = status(&host.pod("two"));
+    let far = told[1]["ips"][0].as_str().expect("an address").to_owned();
+    let own = status(&host.pod("one"))[1]["ips"][0].as_str().expect("an address").to_owned();
+    let report = host.podbox(["net", "path", "one", &format!("{far}:9"), "-o", "json"]).code(1).json();
+    assert_eq!(report["to"], "pod default/two", "{report:#}");
+    assert!(report["source"].as_str().unwrap().starts_with(&format!("{own}:")), "{report:#}");
+    let hops = report["hops"].as_array().unwrap();
+    assert_eq!(
+        (&hops[0]["place"], &hops[0]["interface"]),
+        (&json!("pod default/one"), &json!("net1")),
+        "{report:#}"
+    );
+    let came = hops.iter().rfind(|hop| hop["leg"] == "forth").unwrap();
+    assert_eq!(
+        (&came["place"], &came["interface"]),
+        (&json!("pod default/two"), &json!("net1")),
+        "{report:#}"
+    );
+    let shown = host.podbox(["net", "show", "one"]).ok();
+    shown
+        .says(&format!("; net1 (3), {own}/24"))
+        .says("to the host by net1, 10.215.")
+        .says(&format!("bridge fdb show br pbt{}b", host.number()));
+    host.finish();
+}

@@ -41,6 +41,10 @@ enum Format {
 pub(super) fn run(session: &Session, args: &GraphArgs) -> Result<ExitCode, Failure> {
     names::require_root("look into the network")?;
     let picture = gather::picture(session, args.namespace.as_deref())?;
+    let nobody = picture.services.is_empty() && picture.hosts.iter().all(|host| host.pods.is_empty());
+    if let Some(namespace) = args.namespace.as_ref().filter(|_| nobody) {
+        anstream::eprintln!("No resources found in {namespace} namespace.");
+    }
     let drawn = match args.output {
         Format::Text => picture::text(&picture),
         Format::Svg => picture::svg(&picture),

@@ -1,6 +1,7 @@
 //! `podbox net path`: a packet is sent, and followed.
 
 mod clues;
+mod ports;
 mod target;
 mod watch;
 
@@ -10,10 +11,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use netplugin::{Probe, Protocol};
+use netplugin::{Probe, Protocol, Window};
 
 use crate::config::duration;
 use crate::path::{self, Evidence, Followed, Report, judge};
+use crate::services::Family;
 
 use super::super::pods::{self, Found};
 use super::super::{Failure, Session, completion, names, out};
@@ -35,7 +37,7 @@ pub(in crate::cli) struct PathArgs {
     /// Send a datagram instead of opening a connection
     #[arg(long)]
     udp: bool,
-    /// Go by IPv6 where there is a choice
+    /// Go by IPv6; it is an error if the receiver has no such address
     #[arg(long, short = '6')]
     ipv6: bool,
     /// How long to wait for an answer
@@ -53,13 +55,15 @@ struct Place {
     name: String,
     /// None is the host's.
     netns: Option<PathBuf>,
+    /// Of all its interfaces, those that it is known by first.
     addresses: Vec<IpAddr>,
 }
 
 impl Place {
+    /// The host, by its bridge's addresses first.
     fn host(session: &Session) -> Place {
         let addresses = session.settings.network.subnets().map(|subnet| subnet.gateway()).collect();
-        Place { name: "host".to_owned(), netns: None, addresses }
+        Place { name: "host".to_owned(), netns: None, addresses }.with_all_addresses()
     }
 
     /// A pod's own network; the host, where it is in the host's.
@@ -71,17 +75,39 @@ impl Place {
         let facts = found.memory().and_then(|memory| memory.sandbox.facts().cloned());
         match facts {
             Some(facts) if netns.exists() && !facts.ips.is_empty() => {
-                Ok(Place { name: format!("pod {}", found.name()), netns: Some(netns), addresses: facts.ips })
+                let name = format!("pod {}", found.name());
+                Ok(Place { name, netns: Some(netns), addresses: facts.ips }.with_all_addresses())
             }
             _ => Err(Failure::pod(format!("pod {} has no network now", found.name()))),
         }
     }
 
-    fn address(&self, like: IpAddr) -> Result<IpAddr, Failure> {
-        let family = |address: &&IpAddr| address.is_ipv4() == like.is_ipv4();
-        let own = self.addresses.iter().find(family).copied();
-        own.ok_or_else(|| {
-            let family = if like.is_ipv4() { "IPv4" } else { "IPv6" };
+    /// A look into its network; none if it is just going.
+    fn window(&self) -> Option<Window> {
+        match &self.netns {
+            Some(path) => Window::of(path).ok(),
+            None => Window::here().ok(),
+        }
+    }
+
+    /// With those of further interfaces behind its own.
+    fn with_all_addresses(mut self) -> Place {
+        let all = self.window().and_then(|mut window| window.addresses().ok()).unwrap_or_default();
+        for held in all.into_iter().filter(|held| held.global) {
+            if !self.addresses.contains(&held.address.address) {
+                self.addresses.push(held.address.address);
+            }
+        }
+        self
+    }
+
+    /// The address that the kernel gives to packets for `far`: one of the interface that they leave by.
+    fn source_towards(&self, far: IpAddr) -> Result<IpAddr, Failure> {
+        let route = self.window().and_then(|mut window| window.route_to(far).ok().flatten());
+        let family = |address: &IpAddr| address.is_ipv4() == far.is_ipv4();
+        let by_route = route.and_then(|route| route.source).filter(family);
+        by_route.or_else(|| self.addresses.iter().copied().find(family)).ok_or_else(|| {
+            let family = Family::of(far).word();
             Failure::wrong(format!("{} has no {family} address to send from", self.name))
         })
     }
@@ -92,11 +118,9 @@ pub(super) fn run(session: &Session, args: &PathArgs) -> Result<ExitCode, Failur
     names::require_root("follow a packet")?;
     let protocol = if args.udp { Protocol::Udp } else { Protocol::Tcp };
     let from = sender(session, args)?;
-    let target = Target::find(session, args, protocol)?;
-    let source = from.address(target.address.ip())?;
+    let target = Target::find(session, args, protocol, &from)?;
+    let source = from.source_towards(target.address.ip())?;
     let host = Place::host(session);
-    // The host's own sockets choose their address by the way they go.
-    let source = if from.netns.is_none() { unspecified(source) } else { source };
     let probe = Probe::open(from.netns.as_deref(), protocol, source)
         .map_err(|error| Failure::cannot(format!("open a socket in {}: {error}", from.name)))?;
     let mut places = vec![from.clone()];
@@ -156,13 +180,6 @@ fn sender(session: &Session, args: &PathArgs) -> Result<Place, Failure> {
     }
     let (namespace, name) = names::pod_name(&args.from, &args.namespace);
     Place::of(session, &pods::find(session, namespace, name)?)
-}
-
-fn unspecified(like: IpAddr) -> IpAddr {
-    match like {
-        IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-    }
 }
 
 fn print(args: &PathArgs, report: &Report) -> Result<(), Failure> {

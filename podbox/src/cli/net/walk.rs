@@ -1,17 +1,16 @@
 //! The ways of a pod's packets: each hop with what the kernel says about it now.
 
+mod services;
+
 use std::net::IpAddr;
 
 use netplugin::{NetworkConfig, SeenLink, SeenNeighbour, SeenRoute, SeenTable, Window};
 use serde::Serialize;
 
-use crate::picture;
-use crate::services::Catalogue;
-use crate::store::ObjectKind;
+use crate::pod::interfaces::FIRST;
 
 use super::super::pods::{self, Found};
-use super::super::targets::Query;
-use super::super::{Failure, Session, stored};
+use super::super::{Failure, Session};
 use super::gather::Links;
 
 /// All that is told of one pod.
@@ -19,7 +18,7 @@ use super::gather::Links;
 pub(super) struct Journeys {
     /// `default/web`.
     pub(super) pod: String,
-    /// Its interface, in a line.
+    /// Its interfaces, in a line.
     pub(super) is: String,
     /// The file that is its network namespace.
     pub(super) netns: String,
@@ -95,13 +94,39 @@ impl Side {
     }
 }
 
-/// A pod's end of its way: its namespace, its interface, and the other end of the cable.
+/// A pod's end of its way: its namespace, and its interfaces with the other ends of their cables.
 struct Plug {
     name: String,
     side: Side,
+    first: Wire,
+    further: Vec<Wire>,
+    /// Of the first interface.
+    addresses: Vec<IpAddr>,
+}
+
+/// Both ends of a cable.
+struct Wire {
     inside: SeenLink,
     outside: SeenLink,
-    addresses: Vec<IpAddr>,
+}
+
+impl Wire {
+    /// From the pod to the bridge, or the other way.
+    fn hop(&self, pod: &str, host: &Side) -> Hop {
+        let Wire { inside, outside } = self;
+        let port = if outside.hairpin { ", hairpin" } else { "" };
+        let facts = [
+            format!(
+                "{} ({}) of pod {pod} is the other end of {} ({})",
+                inside.name, inside.index, outside.name, outside.index
+            ),
+            match outside.master {
+                Some(_) => format!("which is a port of {}{port}", host.name(outside.master)),
+                None => "which is no bridge's port: the host routes what comes in there".to_owned(),
+            },
+        ];
+        hop("cable", facts, format!("ip -d link show {}", outside.name))
+    }
 }
 
 impl Plug {
@@ -112,27 +137,29 @@ impl Plug {
         }
         let window = Window::of(&path).map_err(|error| Failure::host(&error))?;
         let side = Side::read(window, format!("nsenter --net={} ", path.display()))?;
-        let plugged = side.links.all().iter().find_map(|link| Some((link, host.links.other_end(link)?)));
-        let Some((inside, outside)) = plugged.map(|(inside, outside)| (inside.clone(), outside.clone()))
-        else {
-            return Ok(None);
+        let wire = |link: &SeenLink| {
+            Some(Wire { inside: link.clone(), outside: host.links.other_end(link)?.clone() })
         };
-        let addresses = side.links.addresses_of(inside.index).iter().map(|held| held.address).collect();
-        Ok(Some(Plug { name: found.name(), side, inside, outside, addresses }))
+        let mut wires: Vec<Wire> = side.links.all().iter().filter_map(wire).collect();
+        wires.sort_by_key(|wire| wire.inside.name != FIRST);
+        let mut wires = wires.into_iter();
+        let Some(first) = wires.next() else { return Ok(None) };
+        let addresses = side.links.addresses_of(first.inside.index).iter().map(|held| held.address).collect();
+        Ok(Some(Plug { name: found.name(), side, first, further: wires.collect(), addresses }))
     }
 
-    /// From the pod to the bridge, or the other way.
-    fn cable(&self, host: &Side) -> Hop {
-        let (inside, outside) = (&self.inside, &self.outside);
-        let port = if outside.hairpin { ", hairpin" } else { "" };
-        let facts = [
-            format!(
-                "{} ({}) of pod {} is the other end of {} ({})",
-                inside.name, inside.index, self.name, outside.name, outside.index
-            ),
-            format!("which is a port of {}{port}", host.name(outside.master)),
-        ];
-        hop("cable", facts, format!("ip -d link show {}", outside.name))
+    /// The cable of the interface with that number.
+    fn wire(&self, index: Option<u32>) -> &Wire {
+        self.further.iter().find(|wire| Some(wire.inside.index) == index).unwrap_or(&self.first)
+    }
+
+    /// An interface in a line: `eth0 (2), 10.244.0.2/16, 0a:58:0a:f4:00:02, mtu 1500`.
+    fn line(&self, wire: &Wire) -> String {
+        let inside = &wire.inside;
+        let held = self.side.links.addresses_of(inside.index);
+        let addresses = held.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let mac = inside.mac.map(|mac| format!(", {mac}")).unwrap_or_default();
+        format!("{} ({}), {addresses}{mac}, mtu {}", inside.name, inside.index, inside.mtu)
     }
 }
 
@@ -146,8 +173,8 @@ struct Host<'a> {
 
 impl Host<'_> {
     /// By which port the bridge sends a frame on.
-    fn bridge(&self, mac: Option<netplugin::Mac>) -> Hop {
-        let bridge = &self.config.bridge;
+    fn bridge(&self, wire: &Wire, mac: Option<netplugin::Mac>) -> Option<Hop> {
+        let bridge = &self.side.links.by_index(wire.outside.master?)?.name;
         let own = self.side.links.by_name(bridge).and_then(|link| link.mac);
         let fact = match mac {
             None => format!("{bridge}: the Ethernet address is not known yet"),
@@ -162,7 +189,7 @@ impl Host<'_> {
                 }
             }
         };
-        hop("host: bridge", [fact], format!("bridge fdb show br {bridge}"))
+        Some(hop("host: bridge", [fact], format!("bridge fdb show br {bridge}")))
     }
 
     /// The rules of a chain in which one of these words occurs.
@@ -206,14 +233,15 @@ pub(super) fn journeys(session: &Session, found: &Found) -> Result<Journeys, Fai
         }
     }
     journeys.push(to_outside(&mut pod, &mut host)?);
-    journeys.extend(to_services(session, found, &mut pod)?);
+    journeys.extend(to_peers(&mut pod, &mut host)?);
+    journeys.extend(to_further_networks(&mut pod, &host)?);
+    journeys.extend(services::outward(session, found, &mut pod, &host)?);
     journeys.extend(from_host_ports(found, &pod, &mut host)?);
-    let held = pod.side.links.addresses_of(pod.inside.index);
-    let addresses = held.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mac = pod.inside.mac.map(|mac| format!(", {mac}")).unwrap_or_default();
+    journeys.extend(services::by_node_ports(session, found, &pod, &mut host)?);
+    let wires = std::iter::once(&pod.first).chain(&pod.further);
     Ok(Journeys {
         pod: found.name(),
-        is: format!("{} ({}), {addresses}{mac}, mtu {}", pod.inside.name, pod.inside.index, pod.inside.mtu),
+        is: wires.map(|wire| pod.line(wire)).collect::<Vec<_>>().join("; "),
         netns: found.dir.namespaces().join("net").display().to_string(),
         journeys,
     })
@@ -232,16 +260,26 @@ fn leave(
     far: IpAddr,
 ) -> Result<(Vec<Hop>, Option<netplugin::Mac>), Failure> {
     let (route, first) = pod.side.route("pod: route", far)?;
-    let Some(route) = route else { return Ok((vec![first], None)) };
+    let Some(route) = route.filter(|route| route.refused.is_none()) else { return Ok((vec![first], None)) };
+    if route.index.and_then(|index| pod.side.links.by_index(index)).is_some_and(|link| link.loopback) {
+        // To itself: nothing leaves.
+        return Ok((vec![first], None));
+    }
     let (known, second) = pod.side.neighbour("pod: neighbour", route.via.unwrap_or(far));
     let mac = known.and_then(|known| known.mac);
-    Ok((vec![first, second, pod.cable(&host.side), host.bridge(mac)], mac))
+    let wire = pod.wire(route.index);
+    let mut hops = vec![first, second, wire.hop(&pod.name, &host.side)];
+    hops.extend(host.bridge(wire, mac));
+    Ok((hops, mac))
 }
 
 fn to_gateway(pod: &mut Plug, host: &Host<'_>) -> Result<Journey, Failure> {
     let own = own(pod, None);
+    // Another plugin's network tells its gateway by its default route only.
+    let routes = pod.side.window.routes().map_err(|error| Failure::host(&error))?;
+    let default = routes.iter().filter(|route| route.to.prefix == 0).find_map(|route| route.via);
     let subnet = host.config.subnets().find(|subnet| own.is_some_and(|own| subnet.contains(own)));
-    let Some(gateway) = subnet.map(|subnet| subnet.gateway()) else {
+    let Some(gateway) = subnet.map(|subnet| subnet.gateway()).or(default) else {
         return Ok(Journey { title: "to the gateway: it has none".to_owned(), hops: Vec::new() });
     };
     let (hops, _) = leave(pod, host, gateway)?;
@@ -256,15 +294,15 @@ fn to_pod(pod: &mut Plug, other: &Plug, host: &Host<'_>) -> Result<Journey, Fail
     let (mut hops, mac) = leave(pod, host, far)?;
     if mac.is_none() {
         // What it will turn out to be.
-        hops.pop();
-        hops.push(host.bridge(other.inside.mac));
+        hops.retain(|hop| hop.place != "host: bridge");
+        hops.extend(host.bridge(&pod.first, other.first.inside.mac));
     }
-    hops.push(other.cable(&host.side));
+    hops.push(other.first.hop(&other.name, &host.side));
     let fact = format!(
         "{far} is {}'s own; nothing has changed either address",
-        other.side.name(Some(other.inside.index))
+        other.side.name(Some(other.first.inside.index))
     );
-    let show = format!("{}ip addr show {}", other.side.prefix, other.inside.name);
+    let show = format!("{}ip addr show {}", other.side.prefix, other.first.inside.name);
     hops.push(hop("other pod: arrives", [fact], show));
     Ok(Journey { title: format!("{title}, {far}"), hops })
 }
@@ -288,49 +326,48 @@ fn to_outside(pod: &mut Plug, host: &mut Host<'_>) -> Result<Journey, Failure> {
     Ok(Journey { title: format!("to outside, such as {far}"), hops })
 }
 
-/// To each Service of the pod's namespace that has an address.
-fn to_services(session: &Session, found: &Found, pod: &mut Plug) -> Result<Vec<Journey>, Failure> {
-    let query = Query::within(Some(&found.pod.namespace));
-    let stored = stored::fitting(session, ObjectKind::Service, &query);
+/// To a pod of each other host.
+fn to_peers(pod: &mut Plug, host: &mut Host<'_>) -> Result<Vec<Journey>, Failure> {
     let mut journeys = Vec::new();
-    for service in picture::services(&stored, &Catalogue::default()) {
-        for address in &service.addresses {
-            journeys.push(to_service(&service.full_name(), address, pod)?);
+    for led in netplugin::peers(host.config).map_err(|error| Failure::host(&error))? {
+        let Some(own) = own(pod, None) else { continue };
+        let family = |address: &IpAddr| address.is_ipv4() == own.is_ipv4();
+        let Some(far) = led.peer.slices.iter().map(|slice| slice.gateway()).find(family) else { continue };
+        let (mut hops, _) = leave(pod, host, far)?;
+        let (route, out) = host.side.route("host: route", far)?;
+        hops.push(out);
+        if let Some(via) = route.and_then(|route| route.via) {
+            hops.push(host.side.neighbour("host: neighbour", via).1);
         }
+        let state = format!("{:?}", led.state).to_lowercase();
+        journeys
+            .push(Journey { title: format!("to host {}, {far} (its ways: {state})", led.peer.name), hops });
     }
     Ok(journeys)
 }
 
-fn to_service(name: &str, address: &str, pod: &mut Plug) -> Result<Journey, Failure> {
-    let mut hops = Vec::new();
-    for table in pod.side.window.tables().map_err(|error| Failure::host(&error))? {
-        let Some(table) = pod.side.window.table(&table).map_err(|error| Failure::host(&error))? else {
-            continue;
-        };
-        let mut facts: Vec<String> = table
-            .chains
-            .iter()
-            .filter_map(|chain| {
-                Some(format!("chain {}: {} rules at {}", chain.name, chain.rules.len(), chain.hook.as_ref()?))
-            })
-            .collect();
-        let found: Vec<String> =
-            table.elements_with(address).map(|(map, element)| format!("@{map} {{ {element} }}")).collect();
-        if found.is_empty() {
-            continue;
-        }
-        facts.extend(found);
-        let command = format!("{}nft list table inet {}", pod.side.prefix, table.name);
-        hops.push(hop("pod: translation", facts, command));
+/// By each further interface to the bridge at its other end.
+fn to_further_networks(pod: &mut Plug, host: &Host<'_>) -> Result<Vec<Journey>, Failure> {
+    let ends = pod.further.iter().filter_map(|wire| {
+        let bridge = host.side.links.addresses_of(wire.outside.master?);
+        Some((wire.inside.name.clone(), bridge.first()?.address))
+    });
+    let ends: Vec<(String, IpAddr)> = ends.collect();
+    let mut journeys = Vec::new();
+    for (name, far) in ends {
+        let (hops, _) = leave(pod, host, far)?;
+        journeys.push(Journey { title: format!("to the host by {name}, {far}"), hops });
     }
-    if hops.is_empty() {
-        let command = format!("{}nft list ruleset", pod.side.prefix);
-        hops.push(hop("pod: translation", [format!("no rule leads {address} to a pod")], command));
-    }
-    if let Ok(address) = address.parse() {
-        hops.push(pod.side.route("pod: route", address)?.1);
-    }
-    Ok(Journey { title: format!("to Service {name}, {address}"), hops })
+    Ok(journeys)
+}
+
+/// The last hops of what comes in from the host.
+fn into_pod(pod: &Plug, host: &mut Host<'_>, own: IpAddr) -> Result<Vec<Hop>, Failure> {
+    let mut hops = vec![host.side.route("host: route", own)?.1];
+    hops.push(host.side.neighbour("host: neighbour", own).1);
+    hops.extend(host.bridge(&pod.first, pod.first.inside.mac));
+    hops.push(pod.first.hop(&pod.name, &host.side));
+    Ok(hops)
 }
 
 /// In by each of the pod's host ports.
@@ -357,10 +394,7 @@ fn from_host_ports(found: &Found, pod: &Plug, host: &mut Host<'_>) -> Result<Vec
         look_up.facts.extend(elements);
         look_up.command = format!("nft list table inet {table}");
         hops.push(look_up);
-        hops.push(host.side.route("host: route", own)?.1);
-        hops.push(host.side.neighbour("host: neighbour", own).1);
-        hops.push(host.bridge(pod.inside.mac));
-        hops.push(pod.cable(&host.side));
+        hops.extend(into_pod(pod, host, own)?);
         let title = format!(
             "in by host port {host_port}, to {}",
             std::net::SocketAddr::new(own, port.container_port)

@@ -4,6 +4,7 @@
 
 mod claim;
 mod container;
+mod endpoints;
 mod objects;
 mod service;
 mod volume;

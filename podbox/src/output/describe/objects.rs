@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::services::Catalogue;
 
-use super::{Lines, annotations, claim, pairs, service, text};
+use super::{Lines, annotations, claim, endpoints, pairs, service, text};
 
 /// What stands in relation to an object: of its namespace, or of all if it has none.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +44,16 @@ pub fn describe_object(object: &Value, around: &Surroundings) -> String {
         "Service" => {
             head(&mut out, object);
             service::describe(&mut out, object, &around.catalogue);
+            String::new()
+        }
+        "Endpoints" => {
+            head(&mut out, object);
+            endpoints::describe(&mut out, object);
+            String::new()
+        }
+        "EndpointSlice" => {
+            head(&mut out, object);
+            endpoints::describe_slice(&mut out, object);
             String::new()
         }
         "PersistentVolume" => {

@@ -37,13 +37,6 @@ pub(super) fn look(
     }
 }
 
-fn window(place: &Place) -> Option<Window> {
-    match &place.netns {
-        Some(path) => Window::of(path).ok(),
-        None => Window::here().ok(),
-    }
-}
-
 fn listening(place: &Place, protocol: Protocol) -> Option<Vec<SocketAddr>> {
     let all = netplugin::sockets(place.netns.as_deref()).ok()?;
     let open = all.into_iter().filter(|socket| socket.protocol == protocol && socket.takes_strangers);
@@ -52,13 +45,13 @@ fn listening(place: &Place, protocol: Protocol) -> Option<Vec<SocketAddr>> {
 
 /// If nobody can look, nothing is said against it.
 fn has_route(place: &Place, to: IpAddr) -> bool {
-    let route = window(place).map(|mut window| window.route_to(to));
+    let route = place.window().map(|mut window| window.route_to(to));
     !matches!(route, Some(Ok(None)))
 }
 
 /// A next hop that was asked for in vain.
 fn lost_neighbour(place: &Place, hops: &[Hop], to: IpAddr) -> Option<String> {
-    let mut window = window(place)?;
+    let mut window = place.window()?;
     let destination = hops.iter().rev().find(|hop| hop.leg == Leg::Forth);
     let destination = destination.and_then(|hop| hop.destination.parse::<SocketAddr>().ok());
     let to = destination.map_or(to, |end| end.ip());

@@ -5,12 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use netplugin::Protocol;
 
 use crate::path::{Hop, Leg};
-use crate::pod;
-use crate::services::{Catalogue, Service};
+use crate::services::{Backend, Catalogue, Service, ServiceKind, ServicePort};
 
 use super::super::super::names;
 use super::super::super::pods::{self, Found};
 use super::super::super::{Failure, Session};
+use super::ports::{self, number};
 use super::{PathArgs, Place};
 
 /// More pods behind a Service are not watched.
@@ -28,37 +28,82 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn find(session: &Session, args: &PathArgs, protocol: Protocol) -> Result<Target, Failure> {
+    /// Finds out who is meant by `args.to`, if `from` sends.
+    pub(super) fn find(
+        session: &Session,
+        args: &PathArgs,
+        protocol: Protocol,
+        from: &Place,
+    ) -> Result<Target, Failure> {
         let (name, port) = split(&args.to);
         if let Ok(address) = name.trim_matches(['[', ']']).parse::<IpAddr>() {
-            return Target::at(session, address, port);
+            choose(&[address], args, name)?;
+            return Target::at(
+                session,
+                SocketAddr::new(address, number(port, "an address")?),
+                protocol,
+                from,
+            );
         }
         if name == "host" {
             let host = Place::host(session);
             let port = number(port, "host")?;
-            let wanted = host.addresses.iter().find(|address| address.is_ipv6() == args.ipv6);
-            let address = wanted.or(host.addresses.first()).copied();
-            let address = address.ok_or_else(|| Failure::wrong("the host has no address among pods"))?;
-            let address = SocketAddr::new(address, port);
-            let mut receivers = behind_host_port(session, port);
-            receivers.push(host);
-            return Ok(Target { name: "host".to_owned(), address, receivers, remark: None });
+            let address = choose(&host.addresses, args, "the host")?;
+            return Ok(Target::of_host(session, host, SocketAddr::new(address, port), protocol));
         }
         if let Some((namespace, service)) = service_name(name, &args.namespace) {
-            return Target::service(session, args, (namespace, service), port);
+            return Target::service(session, args, (namespace, service), (port, protocol));
         }
         let (namespace, pod) = names::pod_name(name, &args.namespace);
         Target::pod(session, args, &pods::find(session, namespace, pod)?, (port, protocol))
     }
 
-    fn at(session: &Session, address: IpAddr, port: Option<&str>) -> Result<Target, Failure> {
-        let port = number(port, "an address")?;
+    /// Whoever has an address: a Service, the sender itself, the host, a pod; else a stranger.
+    fn at(
+        session: &Session,
+        address: SocketAddr,
+        protocol: Protocol,
+        from: &Place,
+    ) -> Result<Target, Failure> {
+        let ip = address.ip();
+        let catalogue = Catalogue::read(&session.settings.store);
+        let has =
+            |service: &&Service| service.cluster_ips.contains(&ip) || service.external_ips.contains(&ip);
+        if let Some(service) = catalogue.services.values().find(has) {
+            return Ok(Target::behind(session, &catalogue, service, address, protocol));
+        }
+        let host = Place::host(session);
+        let own = ip.is_loopback() && from.netns.is_none();
+        if own || host.addresses.contains(&ip) {
+            return Ok(Target::of_host(session, host, address, protocol));
+        }
         let places = pods::all(session, None).into_iter().filter_map(|found| Place::of(session, &found).ok());
-        let owner =
-            places.into_iter().find(|place| place.netns.is_some() && place.addresses.contains(&address));
-        let name = owner.as_ref().map_or_else(|| address.to_string(), |owner| owner.name.clone());
-        let receivers = owner.into_iter().collect();
-        Ok(Target { name, address: SocketAddr::new(address, port), receivers, remark: None })
+        let owner = if ip.is_loopback() {
+            Some(from.clone())
+        } else {
+            places.into_iter().find(|place| place.netns.is_some() && place.addresses.contains(&ip))
+        };
+        let name = owner.as_ref().map_or_else(|| ip.to_string(), |owner| owner.name.clone());
+        Ok(Target { name, address, receivers: owner.into_iter().collect(), remark: None })
+    }
+
+    /// The host, or the pods that a port of it leads to: those of a node port, or the one with that host port.
+    fn of_host(session: &Session, host: Place, address: SocketAddr, protocol: Protocol) -> Target {
+        let port = address.port();
+        let mut receivers = behind_host_port(session, port, protocol);
+        let catalogue = Catalogue::read(&session.settings.store);
+        let is_its =
+            |one: &ServicePort| one.node_port == Some(port) && one.protocol.on_the_wire() == protocol;
+        let service = catalogue.services.values().find(|service| service.ports.iter().any(is_its));
+        let mut remark = None;
+        if let Some(service) = service {
+            receivers.extend(places_of(session, &catalogue, service));
+            let nobody = catalogue.why_nobody(service);
+            let is = format!("{port}/{protocol} is the node port of {}", shown(service));
+            remark = nobody.map(|nobody| format!("{is}; {nobody}"));
+        }
+        receivers.push(host);
+        Target { name: "host".to_owned(), address, receivers, remark }
     }
 
     fn pod(
@@ -68,11 +113,9 @@ impl Target {
         (port, protocol): (Option<&str>, Protocol),
     ) -> Result<Target, Failure> {
         let place = Place::of(session, found)?;
-        let wanted = place.addresses.iter().find(|address| address.is_ipv6() == args.ipv6);
-        let address = wanted.or(place.addresses.first()).copied();
-        let address = address.ok_or_else(|| Failure::pod(format!("{} has no address", place.name)))?;
-        let port = port_of_pod(found, port, protocol)?;
-        let remark = (!is_ready(found)).then(|| format!("pod {} is not ready", found.name()));
+        let address = choose(&place.addresses, args, &place.name)?;
+        let port = ports::of_pod(found, port, protocol)?;
+        let remark = (!found.is_ready()).then(|| format!("pod {} is not ready", found.name()));
         let address = SocketAddr::new(address, port);
         Ok(Target { name: format!("pod {}", found.name()), address, receivers: vec![place], remark })
     }
@@ -81,35 +124,46 @@ impl Target {
         session: &Session,
         args: &PathArgs,
         (namespace, name): (&str, &str),
-        port: Option<&str>,
+        (port, protocol): (Option<&str>, Protocol),
     ) -> Result<Target, Failure> {
-        let shown = format!("service {namespace}/{name}");
         let catalogue = Catalogue::read(&session.settings.store);
         let service = catalogue.service(namespace, name);
-        let service = service.ok_or_else(|| Failure::wrong(format!("{shown} not found")))?;
-        let ips = &service.cluster_ips;
-        let address = ips.iter().find(|ip| ip.is_ipv6() == args.ipv6).or(ips.first()).copied();
-        let address = address.ok_or_else(|| {
-            Failure::wrong(format!("{shown} has no address of its own"))
-                .hint("its pods are reached at theirs: name one of them")
-        })?;
-        let port = port_of_service(&shown, service, port)?;
-        let all = catalogue.backends_of(service).count();
-        let receiving = catalogue.receiving(service);
-        let remark = match (all, receiving.len()) {
-            (0, _) => Some(format!("no pod fits the selector of {shown}")),
-            (all, 0) => Some(format!("none of the {all} pods of {shown} is ready")),
-            _ => None,
+        let service =
+            service.ok_or_else(|| Failure::wrong(format!("service {namespace}/{name} not found")))?;
+        let shown = shown(service);
+        if let ServiceKind::ExternalName(other) = &service.kind {
+            return Err(Failure::wrong(format!(
+                "{shown} is of type ExternalName: it has no address, its name stands for {other}"
+            ))
+            .hint(format!("name an address of {other}")));
+        }
+        if service.is_headless() {
+            let pods = catalogue.backends_of(service).map(|backend| &*backend.name).collect::<Vec<_>>();
+            let pods = if pods.is_empty() { "nobody".to_owned() } else { pods.join(", ") };
+            return Err(Failure::wrong(format!("{shown} has no address of its own: it is headless"))
+                .hint(format!("its pods are reached at theirs: name one of them (behind it: {pods})")));
+        }
+        let address = choose(&service.cluster_ips, args, &shown)?;
+        let port = ports::of_service(&shown, service, (port, protocol))?;
+        Ok(Target::behind(session, &catalogue, service, SocketAddr::new(address, port), protocol))
+    }
+
+    /// The pods behind a Service, at one of its addresses.
+    fn behind(
+        session: &Session,
+        catalogue: &Catalogue,
+        service: &Service,
+        address: SocketAddr,
+        protocol: Protocol,
+    ) -> Target {
+        let shown = shown(service);
+        let is_its = |one: &ServicePort| one.port == address.port() && one.protocol.on_the_wire() == protocol;
+        let remark = if service.ports.iter().any(is_its) {
+            catalogue.why_nobody(service)
+        } else {
+            Some(format!("{shown} has no {protocol} port {}: {}", address.port(), ports::listed(service)))
         };
-        let places = receiving.into_iter().take(MOST).filter_map(|backend| {
-            Place::of(session, &pods::find(session, &backend.namespace, &backend.name).ok()?).ok()
-        });
-        Ok(Target {
-            name: shown,
-            address: SocketAddr::new(address, port),
-            receivers: places.collect(),
-            remark,
-        })
+        Target { name: shown, address, receivers: places_of(session, catalogue, service), remark }
     }
 
     /// Where the packet came out, or the only one where it could have.
@@ -143,57 +197,40 @@ fn service_name<'a>(text: &'a str, namespace: &'a str) -> Option<(&'a str, &'a s
     (rest == "svc" || rest.starts_with("svc.")).then_some((namespace, name))
 }
 
-fn number(port: Option<&str>, what: &str) -> Result<u16, Failure> {
-    let port = port.ok_or_else(|| Failure::wrong(format!("{what} needs a port: TO:PORT")))?;
-    let number = port.parse().ok().filter(|port| *port > 0);
-    number.ok_or_else(|| Failure::wrong(format!("{port:?} is no port number from 1 to 65535")))
-}
-
-fn port_of_pod(found: &Found, port: Option<&str>, protocol: Protocol) -> Result<u16, Failure> {
-    let of_protocol = |one: &&pod::Port| match one.protocol {
-        pod::Protocol::Tcp => protocol == Protocol::Tcp,
-        pod::Protocol::Udp => protocol == Protocol::Udp,
-        pod::Protocol::Sctp => false,
-    };
-    let mut ports = found.pod.containers.iter().flat_map(|container| &container.ports).filter(of_protocol);
-    match port {
-        Some(name) if name.parse::<u16>().is_err() => ports
-            .find(|one| one.name.as_deref() == Some(name))
-            .map(|one| one.container_port)
-            .ok_or_else(|| Failure::wrong(format!("pod {} has no {protocol} port {name:?}", found.name()))),
-        Some(_) => number(port, "a pod"),
-        None => ports.next().map(|one| one.container_port).ok_or_else(|| {
-            Failure::wrong(format!("pod {} names no {protocol} port: say which, TO:PORT", found.name()))
-        }),
+/// The address to go to: the first IPv4 one, or the first that there is; with `-6` an IPv6 one.
+fn choose(all: &[IpAddr], args: &PathArgs, whose: &str) -> Result<IpAddr, Failure> {
+    let wanted = all.iter().find(|address| address.is_ipv6() == args.ipv6);
+    if let Some(address) = wanted.or(all.first().filter(|_| !args.ipv6)) {
+        return Ok(*address);
     }
+    Err(Failure::wrong(match all {
+        [] => format!("{whose} has no address"),
+        _ => format!("{whose} has no IPv6 address: IPv4 only"),
+    }))
 }
 
-fn port_of_service(shown: &str, service: &Service, port: Option<&str>) -> Result<u16, Failure> {
-    let mut ports = service.ports.iter();
-    let found = match port {
-        None => ports.next(),
-        Some(text) => match text.parse() {
-            Ok(number) => return Ok(number),
-            Err(_) => ports.find(|one| one.name.as_deref() == Some(text)),
-        },
+/// `service default/web`
+fn shown(service: &Service) -> String {
+    format!("service {}/{}", service.namespace, service.name)
+}
+
+/// The networks of the pods that get a Service's traffic now.
+fn places_of(session: &Session, catalogue: &Catalogue, service: &Service) -> Vec<Place> {
+    let receiving = catalogue.receiving(service).into_iter().take(MOST);
+    let place = |backend: &Backend| {
+        Place::of(session, &pods::find(session, &backend.namespace, &backend.name).ok()?).ok()
     };
-    let found = found.map(|port| port.port);
-    found.ok_or_else(|| Failure::wrong(format!("{shown} has no port {}", port.unwrap_or_default())))
+    receiving.filter_map(place).collect()
 }
 
-/// The pods that a port of the host leads to.
-fn behind_host_port(session: &Session, port: u16) -> Vec<Place> {
+/// The pods that have a port of the host.
+fn behind_host_port(session: &Session, port: u16, protocol: Protocol) -> Vec<Place> {
     let has_it = |found: &Found| {
         let mut ports = found.pod.containers.iter().flat_map(|container| &container.ports);
-        ports.any(|one| one.host_port == Some(port))
+        ports.any(|one| one.host_port == Some(port) && one.protocol.on_the_wire() == protocol)
     };
     let pods = pods::all(session, None).into_iter().filter(has_it);
     pods.filter_map(|found| Place::of(session, &found).ok()).collect()
-}
-
-fn is_ready(found: &Found) -> bool {
-    let conditions = found.status().0.and_then(|status| status.conditions).unwrap_or_default();
-    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 #[cfg(test)]

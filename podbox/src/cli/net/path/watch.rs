@@ -1,6 +1,6 @@
 //! Watching all places at once while one packet is on its way.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,7 @@ pub(super) struct Watchers {
 }
 
 impl Watchers {
+    /// Begins to look into places; the first is the sender's.
     pub(super) fn begin(
         places: &[Place],
         followed: &Followed,
@@ -60,7 +61,10 @@ impl Watchers {
             let packets = PacketSocket::open(netns, &program)
                 .map_err(|error| Failure::cannot(format!("watch packets in {}: {error}", place.name)))?;
             let interfaces = netplugin::interfaces(netns).map_err(|error| Failure::host(&error))?;
-            let tracer = Tracer::begin(netns, &Flow { protocol, source: local });
+            // Its address may have been translated by the time it comes to a receiver; its port was not.
+            let source =
+                if place.netns == places[0].netns || netns.is_none() { local } else { anybody(local) };
+            let tracer = Tracer::begin(netns, &Flow { protocol, source });
             let tracer = tracer.map_err(|error| {
                 watchers.unseen.push(format!("rules of {}: {}", place.name, report::chain(&error)));
             });
@@ -144,6 +148,15 @@ impl Watchers {
         }
         Ok(())
     }
+}
+
+/// Any address of that family, with the same port.
+fn anybody(like: SocketAddr) -> SocketAddr {
+    let any: IpAddr = match like {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    SocketAddr::new(any, like.port())
 }
 
 /// What has the sender's port, and what routers complain of.
