@@ -223,7 +223,7 @@ impl Found {
             "warning: guardian and supervisor of pod {} were gone; taking it up again",
             self.name()
         );
-        start_guardian(&self.dir, Stdio::null(), Stdio::null())?;
+        start_guardian(&sealed()?, &self.dir, Stdio::null(), Stdio::null())?;
         let started = Instant::now();
         while self.care() == Care::Abandoned && started.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(2));
@@ -380,9 +380,15 @@ impl Found {
     }
 }
 
-/// Starts a guardian for the pod of that directory; it detaches itself. `place` is its lock, held already, or nothing:
+/// The program that guardians run: they fork stages, which containers may see, so nobody can open it for writing through them.
+pub(super) fn sealed() -> Result<SelfExe, Failure> {
+    SelfExe::open().map_err(|error| Failure::cannot(format!("seal this program: {}", report::chain(&error))))
+}
+
+/// Starts a guardian for the pod of that directory, from this program; it detaches itself. `place` is its lock, held already, or nothing:
 /// then it has to take it. `bell` is written to whenever the pod's status has changed.
 pub(super) fn start_guardian(
+    exe: &SelfExe,
     dir: &PodDir,
     place: Stdio,
     bell: Stdio,
@@ -394,8 +400,6 @@ pub(super) fn start_guardian(
     })?;
     let cannot =
         |source: std::io::Error| Failure::cannot(format!("start the guardian: {}", report::chain(&source)));
-    // It forks stages, which containers may see: from a program that nobody can open for writing through them.
-    let exe = SelfExe::open().map_err(cannot)?;
     let child = exe
         .command()
         .arg("guardian")

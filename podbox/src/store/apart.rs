@@ -23,7 +23,7 @@ pub fn make_apart(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Lets directories that are made in this one go far from each other, where the file system can.
-pub fn spread(dir: &Path) {
+fn spread(dir: &Path) {
     let Ok(dir) = File::open(dir) else { return };
     if let Ok(flags) = ioctl_getflags(&dir)
         && !flags.contains(IFlags::TOPDIR)

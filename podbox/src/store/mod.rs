@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cdi::Leases;
 
-pub use apart::{make_apart, spread};
+pub use apart::make_apart;
 pub use objects::ObjectKind;
 pub use pod_dir::{AttemptDir, PodDir};
 

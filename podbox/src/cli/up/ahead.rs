@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use runtime::launch::SelfExe;
 use runtime::process::Process;
 
 use crate::report;
@@ -25,6 +26,9 @@ pub(super) struct Ahead {
     /// The pod's uid.
     pub(super) uid: String,
     dir: PodDir,
+    /// What the guardian runs. The kernel waits for all processors (RCU) before it lets go of it, half a millisecond: so it is
+    /// closed when the gate is open, and others go on.
+    program: SelfExe,
     waiting: Option<(Process, UnixStream)>,
 }
 
@@ -45,10 +49,12 @@ impl Ahead {
     /// If its directory cannot be made and locked, or the guardian cannot be started.
     pub(super) fn start(session: &Session, uid: String) -> Result<Ahead, Failure> {
         let dir = session.settings.store.pod(&uid);
+        let program = pods::sealed()?;
         let place = take_place(&dir).map_err(|error| Failure::host(&error))?;
-        let mut ahead = Ahead { uid, dir, waiting: None };
+        let mut ahead = Ahead { uid, dir, program, waiting: None };
         let (bell, ring) = UnixStream::pair().map_err(|error| Failure::host(&error))?;
-        let guardian = pods::start_guardian(&ahead.dir, place.into(), OwnedFd::from(ring).into())?;
+        let guardian =
+            pods::start_guardian(&ahead.program, &ahead.dir, place.into(), OwnedFd::from(ring).into())?;
         ahead.waiting = Some((guardian, bell));
         Ok(ahead)
     }

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::manifest::LoadedPod;
 use crate::pod::Pod;
 use crate::store::{
-    ClaimError, PodDir, Store, StoreError, is_locked, make_apart, remove, spread, try_lock, write_atomic,
+    ClaimError, PodDir, Store, StoreError, is_locked, make_apart, remove, try_lock, write_atomic,
 };
 
 use super::super::pods::{self, Care, Found, PATIENCE};
@@ -195,7 +195,6 @@ pub(super) fn start_again(session: &Session, uid: &str) -> Result<Option<Start>,
 fn write_files(session: &Session, loaded: &LoadedPod, dir: &PodDir) -> Result<(), StoreError> {
     make_apart(dir.run())?;
     make_apart(dir.data())?;
-    spread(&session.settings.store.logs);
     write_atomic(&dir.pod(), &json(&loaded.pod))?;
     write_atomic(&dir.object(), &json(&loaded.object))?;
     let context = Context { uid: loaded.pod.uid.clone(), settings: session.settings.clone() };
