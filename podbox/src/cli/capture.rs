@@ -89,7 +89,9 @@ pub(super) fn run(session: &Session, args: &CaptureArgs) -> Result<ExitCode, Fai
     let closed = capture.sink.close(u64::from(capture.lost));
     if !session.quiet {
         let Capture { taken, lost, .. } = capture;
-        anstream::eprintln!("{taken} packets captured, {lost} dropped by the kernel");
+        // In one piece: the lines go another way, and whoever reads both mixes them.
+        let said = format!("{taken} packets captured, {lost} dropped by the kernel\n");
+        anstream::eprint!("{said}");
     }
     result.and(closed).map(|()| ExitCode::SUCCESS)
 }

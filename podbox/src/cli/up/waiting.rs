@@ -161,7 +161,8 @@ fn standing(found: &Found, wait: WaitFor) -> Result<Standing, Failure> {
     }
     Ok(match phase {
         _ if reached => Standing::Reached,
-        "Failed" if found.memory().is_some_and(|memory| memory.stop.is_some()) => {
+        // One that is removed has no state any more; one that has failed by itself keeps it.
+        "Failed" if found.memory().is_none_or(|memory| memory.stop.is_some()) => {
             Standing::Failed(Failure::pod(format!("pod {} was taken down meanwhile", found.name())))
         }
         // An init container has failed for good, or the deadline came first: nothing will start any more.
