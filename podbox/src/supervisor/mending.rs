@@ -19,8 +19,9 @@ use super::sandbox::tell;
 use super::world::World;
 use super::{catalogue, interfaces};
 
-/// Begins after this, so that nothing of it stands in the way of a pod that starts. What has happened meanwhile is seen then.
-const STARTED: Duration = Duration::from_millis(500);
+/// Begins after this, so that nothing of it stands in the way of a pod that starts, nor of dozens that start one after the
+/// other. What has happened meanwhile is seen then.
+const STARTED: Duration = Duration::from_secs(2);
 /// Changes within this time are looked at together: whoever switches the bridge off and on does two things.
 const TOGETHER: Duration = Duration::from_millis(100);
 
