@@ -252,6 +252,19 @@ fn a_service_that_changes_or_goes_is_followed_and_a_killed_supervisor_changes_no
 }
 
 #[test]
+fn a_label_that_changes_while_a_pod_runs_changes_which_services_lead_to_it() {
+    let host = Host::new();
+    host.up(&service(""));
+    host.up_ready(&server("one"));
+    wait_until("an endpoint", PATIENCE, || endpoints(&host) == 1);
+    host.up(&server("one").replace("app: web", "app: other")).says("configured");
+    wait_until("no endpoint", PATIENCE, || endpoints(&host) == 0);
+    host.up(&server("one")).says("configured");
+    wait_until("an endpoint again", PATIENCE, || endpoints(&host) == 1);
+    host.finish();
+}
+
+#[test]
 fn addresses_and_ports_that_are_taken_or_out_of_range_are_refused_by_name() {
     let host = Host::new();
     host.up(&service(""));

@@ -7,7 +7,7 @@
 //! The host's table belongs to everybody, so whoever comes first with a change makes it, under a lock, and writes down
 //! what it holds; the others find that nothing is left to do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -29,6 +29,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::Settings;
+use crate::pod::Pod;
 use crate::report;
 use crate::services::{self, Backend, Catalogue};
 use crate::store::{ObjectKind, lock, write_atomic};
@@ -64,6 +65,8 @@ pub(super) struct Known {
 /// How the pod is, for those that send it traffic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
+    /// They decide which Services lead to it, and may change while it runs.
+    labels: BTreeMap<String, String>,
     ips: Vec<IpAddr>,
     ready: bool,
     serving: bool,
@@ -72,7 +75,7 @@ pub(super) struct Standing {
 
 impl Standing {
     /// `None` before the pod has addresses, and when nothing of it runs any more.
-    pub(super) fn of(memory: &Memory, status: &PodStatus) -> Option<Standing> {
+    pub(super) fn of(pod: &Pod, memory: &Memory, status: &PodStatus) -> Option<Standing> {
         let over =
             matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) || memory.finished.is_some();
         let ips: Vec<IpAddr> = status.pod_ips.iter().flatten().filter_map(|ip| ip.ip.parse().ok()).collect();
@@ -86,7 +89,7 @@ impl Standing {
         let terminating = memory.stop.is_some();
         let (ready, serving) =
             (is("Ready") && !terminating, is("Ready") || (terminating && is("ContainersReady")));
-        Some(Standing { ips, ready, serving, terminating })
+        Some(Standing { labels: pod.labels.clone(), ips, ready, serving, terminating })
     }
 }
 
@@ -306,7 +309,7 @@ impl Task {
         let pod = self.world.pod();
         let is_ending = own.as_ref().is_some_and(|own| own.terminating);
         let own = own.filter(|_| self.catalogue.selects(&pod.namespace, &pod.labels)).map(|own| {
-            let Standing { ips, ready, serving, terminating } = own;
+            let Standing { labels: _, ips, ready, serving, terminating } = own;
             let fixed = services::of_pod(&pod, &self.world.node_name);
             Backend { ips, ready, serving, terminating, guardian: Some(self.guardian), ..fixed }
         });

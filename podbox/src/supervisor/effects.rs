@@ -174,7 +174,7 @@ impl Effects {
         // A warning may be why `up` will not get what it waits for, though the status stays as it is.
         let warned = notes.iter().any(|note| note.warning);
         let status = status::render(&self.world.pod(), memory, &self.world.host_ips);
-        self.world.known.tell(Standing::of(memory, &status));
+        self.world.known.tell(Standing::of(&self.world.pod(), memory, &status));
         let Ok(text) = serde_json::to_vec(&status) else { return };
         let changed = text != self.written_status;
         let written = if changed { write_atomic(&self.world.dir.status(), &text) } else { Ok(()) };
