@@ -171,7 +171,7 @@ pub(crate) fn leases_of(config: &NetworkConfig, id: &str) -> Result<Vec<Lease>, 
 
 /// All leases of a pod, by the network's state directory.
 pub(crate) fn leases_in(state_dir: &Path, id: &str) -> Result<Vec<Lease>, NetError> {
-    let directory = state_dir.join("pods").join(id);
+    let directory = directory_in(state_dir, id);
     let mut leases = Vec::new();
     for name in state::names(&directory)? {
         leases.extend(state::read(&directory.join(name))?);
@@ -394,7 +394,11 @@ fn write_hint(config: &NetworkConfig, number: u32) {
 }
 
 fn pod_directory(config: &NetworkConfig, id: &str) -> PathBuf {
-    config.state_dir.join("pods").join(id)
+    directory_in(&config.state_dir, id)
+}
+
+fn directory_in(state_dir: &Path, id: &str) -> PathBuf {
+    state_dir.join("pods").join(id)
 }
 
 /// The file that tells what a pod's interface holds.

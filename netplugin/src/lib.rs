@@ -19,6 +19,7 @@ mod conntrack;
 mod dial;
 mod error;
 mod firewall;
+mod hash;
 mod host;
 mod inspect;
 mod interfaces;
@@ -218,8 +219,7 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
         }
         nft::remove(config)?;
         firewall::close(config)?;
-        let mut netlink = Netlink::open(NETLINK_ROUTE)
-            .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
+        let mut netlink = Netlink::route()?;
         sweep::remove_cables(&mut netlink, config)
             .map_err(|source| NetError::Kernel { step: "delete cables without a pod".to_owned(), source })?;
         peers::record::remove(&mut netlink, config)?;
@@ -288,8 +288,7 @@ pub fn describe(config: &NetworkConfig, request: &Request<'_>) -> Vec<Described>
 /// [`NetError::SubnetClash`], [`NetError::BridgeTaken`] or [`NetError::Peer`], which name what is in the way.
 pub fn check(config: &NetworkConfig) -> Result<(), NetError> {
     config.validate()?;
-    let mut netlink = Netlink::open(NETLINK_ROUTE)
-        .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
+    let mut netlink = Netlink::route()?;
     bridge::check(&mut netlink, config)?;
     peers::plan(&mut netlink, config, host::Ipv6::here()).map(|_| ())
 }
@@ -299,8 +298,7 @@ pub fn check(config: &NetworkConfig) -> Result<(), NetError> {
 /// # Errors
 /// [`NetError::BridgeTaken`], which says whose it is.
 pub fn check_owner(config: &NetworkConfig) -> Result<(), NetError> {
-    let failed = |source| NetError::Kernel { step: "open a netlink socket".to_owned(), source };
-    let mut netlink = Netlink::open(NETLINK_ROUTE).map_err(|error| failed(error.into()))?;
+    let mut netlink = Netlink::route()?;
     let Some(link) = bridge::find_link(&mut netlink, config)?.filter(|link| link.is_bridge) else {
         return Ok(());
     };
@@ -318,9 +316,7 @@ pub fn check_owner(config: &NetworkConfig) -> Result<(), NetError> {
 /// # Errors
 /// [`NetError::SubnetClash`], which names what is in the way.
 pub fn check_ranges(ranges: &[Subnet]) -> Result<(), NetError> {
-    let mut netlink = Netlink::open(NETLINK_ROUTE)
-        .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
-    host::check_ranges(&mut netlink, ranges)
+    host::check_ranges(&mut Netlink::route()?, ranges)
 }
 
 fn validate(request: &Request<'_>) -> Result<(), NetError> {

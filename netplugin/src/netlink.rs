@@ -15,8 +15,11 @@ use netlink_packet_core::{
     NetlinkBuffer, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
     NlasIterator,
 };
+use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::sys::socket::{setsockopt, sockopt};
+
+use crate::error::NetError;
 
 /// The kernel's refusal of a netlink message: its error number and, where it gave one, its own words
 /// (`NLMSGERR_ATTR_MSG`).
@@ -70,6 +73,15 @@ impl Netlink {
         let _ = socket.set_cap_ack(true);
         socket.connect(&SocketAddr::new(0, 0))?;
         Ok(Netlink { socket, batch: Vec::with_capacity(2048), sequence: 0, awaited: Vec::new() })
+    }
+
+    /// Opens a socket for links, addresses and routes there.
+    pub(crate) fn route() -> Result<Netlink, NetError> {
+        let failed = |error: io::Error| NetError::Kernel {
+            step: "open a netlink socket".to_owned(),
+            source: error.into(),
+        };
+        Netlink::open(NETLINK_ROUTE).map_err(failed)
     }
 
     /// Adds a request whose success is to be acknowledged.

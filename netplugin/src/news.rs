@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, NetlinkAddr, bind, recv};
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::packets::Instruction;
+use crate::packets::{self, Instruction};
 
 /// A socket that is readable when there is news. What the news is is not read: whoever hears it looks for himself.
 #[derive(Debug)]
@@ -37,9 +37,7 @@ impl News {
     /// # Errors
     /// If the kernel does not take it.
     pub(crate) fn filter(&self, filter: &[Instruction]) -> io::Result<()> {
-        let program: Vec<SockFilter> =
-            filter.iter().map(|i| SockFilter::new(i.code, i.if_true, i.if_false, i.k)).collect();
-        self.socket.attach_filter(&program)
+        self.socket.attach_filter(&packets::filter(filter))
     }
 
     /// Takes out what has come; true if there was any. What was lost for want of room counts too.

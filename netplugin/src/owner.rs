@@ -11,7 +11,6 @@
 //! What somebody has left behind without pods is removed and made anew, never adopted: of several that want it only one can
 //! delete the link of that number and make the next one, and the others then see whose that is.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +22,7 @@ use nix::errno::Errno;
 use crate::bridge::{self, Bridge};
 use crate::config::NetworkConfig;
 use crate::error::NetError;
+use crate::hash::fnv1a;
 use crate::host::{self, Facts};
 use crate::ipam;
 use crate::links::{self, Link};
@@ -59,13 +59,8 @@ pub(crate) fn mark(state_dir: &Path) -> String {
     let path = fs::canonicalize(state_dir).unwrap_or_else(|_| state_dir.to_owned());
     match path.to_str().filter(|text| MARK.len() + text.len() <= LONGEST) {
         Some(text) => format!("{MARK}{text}"),
-        None => format!("{MARK}...{:016x}", hash(path.as_os_str())),
+        None => format!("{MARK}...{:016x}", fnv1a([path.as_os_str().as_bytes()])),
     }
-}
-
-fn hash(text: &OsStr) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    text.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// The directory that a mark names; `None` if nobody has marked the link.
@@ -232,6 +227,8 @@ fn failed(source: KernelError) -> NetError {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
     #[test]

@@ -26,6 +26,11 @@ pub struct Instruction {
     pub k: u32,
 }
 
+/// A program as the kernel takes it.
+pub(crate) fn filter(program: &[Instruction]) -> Vec<SockFilter> {
+    program.iter().map(|i| SockFilter::new(i.code, i.if_true, i.if_false, i.k)).collect()
+}
+
 impl Instruction {
     /// An instruction that compares nothing.
     #[must_use]
@@ -109,9 +114,7 @@ impl PacketSocket {
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &QUEUE);
         let this = PacketSocket { socket };
         while this.receive(&mut [0; 1])?.is_some() {}
-        let program: Vec<SockFilter> =
-            program.iter().map(|i| SockFilter::new(i.code, i.if_true, i.if_false, i.k)).collect();
-        this.socket.attach_filter(&program)?;
+        this.socket.attach_filter(&filter(program))?;
         Ok(this)
     }
 

@@ -27,6 +27,7 @@ use crate::config::{
 };
 use crate::error::NetError;
 use crate::firewall;
+use crate::hash::fnv1a;
 use crate::host::{Facts, Ipv6};
 use crate::ipam::{self, Lease};
 use crate::links::{self, Link};
@@ -114,8 +115,7 @@ pub(crate) struct World<'a> {
 
 impl<'a> World<'a> {
     pub(crate) fn new(config: &'a NetworkConfig, request: &'a Request<'a>) -> Result<World<'a>, NetError> {
-        let host = Netlink::open(NETLINK_ROUTE)
-            .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })?;
+        let host = Netlink::route()?;
         Ok(World {
             config,
             request,
@@ -346,12 +346,7 @@ pub(crate) fn host_interface(config: &NetworkConfig, request: &Request<'_>) -> S
 
 /// The same, by the pod's id and its interface.
 pub(crate) fn host_interface_of(config: &NetworkConfig, (id, ifname): (&str, &str)) -> String {
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for text in [config.bridge.as_str(), "/", id, "/", ifname] {
-        for byte in text.bytes() {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
+    let hash = fnv1a([config.bridge.as_str(), "/", id, "/", ifname].map(str::as_bytes));
     format!("pb{:012x}", hash >> 16)
 }
 

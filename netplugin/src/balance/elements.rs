@@ -31,6 +31,11 @@ pub(super) enum Value {
 }
 
 impl Key {
+    /// A key as the kernel has it.
+    pub(super) fn raw(map: &'static str, bytes: Vec<u8>) -> Key {
+        Key { map, bytes }
+    }
+
     fn element(&self, value: Option<&Value>) -> Vec<SetElementAttribute> {
         let mut element = vec![SetElementAttribute::Key(DataAttribute::Value(self.bytes.clone()))];
         element.extend(match value {
@@ -84,7 +89,7 @@ fn words(bytes: &[u8], types: &[Type]) -> String {
 }
 
 /// As many elements as go into one message: the length of their list has 16 bits, and the largest takes some 130 bytes.
-pub(super) const TOGETHER: usize = 400;
+const TOGETHER: usize = 400;
 
 /// The elements in as few messages as they fit into. Every message is acknowledged by itself, and the acknowledgements of a
 /// transaction wait in the socket together, so there must not be one for each of ten thousand elements.

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use netlink_packet_netfilter::nftables::{
-    DataAttribute, ListAttribute, NfTablesMessage, SetElementAttribute, SetElementList, SetElementMessage,
-};
+use netlink_packet_netfilter::nftables::NfTablesMessage;
 use nix::errno::Errno;
 
 use super::Balance;
-use super::elements::{FAMILIES, Holding, TOGETHER};
+use super::elements::{self, FAMILIES, Holding, Key};
 use super::table::{Family, KEPT};
 use crate::look::raw_elements;
 use crate::netlink::{KernelError, Netlink};
@@ -25,6 +23,9 @@ pub(super) fn forget_gone(
     before: &Balance,
     now: &Balance,
 ) -> Result<(), KernelError> {
+    if !before.has_affinity() {
+        return Ok(());
+    }
     let (before, now) = (Holding::of(before), Holding::of(now));
     for family in FAMILIES {
         let stays = now.stays(family);
@@ -50,14 +51,15 @@ fn forget(
             Err(error) if error.is(Errno::ENOENT) => return Ok(()),
             found => found?,
         };
-        let gone: Vec<_> =
-            found.into_iter().filter(|(key, backend)| !may_stay(family, key, backend, stays)).collect();
+        let gone = found.into_iter().filter(|(key, backend)| !may_stay(family, key, backend, stays));
+        let gone: Vec<Key> = gone.map(|(key, _)| Key::raw(map, key)).collect();
         if gone.is_empty() {
             return Ok(());
         }
+        let without_values: Vec<_> = gone.iter().map(|key| (key, None)).collect();
         let mut transaction = Transaction::begin(netlink);
-        for some in gone.chunks(TOGETHER) {
-            transaction.push(NfTablesMessage::DeleteSetElement(deletion(table, map, some)), 0);
+        for message in elements::messages(table, &without_values) {
+            transaction.push(NfTablesMessage::DeleteSetElement(message), 0);
         }
         match transaction.commit() {
             Err(error) if error.is(Errno::ENOENT) && rest > 0 => {}
@@ -71,17 +73,6 @@ fn forget(
 fn may_stay(family: Family, key: &[u8], backend: &[u8], stays: &BTreeSet<(Vec<u8>, Vec<u8>)>) -> bool {
     let front = key.get(4 * family.words()..).unwrap_or_default();
     stays.contains(&(front.to_vec(), backend.to_vec()))
-}
-
-fn deletion(table: &str, map: &str, gone: &[(Vec<u8>, Vec<u8>)]) -> SetElementMessage {
-    let element = |key: &Vec<u8>| vec![SetElementAttribute::Key(DataAttribute::Value(key.clone()))];
-    let list = gone.iter().map(|(key, _)| ListAttribute::Element(element(key)));
-    let attributes = vec![
-        SetElementList::Table(table.to_owned()),
-        SetElementList::Set(map.to_owned()),
-        SetElementList::Elements(list.collect()),
-    ];
-    SetElementMessage { attributes }
 }
 
 #[cfg(test)]

@@ -91,6 +91,12 @@ impl Balance {
     pub fn is_empty(&self) -> bool {
         self.fronts.is_empty() && self.node_ports.is_empty()
     }
+
+    /// Whether some clients stay with their backend.
+    fn has_affinity(&self) -> bool {
+        self.fronts.iter().any(|front| front.affinity.is_some())
+            || self.node_ports.iter().any(|port| port.affinity.is_some())
+    }
 }
 
 /// The way to one namespace's table.

@@ -436,14 +436,17 @@ fn look_for_port(chain: &str, family: Family) -> Vec<Rule> {
 
 /// A chain that elements lead to.
 pub(super) fn chain(table: &str, name: &str) -> NfTablesMessage {
-    let attributes = vec![ChainAttribute::Table(table.to_owned()), ChainAttribute::Name(name.to_owned())];
-    NfTablesMessage::NewChain(ChainMessage { attributes })
+    NfTablesMessage::NewChain(of_chain(table, name))
 }
 
 /// Deletes a chain with its rules.
 pub(super) fn without_chain(table: &str, name: &str) -> NfTablesMessage {
+    NfTablesMessage::DeleteChain(of_chain(table, name))
+}
+
+fn of_chain(table: &str, name: &str) -> ChainMessage {
     let attributes = vec![ChainAttribute::Table(table.to_owned()), ChainAttribute::Name(name.to_owned())];
-    NfTablesMessage::DeleteChain(ChainMessage { attributes })
+    ChainMessage { attributes }
 }
 
 /// Takes all rules out of a chain.

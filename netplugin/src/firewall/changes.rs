@@ -94,9 +94,8 @@ fn program() -> Vec<Instruction> {
 mod tests {
     use std::os::unix::net::UnixDatagram;
 
-    use socket2::SockFilter;
-
     use super::*;
+    use crate::packets::filter;
 
     /// A datagram of messages of these types, each with so many bytes behind its header.
     fn datagram(messages: &[(u8, usize)]) -> Vec<u8> {
@@ -116,9 +115,7 @@ mod tests {
     fn the_kernel_lets_through_what_takes_away_or_comes_in_the_way_wherever_it_stands() {
         let (from, to) = UnixDatagram::pair().unwrap();
         to.set_nonblocking(true).unwrap();
-        let program: Vec<SockFilter> =
-            program().iter().map(|i| SockFilter::new(i.code, i.if_true, i.if_false, i.k)).collect();
-        socket2::SockRef::from(&to).attach_filter(&program).unwrap();
+        socket2::SockRef::from(&to).attach_filter(&filter(&program())).unwrap();
         let [table_gone, chain, rule, rule_gone] = [2, 3, 6, 8];
         let [element, element_gone, generation] = [12, 14, 15];
         let cases: [(&[(u8, usize)], bool); 9] = [

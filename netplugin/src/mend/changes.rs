@@ -97,18 +97,15 @@ fn program(heeded: &Heeded) -> Vec<Instruction> {
 mod tests {
     use std::os::unix::net::UnixDatagram;
 
-    use socket2::SockFilter;
-
     use super::*;
+    use crate::packets::filter;
 
     #[test]
     fn the_kernel_lets_through_what_is_about_the_interfaces_that_are_heeded() {
         let (from, to) = UnixDatagram::pair().unwrap();
         to.set_nonblocking(true).unwrap();
         let heeded = Heeded { own: [7, 300].into(), beyond: [2, 70_000].into() };
-        let program: Vec<SockFilter> =
-            program(&heeded).iter().map(|i| SockFilter::new(i.code, i.if_true, i.if_false, i.k)).collect();
-        socket2::SockRef::from(&to).attach_filter(&program).unwrap();
+        socket2::SockRef::from(&to).attach_filter(&filter(&program(&heeded))).unwrap();
         let [link, link_gone, address, address_gone] = [16_u16, 17, 20, 21];
         for (kind, index, expected) in [
             (link, 7_u32, true),

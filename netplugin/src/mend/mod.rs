@@ -13,8 +13,6 @@ mod look;
 
 use std::fmt;
 
-use netlink_sys::protocols::NETLINK_ROUTE;
-
 use crate::bridge;
 use crate::config::{InterfaceAddress, NetworkConfig, Request, Subnet};
 use crate::error::NetError;
@@ -93,7 +91,7 @@ pub fn lost(config: &NetworkConfig, request: &Request<'_>) -> Result<Vec<Loss>, 
     if lease(config, request)?.is_none() {
         return Ok(Vec::new());
     }
-    let mut netlink = open()?;
+    let mut netlink = Netlink::route()?;
     let mut all = look::bridge(&mut netlink, config)?.losses;
     all.extend(look::ways(&mut netlink, config)?);
     all.extend(look::cable(&mut netlink, config, request)?);
@@ -105,7 +103,7 @@ pub fn lost(config: &NetworkConfig, request: &Request<'_>) -> Result<Vec<Loss>, 
 /// # Errors
 /// If the kernel or a state file cannot be read.
 pub fn heeded(config: &NetworkConfig, request: &Request<'_>) -> Result<Heeded, NetError> {
-    look::heeded(&mut open()?, config, request)
+    look::heeded(&mut Netlink::route()?, config, request)
 }
 
 /// Makes what [`lost`] finds.
@@ -128,7 +126,7 @@ pub fn mend(config: &NetworkConfig, request: &Request<'_>) -> Mending {
 }
 
 fn mend_bridge(config: &NetworkConfig, request: &Request<'_>) -> Result<Vec<Loss>, NetError> {
-    let mut netlink = open()?;
+    let mut netlink = Netlink::route()?;
     if look::bridge(&mut netlink, config)?.losses.is_empty() {
         return Ok(Vec::new());
     }
@@ -153,7 +151,7 @@ fn mend_bridge(config: &NetworkConfig, request: &Request<'_>) -> Result<Vec<Loss
 }
 
 fn mend_ways(config: &NetworkConfig) -> Result<Vec<Loss>, NetError> {
-    let mut netlink = open()?;
+    let mut netlink = Netlink::route()?;
     if look::ways(&mut netlink, config)?.is_empty() {
         return Ok(Vec::new());
     }
@@ -170,7 +168,7 @@ fn mend_ways(config: &NetworkConfig) -> Result<Vec<Loss>, NetError> {
 }
 
 fn mend_cable(config: &NetworkConfig, request: &Request<'_>) -> Result<Vec<Loss>, NetError> {
-    let mut netlink = open()?;
+    let mut netlink = Netlink::route()?;
     if look::cable(&mut netlink, config, request)?.is_empty() {
         return Ok(Vec::new());
     }
@@ -197,11 +195,6 @@ fn mend_cable(config: &NetworkConfig, request: &Request<'_>) -> Result<Vec<Loss>
 /// What the interface holds.
 fn lease(config: &NetworkConfig, request: &Request<'_>) -> Result<Option<Lease>, NetError> {
     state::read(&ipam::file_of(config, request.id, request.ifname))
-}
-
-fn open() -> Result<Netlink, NetError> {
-    Netlink::open(NETLINK_ROUTE)
-        .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })
 }
 
 #[cfg(test)]

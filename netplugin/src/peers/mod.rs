@@ -24,7 +24,6 @@ mod way;
 
 use std::net::IpAddr;
 
-use netlink_sys::protocols::NETLINK_ROUTE;
 use serde::{Deserialize, Serialize};
 
 use crate::bridge;
@@ -179,7 +178,7 @@ pub enum LedState {
 /// When the kernel or a state file cannot be read.
 pub fn peers(config: &NetworkConfig) -> Result<Vec<Led>, NetError> {
     let recorded = record::read(config)?.unwrap_or_default();
-    let mut netlink = open()?;
+    let mut netlink = Netlink::route()?;
     let there = way::Present::read(&mut netlink)?;
     // One who cannot be reached as the configuration has it now is shown with what was made before.
     let planned = plan(&mut netlink, config, Ipv6::here()).map(|plan| plan.ways).unwrap_or_default();
@@ -231,7 +230,7 @@ pub fn apply_peers(config: &NetworkConfig) -> Result<Vec<Described>, NetError> {
     let Some(_lock) = state::lock_if_present(&config.state_dir, Sharing::Exclusive)? else {
         return Ok(Vec::new());
     };
-    let mut netlink = open()?;
+    let mut netlink = Netlink::route()?;
     if !bridge::is_complete(&mut netlink, config)? {
         return Ok(Vec::new());
     }
@@ -250,9 +249,4 @@ pub fn apply_peers(config: &NetworkConfig) -> Result<Vec<Described>, NetError> {
         }));
     }
     Ok(done)
-}
-
-fn open() -> Result<Netlink, NetError> {
-    Netlink::open(NETLINK_ROUTE)
-        .map_err(|e| NetError::Kernel { step: "open a netlink socket".to_owned(), source: e.into() })
 }

@@ -93,7 +93,7 @@ pub(crate) fn commands(ways: &[Way]) -> String {
 mod tests {
     use super::*;
     use crate::host::Ipv6;
-    use crate::peers::{Overlay, Peer, Peers, open, plan};
+    use crate::peers::{Overlay, Peer, Peers, plan};
     use crate::support::Host;
 
     /// A host on a link, with the address that it would have on its bridge, and a peer on the same link.
@@ -132,7 +132,7 @@ mod tests {
             for made in 0.. {
                 let host = host(overlay.clone());
                 let total = host.netns.run(|| {
-                    let mut netlink = open().unwrap();
+                    let mut netlink = Netlink::route().unwrap();
                     let begin = |netlink: &mut Netlink| {
                         let ways = plan(netlink, &host.config, Ipv6::On).unwrap().ways;
                         let record = Record { ways: ways.clone(), complete: false };
