@@ -104,7 +104,7 @@ fn a_stream_ends_when_its_reader_does() {
     let host = Host::new();
     let (server, _) = client_and_server(&host, SERVER);
     let at = format!("{server}:9001");
-    let script = "\"$0\" capture server -w - udp port 9001 2>/dev/null | tshark -n -l -i - -c 1 -T fields -e udp.dstport 2>/dev/null";
+    let script = "\"$0\" capture server -w - udp dst port 9001 2>/dev/null | tshark -n -l -i - -c 1 -T fields -e udp.dstport 2>/dev/null";
     let pipe = host.environment(Cmd::new("sh")).args(["-c", script, e2e::binary().to_str().unwrap()]).spawn();
     e2e::wait_until("tshark reads a packet from the pipe", Duration::from_secs(30), || {
         host.podbox(["exec", "client", "--", "connect", "-u", &at, "hello"]).ok();
