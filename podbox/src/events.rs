@@ -4,8 +4,9 @@
 //! with a count, as client-go's event correlator does. The file is cut to its last half when it grows past
 //! [`LIMIT`], so a container that crashes for weeks does not fill /run.
 
+use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -17,6 +18,10 @@ use crate::store::{StoreError, write_atomic};
 
 /// Bytes after which the older half of the file is dropped.
 const LIMIT: u64 = 1 << 20;
+
+/// The longest message, in bytes: what a plugin of others has printed may be of any length, and a line that is longer than the
+/// whole file may be would be cut off with it. (An API server takes 1024.)
+const LONGEST: usize = 4096;
 
 /// One occurrence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +59,7 @@ impl Journal {
     pub fn append(&mut self, occurrences: &[Occurrence]) {
         let mut lines = Vec::new();
         for occurrence in occurrences {
-            if serde_json::to_writer(&mut lines, occurrence).is_ok() {
+            if serde_json::to_writer(&mut lines, &shortened(occurrence)).is_ok() {
                 lines.push(b'\n');
             }
         }
@@ -82,10 +87,29 @@ impl Journal {
     }
 }
 
+/// With a message of at most [`LONGEST`] bytes, and a mark if that is not all of it.
+fn shortened(occurrence: &Occurrence) -> Cow<'_, Occurrence> {
+    if occurrence.message.len() <= LONGEST {
+        return Cow::Borrowed(occurrence);
+    }
+    let end = occurrence.message.floor_char_boundary(LONGEST);
+    Cow::Owned(Occurrence { message: format!("{}…", &occurrence.message[..end]), ..occurrence.clone() })
+}
+
 /// All occurrences in the file; an unfinished last line is left out.
 #[must_use]
 pub fn read(path: &Path) -> Vec<Occurrence> {
-    let text = fs::read_to_string(path).unwrap_or_default();
+    File::open(path).map(|file| read_open(&file)).unwrap_or_default()
+}
+
+/// The same of a file that is open: whoever holds it so can read what came last even after the pod was removed.
+#[must_use]
+pub fn read_open(mut file: &File) -> Vec<Occurrence> {
+    let mut text = String::new();
+    let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text));
+    if read.is_err() {
+        return Vec::new();
+    }
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
@@ -192,6 +216,18 @@ mod tests {
         let seen: Vec<_> =
             folded.iter().map(|f| (f.first.reason.as_str(), f.count, f.last.as_second())).collect();
         assert_eq!(seen, [("Started", 1, 2), ("BackOff", 2, 3), ("BackOff", 1, 4)]);
+    }
+
+    #[test]
+    fn a_message_of_any_length_is_told_of_as_far_as_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let mut journal = Journal::new(path.clone());
+        journal.append(&[at(1, "Failed", &"é".repeat(600_000)), at(2, "BackOff", "short")]);
+        let said = read(&path);
+        assert_eq!((said.len(), &*said[1].message), (2, "short"));
+        assert!(said[0].message.starts_with("éé") && said[0].message.ends_with('…'));
+        assert!(said[0].message.len() <= LONGEST + '…'.len_utf8());
     }
 
     #[test]

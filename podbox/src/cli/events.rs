@@ -1,13 +1,14 @@
 //! `podbox events`: what happened, as `kubectl events` prints it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::events;
+use crate::events::{self, Occurrence};
 use crate::node;
 use crate::output::describe::event_age;
 use crate::output::table::{Table, Widths};
@@ -81,10 +82,18 @@ fn select(session: &Session, meaning: &Meaning) -> Result<Vec<Found>, Failure> {
 
 /// The pods' events as v1 Events, each with its precise time, sorted by it.
 fn collect(pods: &[Found], types: &[Type]) -> Vec<(Timestamp, Value)> {
+    let read = pods.iter().map(|pod| (pod, events::read(&pod.dir.events())));
+    objects(read, types)
+}
+
+fn objects<'a>(
+    read: impl Iterator<Item = (&'a Found, Vec<Occurrence>)>,
+    types: &[Type],
+) -> Vec<(Timestamp, Value)> {
     let node = node::name();
     let mut all = Vec::new();
-    for pod in pods {
-        let folded = events::fold(events::read(&pod.dir.events()));
+    for (pod, occurrences) in read {
+        let folded = events::fold(occurrences);
         for (index, event) in folded.iter().enumerate() {
             let kind = if event.first.warning { Type::Warning } else { Type::Normal };
             if types.is_empty() || types.contains(&kind) {
@@ -103,6 +112,8 @@ fn follow(session: &Session, meaning: &Meaning, page: &mut Page<'_>) -> Result<E
     watch.mind_the_reader();
     let mut seen: BTreeMap<String, Timestamp> = BTreeMap::new();
     let mut begun = false;
+    // What a pod says last it says shortly before it is removed.
+    let mut open: Vec<(Found, File)> = Vec::new();
     loop {
         pods::watch_all(session, &watch);
         // A pod that is named must be there in the beginning; later it may go and come again.
@@ -111,12 +122,22 @@ fn follow(session: &Session, meaning: &Meaning, page: &mut Page<'_>) -> Result<E
             pods => pods.unwrap_or_default(),
         };
         begun = true;
-        for (last, event) in collect(&pods, &page.args.types) {
+        let gone = |(held, _): &(Found, File)| !pods.iter().any(|pod| pod.pod.uid == held.pod.uid);
+        let mut read = std::mem::take(&mut open);
+        read.retain(gone);
+        read.extend(pods.into_iter().filter_map(|pod| {
+            let file = File::open(pod.dir.events()).ok()?;
+            Some((pod, file))
+        }));
+        let found = read.iter().map(|(pod, file)| (pod, events::read_open(file)));
+        for (last, event) in objects(found, &page.args.types) {
             let known = seen.insert(identity(&event), last);
             if known.is_none_or(|known| known < last) {
                 out::print(page.one(&event)?)?;
             }
         }
+        read.retain(|(pod, _)| pod.dir.events().exists());
+        open = read;
         if watch.wait(None, None)? == Woken::Unheard {
             return Err(Failure::unheard());
         }

@@ -56,6 +56,21 @@ fn up_does_not_wait_for_a_plugin_longer_than_its_timeout_and_names_it() {
 }
 
 #[test]
+fn a_plugin_that_says_very_much_is_told_of_in_short() {
+    let site = Site::new(|dir| chain(json!([bridge(dir), {"type": "talks"}])));
+    let talks = "[ $CNI_COMMAND = ADD ] || exit 0; head -c 1100000 /dev/zero | tr '\\0' x; exit 1";
+    site.plugin("talks", talks);
+    let begun = Instant::now();
+    let up = site.enter().args([e2e::binary()]).args(["up", "-d", "-"]).input(pod("p", CLIENT)).run();
+    assert!(!up.good(), "{up}");
+    up.complains("CNI ADD of test: talks: xxxx");
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    site.podbox(&["get", "pod", "p"]).code(2);
+    assert_eq!(site.leased(), Vec::<String>::new());
+    site.finish();
+}
+
+#[test]
 fn ctrl_c_ends_a_plugin_that_hangs() {
     let site = site();
     let manifest = site.host.dir().join("p.yaml");

@@ -159,11 +159,17 @@ fn standing(found: &Found, wait: WaitFor) -> Result<Standing, Failure> {
             "make room for {run}, or choose another directory with --run; the first container starts when there is room"
         )));
     }
+    let taken_down = || Failure::pod(format!("pod {} was taken down meanwhile", found.name()));
+    let is_leaving = || found.memory().is_some_and(|memory| memory.stop.is_some());
     Ok(match phase {
+        // What never ran counts as ended once the pod is taken down.
+        _ if reached && wait == WaitFor::Running && containers.iter().any(has_ended) && is_leaving() => {
+            Standing::Failed(taken_down())
+        }
         _ if reached => Standing::Reached,
         // One that is removed has no state any more; one that has failed by itself keeps it.
         "Failed" if found.memory().is_none_or(|memory| memory.stop.is_some()) => {
-            Standing::Failed(Failure::pod(format!("pod {} was taken down meanwhile", found.name())))
+            Standing::Failed(taken_down())
         }
         // An init container has failed for good, or the deadline came first: nothing will start any more.
         "Failed" => Standing::Failed(failed(found, &status)),
@@ -214,6 +220,10 @@ fn has_started(container: &ContainerStatus) -> bool {
     let now = state.is_some_and(|state| state.running.is_some() || state.terminated.is_some());
     let before = container.last_state.as_ref().is_some_and(|state| state.terminated.is_some());
     now || before
+}
+
+fn has_ended(container: &ContainerStatus) -> bool {
+    container.state.as_ref().is_some_and(|state| state.terminated.is_some())
 }
 
 /// A container that will not start by itself, however often it is tried.
