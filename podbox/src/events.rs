@@ -20,8 +20,9 @@ use crate::store::{StoreError, write_atomic};
 const LIMIT: u64 = 1 << 20;
 
 /// The longest message, in bytes: what a plugin of others has printed may be of any length, and a line that is longer than the
-/// whole file may be would be cut off with it. (An API server takes 1024.)
-const LONGEST: usize = 4096;
+/// whole file may be would be cut off with it. There is room for the longest that a kubelet writes: what a probe said, of which
+/// it keeps 10 KiB (`maxRespBodyLength` in pkg/probe/exec/exec.go), and the words before it.
+const LONGEST: usize = 16 << 10;
 
 /// One occurrence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
