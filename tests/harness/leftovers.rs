@@ -45,7 +45,7 @@ pub(crate) fn list(places: &Places<'_>, traces: &Traces) -> Vec<String> {
     left.extend(mounts_below(places.dir).into_iter().map(|path| format!("mount {}", path.display())));
     left.extend(cgroups(&traces.uids).into_iter().map(|path| format!("cgroup {}", path.display())));
     left.extend(links(places, traces));
-    left.extend(netns(traces));
+    left.extend(netns(places, traces));
     left.extend(places.netns.into_iter().flat_map(inside));
     let tables = tables();
     let own = own_tables(places.bridge).into_iter().filter(|table| tables.contains(table));
@@ -147,11 +147,13 @@ pub(crate) fn ports_of(bridge: &str) -> BTreeMap<u32, String> {
     names.filter_map(index).collect()
 }
 
-/// Another podbox may meanwhile use the same name, for another namespace.
-fn netns(traces: &Traces) -> Vec<String> {
+/// Another podbox may meanwhile use the same name, for another namespace; its inode may be the same, as the kernel gives
+/// their numbers out again at once.
+fn netns(places: &Places<'_>, traces: &Traces) -> Vec<String> {
     let still = |(path, inodes): (&PathBuf, &BTreeSet<u64>)| {
         let inode = fs::metadata(path).ok()?.ino();
-        inodes.contains(&inode).then(|| format!("network namespace {}", path.display()))
+        let is_ours = inodes.contains(&inode) && !is_of_another_test(path, places.dir);
+        is_ours.then(|| format!("network namespace {}", path.display()))
     };
     let mut left: Vec<String> = traces.aliases.iter().filter_map(still).collect();
     for path in entries(Path::new("/run/netns")) {
@@ -161,6 +163,15 @@ fn netns(traces: &Traces) -> Vec<String> {
         }
     }
     left
+}
+
+/// Whether a pod of a test beside this one has that name for `ip netns`.
+fn is_of_another_test(alias: &Path, own: &Path) -> bool {
+    let others = own.parent().map(entries).unwrap_or_default().into_iter().filter(|dir| dir != own);
+    let mut pods = others.flat_map(|dir| entries(&dir.join("run/pods")));
+    pods.any(|pod| {
+        fs::read_to_string(pod.join("netns-alias")).is_ok_and(|text| Path::new(text.trim()) == alias)
+    })
 }
 
 pub(crate) fn table(bridge: &str) -> String {

@@ -346,21 +346,22 @@ fn an_images_stop_signal_is_used() {
     let image = e2e::Archive::new([e2e::Layer::toolbox(&["sleep"])]).set("StopSignal", "SIGINT".into());
     let file = image.write(&host.dir().join("image.tar"), "stopper:1");
     host.podbox(["image", "load", file.to_str().unwrap()]).ok();
+    // The other container does not listen, so that the pod is there for as long as it may be.
     host.up(&pod(
         "stopper",
-        r"
+        r#"
   restartPolicy: Never
+  terminationGracePeriodSeconds: 3
   containers:
   - {name: c, image: 'stopper:1', imagePullPolicy: Never, command: [sleep, infinity]}
-",
+  - {name: deaf, image: podbox.local/host, command: [sh, -c, 'trap "" TERM; while :; do sleep 1; done']}
+"#,
     ));
-    let events = host.cmd(["events", "stopper", "-w"]).spawn();
     let watch = host.cmd(["get", "pod", "stopper", "-w", "-o", "json"]).spawn();
     watch.wait_to_say("Running");
     host.down(&["stopper"]);
     // 130 is 128 + SIGINT: what the toolbox's sleep ends with.
-    wait_until("the exit code in the watch", PATIENCE, || watch.said().contains("130"));
-    drop(events);
+    wait_until("the exit code in the watch", PATIENCE, || watch.said().contains("\"exitCode\": 130"));
     host.finish();
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A terminal lives as long as somebody holds its master. If that were the supervisor, its death would hang
 //! up the container's session. So a process beside the container holds it and copies between the master and
-//! the container's FIFOs, which outlive any supervisor. It ends when nobody has the terminal open any more.
+//! the container's FIFOs, which outlive any supervisor. It ends when nobody has the terminal open any more. Until then
+//! it holds a lock (flock(2)) on the output's FIFO: the container may have ended and its last words be on their way here.
 
 use crate::launch::Inbox;
 use crate::plan::Stdio;
@@ -11,7 +12,10 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -60,19 +64,31 @@ impl Pipe {
 /// How long the last output may wait for a reader after the terminal's end, in milliseconds.
 const LINGER: u16 = 10_000;
 
+/// Where the output goes. It is locked before there is a relay, and for as long as this or a copy of it is open.
+pub(super) fn open_output(stdio: &Stdio) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
+    if stdio.stdout.as_os_str().is_empty() {
+        return options.open("/dev/null");
+    }
+    let output = options.open(&stdio.stdout)?;
+    // Where it cannot be locked, nobody waits for the last words.
+    let _ = output.try_lock();
+    Ok(output)
+}
+
 /// Never returns. Waits on `socket` for the master, then relays.
-pub(super) fn run(stdio: &Stdio, socket: UnixStream) -> ! {
+pub(super) fn run(stdio: &Stdio, output: File, socket: UnixStream) -> ! {
     task::set_name("podbox-console");
     task::reset_signals();
     let _ = nix::unistd::setsid();
     let fifo = |path: &Path| open(path, OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty());
     let input = stdio.stdin.as_deref().and_then(|path| fifo(path).ok());
-    let output =
-        if stdio.stdout.as_os_str().is_empty() { fifo(Path::new("/dev/null")) } else { fifo(&stdio.stdout) };
+    let output = OwnedFd::from(output);
     let sizes = stdio.console.as_deref().and_then(|path| fifo(path).ok());
     let mut inbox = Inbox::default();
     let _ = inbox.line(socket.as_fd());
-    let (Some(master), Ok(output)) = (inbox.take_fds().pop(), output) else { task::leave(1) };
+    let Some(master) = inbox.take_fds().pop() else { task::leave(1) };
     drop((socket, inbox));
     keep_only(&[Some(&master), input.as_ref(), Some(&output), sizes.as_ref()]);
     let _ = nix::unistd::chdir("/");

@@ -148,10 +148,12 @@ fn join(namespace: &LinuxNamespace) -> Result<(), Fault> {
 
 fn start_relay(plan: &ContainerPlan, state: &mut Outside) -> Result<(), Fault> {
     let (ours, theirs) = UnixStream::pair()?;
+    // The relay's alone from here on: who else had it open would keep it locked.
+    let output = console::open_output(&plan.stdio).during(plan.stdio.stdout.display())?;
     match task::clone(0, None)? {
         Side::Child => {
             drop(ours);
-            console::run(&plan.stdio, theirs)
+            console::run(&plan.stdio, output, theirs)
         }
         Side::Parent(pid) => {
             state.relay = Some((pid, Some(ours)));

@@ -1,7 +1,10 @@
 //! `podbox attach`.
 
-use e2e::{Cmd, Host, PATIENCE, wait_until};
-use nix::sys::signal::Signal;
+use std::fs;
+
+use e2e::{Cmd, Host, PATIENCE, proc_children, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::{on_a_terminal, scripted};
 
@@ -128,5 +131,33 @@ fn the_input_of_one_session_ends_with_it() {
     assert_eq!(first.end(PATIENCE), 6);
     assert_eq!(watcher.end(PATIENCE), 6);
     host.down(&["once"]).ok();
+    host.finish();
+}
+
+#[test]
+fn the_last_words_said_on_a_terminal_are_waited_for() {
+    let host = Host::new();
+    host.up_none(&scripted(
+        "ends",
+        "tty: true",
+        "until [ -e /tmp/go ]\ndo\n  echo not yet\n  sleep 0.05\ndone\necho last words",
+    ));
+    host.wait_pod("ends", "running", |pod| pod.phase() == "Running");
+    let watcher = host.cmd(["attach", "ends"]).spawn();
+    watcher.wait_to_say("not yet");
+    let is_relay = |pid: &i32| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "podbox-console\n")
+    };
+    let guardian = host.guardian("ends").expect("it is there");
+    let relay = proc_children(guardian).into_iter().find(is_relay).expect("who holds the terminal");
+    let container = host.container_process("ends", "c");
+    // Whoever brings the terminal's output has no time for it until the container has ended.
+    kill(Pid::from_raw(relay), Signal::SIGSTOP).expect("it is still there");
+    host.podbox(["exec", "ends", "--", "touch", "/tmp/go"]).ok();
+    wait_until("its end", PATIENCE, || !fs::exists(format!("/proc/{container}")).unwrap_or(true));
+    kill(Pid::from_raw(relay), Signal::SIGCONT).expect("it is still there");
+    watcher.wait_to_say("last words");
+    host.wait_pod("ends", "over", |pod| pod.phase() == "Succeeded");
+    assert!(host.logs(&["ends"]).ends_with("\r\nlast words\r\n"));
     host.finish();
 }
