@@ -11,9 +11,9 @@ use std::io;
 use std::time::Duration;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
-    NetlinkBuffer, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
-    NlasIterator,
+    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
+    NLMSG_ERROR, NetlinkBuffer, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NetlinkSerializable, NlasIterator,
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -154,16 +154,25 @@ impl Netlink {
     where
         M: NetlinkSerializable + NetlinkDeserializable,
     {
-        let mut found = self.ask(message, 0)?;
+        let (mut found, _) = self.ask(message, 0)?;
         found.pop().ok_or_else(|| KernelError::garbled("the kernel's answer is empty"))
     }
 
-    /// Sends one request and returns all messages that answer it.
+    /// Sends one request and returns all messages that answer it. Whoever changes what is listed makes the kernel say that the
+    /// list may have holes (`NLM_F_DUMP_INTR`): then it is asked again.
     pub(crate) fn dump<M>(&mut self, message: M) -> Result<Vec<M>, KernelError>
     where
-        M: NetlinkSerializable + NetlinkDeserializable,
+        M: NetlinkSerializable + NetlinkDeserializable + Clone,
     {
-        self.ask(message, NLM_F_DUMP)
+        // Where changes never end, a list with holes is all that there is.
+        const TRIES: u32 = 20;
+        for _ in 1..TRIES {
+            let (found, is_whole) = self.ask(message.clone(), NLM_F_DUMP)?;
+            if is_whole {
+                return Ok(found);
+            }
+        }
+        Ok(self.ask(message, NLM_F_DUMP)?.0)
     }
 
     /// Closes the socket after a while, in a thread of its own. While anything that was deleted from nf_tables
@@ -178,7 +187,8 @@ impl Netlink {
         });
     }
 
-    fn ask<M>(&mut self, message: M, flags: u16) -> Result<Vec<M>, KernelError>
+    /// The answers, and whether nothing has changed while the kernel collected them.
+    fn ask<M>(&mut self, message: M, flags: u16) -> Result<(Vec<M>, bool), KernelError>
     where
         M: NetlinkSerializable + NetlinkDeserializable,
     {
@@ -186,7 +196,7 @@ impl Netlink {
         let request = std::mem::take(&mut self.batch);
         self.socket.send(&request, 0)?;
         let mut buffer = vec![0; DATAGRAM];
-        let mut found = Vec::new();
+        let (mut found, mut is_whole) = (Vec::new(), true);
         loop {
             let received = self.socket.recv(&mut &mut buffer[..], libc::MSG_DONTWAIT)?;
             for message in messages(&buffer[..received]) {
@@ -194,13 +204,14 @@ impl Netlink {
                 if message.sequence_number() != sequence {
                     continue;
                 }
+                is_whole &= message.flags() & NLM_F_DUMP_INTR == 0;
                 match message.message_type() {
-                    NLMSG_DONE => return Ok(found),
-                    NLMSG_ERROR => return refusal_in(&message).map_or(Ok(found), Err),
+                    NLMSG_DONE => return Ok((found, is_whole)),
+                    NLMSG_ERROR => return refusal_in(&message).map_or(Ok((found, is_whole)), Err),
                     _ => found.push(decode(&message)?),
                 }
                 if flags & NLM_F_DUMP == 0 {
-                    return Ok(found);
+                    return Ok((found, is_whole));
                 }
             }
         }

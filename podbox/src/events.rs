@@ -24,6 +24,9 @@ const LIMIT: u64 = 1 << 20;
 /// it keeps 10 KiB (`maxRespBodyLength` in pkg/probe/exec/exec.go), and the words before it.
 const LONGEST: usize = 16 << 10;
 
+/// The reason of the event that says that a pod has got another supervisor, because the one before was gone.
+pub const SUPERVISOR_RESTARTED: &str = "SupervisorRestarted";
+
 /// One occurrence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Occurrence {

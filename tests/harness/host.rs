@@ -454,9 +454,17 @@ impl Host {
                 }
             }
         }
+        for line in ["find run -printf '%TT %y %p\\n'", "head -c 2000 run/ipam/*/bridge", &self.link_line()] {
+            let shown = Cmd::new("sh").args(["-c", line]).directory(&self.dir).run();
+            eprintln!("--- {line}\n{}{}", shown.stdout, shown.stderr);
+        }
         if std::env::var_os("PODBOX_E2E_KEEP").is_some() {
             eprintln!("--- kept: {}", self.dir.display());
         }
+    }
+
+    fn link_line(&self) -> String {
+        format!("ip -d link show {}", self.slot.bridge())
     }
 }
 

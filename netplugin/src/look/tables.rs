@@ -106,8 +106,19 @@ pub(super) fn names(netlink: &mut Netlink) -> Result<Vec<String>, KernelError> {
     }
 }
 
-/// A table with all that is in it.
+/// A table with all that is in it. What is removed between two questions about it is not there: then they are asked anew.
 pub(super) fn read(netlink: &mut Netlink, name: &str) -> Result<Option<SeenTable>, KernelError> {
+    const TRIES: u32 = 20;
+    for _ in 1..TRIES {
+        match read_once(netlink, name) {
+            Err(error) if error.is(Errno::ENOENT) => {}
+            read => return read,
+        }
+    }
+    read_once(netlink, name)
+}
+
+fn read_once(netlink: &mut Netlink, name: &str) -> Result<Option<SeenTable>, KernelError> {
     if !names(netlink)?.iter().any(|known| known == name) {
         return Ok(None);
     }

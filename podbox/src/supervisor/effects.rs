@@ -14,7 +14,7 @@ use runtime::process::Process;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::oneshot;
 
-use crate::events::{Journal, Occurrence};
+use crate::events::{self, Journal, Occurrence};
 use crate::oci;
 use crate::pod::Pod;
 use crate::report;
@@ -113,7 +113,7 @@ impl Effects {
     pub(super) fn taken_up(&mut self) {
         self.note(Note {
             warning: true,
-            reason: "SupervisorRestarted".to_owned(),
+            reason: events::SUPERVISOR_RESTARTED.to_owned(),
             message: "The pod's supervisor was gone; another one has taken its place".to_owned(),
             container: None,
         });

@@ -4,9 +4,10 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, PodStatus};
 
-use crate::events;
+use crate::events::{self, Occurrence, SUPERVISOR_RESTARTED};
 use crate::report;
 use crate::store::write_atomic;
 
@@ -36,6 +37,35 @@ enum Standing {
     Failed(Failure),
 }
 
+/// Which of a pod's events count. The trouble of one that was there before may be that its supervisor, or a stage, was killed,
+/// which is about to be mended.
+struct Heard {
+    begun: Instant,
+    since: Timestamp,
+}
+
+impl Heard {
+    fn of(start: &Start) -> Heard {
+        let since = match start {
+            Start::Fresh(..) => Timestamp::MIN,
+            Start::Unchanged(_) | Start::Configured(_) => Timestamp::now(),
+        };
+        Heard { begun: Instant::now(), since }
+    }
+
+    /// What has not been mended for a while counts.
+    fn go_on(&mut self) {
+        if self.begun.elapsed() > 2 * LOOK_AGAIN {
+            self.since = Timestamp::MIN;
+        }
+    }
+
+    /// Of what was before another supervisor has come nothing counts: that one tries anew.
+    fn counts(&self, event: &Occurrence) -> bool {
+        event.at >= self.since && event.reason != SUPERVISOR_RESTARTED
+    }
+}
+
 /// Waits until all pods are as wished; an error if one cannot be started, or not in time.
 pub(super) fn wait_all(
     args: &UpArgs,
@@ -45,6 +75,7 @@ pub(super) fn wait_all(
 ) -> Result<Waited, Failure> {
     for start in started.iter().filter(|_| args.wait != WaitFor::None) {
         let found = start.found();
+        let mut heard = Heard::of(start);
         let guardian = match start {
             Start::Fresh(_, guardian, bell) => {
                 watch.listen(bell.try_clone().map_err(|error| Failure::host(&error))?);
@@ -58,7 +89,7 @@ pub(super) fn wait_all(
         };
         loop {
             let mut until = deadline;
-            match standing(found, args.wait)? {
+            match standing(found, args.wait, &heard)? {
                 Standing::Failed(failure) => return Ok(Waited::Failed(failure)),
                 Standing::NotYet => {}
                 Standing::Reached => match found.unsettled("Ready", args.min_ready) {
@@ -69,6 +100,7 @@ pub(super) fn wait_all(
             if guardian.is_none() {
                 // Whoever looks after it may have been dying when it was found, which no file tells.
                 found.readopt_if_abandoned()?;
+                heard.go_on();
                 until = until.min(Instant::now() + LOOK_AGAIN);
             }
             match watch.wait(guardian, Some(until))? {
@@ -76,7 +108,7 @@ pub(super) fn wait_all(
                 Woken::Changed | Woken::Unheard => {
                     return Err(Failure::pod(format!("pod {} went away", found.name())));
                 }
-                Woken::Ready => match standing(found, args.wait)? {
+                Woken::Ready => match standing(found, args.wait, &heard)? {
                     Standing::Reached => break,
                     Standing::Failed(failure) => return Ok(Waited::Failed(failure)),
                     Standing::NotYet => return Err(Failure::cannot(last_words(found))),
@@ -133,7 +165,7 @@ fn full_disk(found: &Found) -> Option<String> {
 }
 
 /// How the pod stands to the wish; an error if it cannot be started.
-fn standing(found: &Found, wait: WaitFor) -> Result<Standing, Failure> {
+fn standing(found: &Found, wait: WaitFor, heard: &Heard) -> Result<Standing, Failure> {
     let (status, trouble) = found.status();
     let Some(status) = status else { return Ok(Standing::NotYet) };
     let containers = status.container_statuses.as_deref().unwrap_or_default();
@@ -142,7 +174,7 @@ fn standing(found: &Found, wait: WaitFor) -> Result<Standing, Failure> {
         return Err(failure);
     }
     if status.pod_ip.is_none()
-        && let Some(trouble) = sandbox_trouble(found)
+        && let Some(trouble) = sandbox_trouble(found, heard)
     {
         return Err(trouble);
     }
@@ -263,9 +295,10 @@ fn cannot_start(found: &Found, container: &ContainerStatus) -> Option<Failure> {
     }
 }
 
-fn sandbox_trouble(found: &Found) -> Option<Failure> {
+fn sandbox_trouble(found: &Found, heard: &Heard) -> Option<Failure> {
     let events = events::read(&found.dir.events());
-    let trouble = events.iter().rev().find(|event| {
+    let mut latest = events.iter().rev().take_while(|event| heard.counts(event));
+    let trouble = latest.find(|event| {
         event.warning
             && matches!(event.reason.as_str(), "FailedCreatePodSandBox" | "FailedMount" | "FailedScheduling")
     })?;

@@ -96,7 +96,8 @@ impl PodMachine {
     /// (a pull, a stage) ended with it and is begun again. The Pod is the complete one (see [`Memory::complete`]).
     #[must_use]
     pub fn resume(pod: Pod, backoff: BackoffSettings, mut memory: Memory, now: Now) -> PodMachine {
-        if memory.sandbox == SandboxState::Making {
+        // Whatever it failed by may have been the other supervisor's end.
+        if matches!(memory.sandbox, SandboxState::Making | SandboxState::Absent { .. }) {
             memory.sandbox = SandboxState::Absent { until: None };
         }
         if let Some(resizing) = &mut memory.resizing {
