@@ -40,6 +40,9 @@ use crate::way_back;
 use crate::wishes::{Bandwidth, WayOut};
 
 mod acts;
+mod remedy;
+
+pub(crate) use remedy::Remedy;
 
 /// Why a step failed; the step's name is added by whoever runs it.
 #[derive(Debug)]
@@ -177,46 +180,40 @@ impl<'a> World<'a> {
             let addresses = self.lease.as_ref().map(|lease| lease.addresses.as_slice());
             timed.command = lease_command(self.config, self.request, addresses.unwrap_or_default());
         }
+        for _ in 1..TRIES {
+            match self.join() {
+                Err(_) if self.has_lost_its_network()? => {}
+                result => return result,
+            }
+            self.lock = None;
+            self.remove_cable();
+            self.run(vec![find_step(self.config)])?;
+        }
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<(), NetError> {
+        self.make_bridge_if_none()?;
+        let plan = self.plan();
+        self.run(pod_steps(self.config, self.request, &plan))
+    }
+
+    fn make_bridge_if_none(&mut self) -> Result<(), NetError> {
         if self.bridge.is_none() {
             self.beyond = peers::plan(&mut self.host, self.config, self.host_ipv6)?;
             self.mtu = self.beyond.fit(bridge::mtu(&mut self.host, self.config));
             self.run(bridge_steps(self.config, self.host_ipv6, self.mtu, &self.beyond))?;
             self.lock = None;
         }
-        let plan = self.plan();
-        self.run(pod_steps(self.config, self.request, &plan))
+        Ok(())
     }
 
-    /// Makes what all pods share once more, for a largest packet of `mtu` bytes; each step is harmless where it was done
-    /// before. The ways to other hosts are somebody else's. The caller holds the lock alone.
-    pub(crate) fn make_bridge_again(&mut self, mtu: u32) -> Result<(), NetError> {
-        self.mtu = mtu;
-        self.run(bridge_steps(self.config, self.host_ipv6, mtu, &peers::Plan::default()))
-    }
-
-    /// Mends a cable, for what is leased and on a bridge that is complete. Ports of the host lead to the addresses, whoever has
-    /// them. What is half made goes again, so that the next try begins anew; the lease stays.
-    pub(crate) fn mend_cable(
-        mut self,
-        (bridge, lease): (Bridge, Lease),
-        how: Remedy,
-    ) -> Result<(), NetError> {
-        self.bridge = Some(bridge);
-        self.lease = Some(lease);
-        let (config, request) = (self.config, Request { ports: &[], ..*self.request });
-        if how == Remedy::Plug {
-            let plan = self.plan();
-            return self.run(vec![plug_step(config, &plan)]);
-        }
-        self.run(vec![enter_step(&request)])?;
-        let plan = self.plan();
-        let steps = match how {
-            Remedy::Resize => {
-                iter::once(resize_step(&request, &plan)).chain(limit_step(&request, &plan)).collect()
-            }
-            Remedy::Lay | Remedy::Plug => pod_steps(config, &request, &plan),
-        };
-        self.run(steps).inspect_err(|_| self.remove_cable())
+    /// Whether somebody has taken away what the pod was to be plugged into: the bridge, or the rules (which are back then).
+    fn has_lost_its_network(&mut self) -> Result<bool, NetError> {
+        let there = bridge::find_link(&mut self.host, self.config)?.map_or(0, |link| link.index);
+        let made = self.bridge.as_ref().map_or(0, |bridge| bridge.index);
+        // A network whose lock is held here is being made.
+        Ok(made != 0 && made != there || self.lock.is_none() && firewall::restore(self.config)?)
     }
 
     fn plan(&self) -> Plan {
@@ -291,17 +288,6 @@ impl<'a> World<'a> {
     }
 }
 
-/// What helps a cable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Remedy {
-    /// A new one.
-    Lay,
-    /// It is there, and is to be in its bridge, and up.
-    Plug,
-    /// Its largest packet is to be the bridge's.
-    Resize,
-}
-
 /// What follows from the addresses, for messages and for texts.
 struct Plan {
     addresses: Vec<InterfaceAddress>,
@@ -363,6 +349,8 @@ pub(crate) fn host_mac(first: IpAddr) -> Mac {
 }
 
 const LEASE: &str = "lease addresses";
+/// How often a pod is plugged in whose bridge somebody takes away in that very moment.
+const TRIES: u32 = 5;
 /// See [`links::create_veth`].
 const QUEUES: &str = "numtxqueues 1 numrxqueues 1";
 
@@ -397,9 +385,13 @@ fn first_steps(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAdd
         let command = listed.chain(look).collect::<Vec<_>>().join("\n");
         steps.push(Step { name: "hold the host ports", command, act: acts::hold_ports });
     }
-    let command = format!("ip link show {}", config.bridge);
-    steps.push(Step { name: "look for the bridge", command, act: acts::find_bridge });
+    steps.push(find_step(config));
     steps
+}
+
+fn find_step(config: &NetworkConfig) -> Step {
+    let command = format!("ip link show {}", config.bridge);
+    Step { name: "look for the bridge", command, act: acts::find_bridge }
 }
 
 fn lease_command(config: &NetworkConfig, request: &Request<'_>, addresses: &[IpAddr]) -> String {
@@ -555,13 +547,6 @@ fn plug_step(config: &NetworkConfig, plan: &Plan) -> Step {
         ),
         act: acts::plug,
     }
-}
-
-/// The pod's end first: it must not send what the other one does not take.
-fn resize_step(request: &Request<'_>, plan: &Plan) -> Step {
-    let own = inside(request, &[format!("ip link set {} mtu {}", request.ifname, plan.mtu)]);
-    let command = format!("{own}\nip link set {} mtu {}", plan.host_interface, plan.mtu);
-    Step { name: "let the cable carry what the bridge carries", command, act: acts::resize }
 }
 
 /// The step that tells the neighbours; `inside` makes a command of the pod's of each line.

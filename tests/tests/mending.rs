@@ -264,3 +264,31 @@ fn nothing_comes_back_after_the_last_pod_has_gone() {
     assert!(!left.contains(&site.host.bridge()), "{left}");
     site.host.finish();
 }
+
+#[test]
+fn a_pod_whose_bridge_is_deleted_in_the_moment_in_which_it_is_plugged_in_starts_nevertheless() {
+    let host = Host::builder().own_net().build();
+    let manifest = |name: &str| {
+        let port = format!(
+            "command: [tcp-echo, --port, '9000']\n    ports: [{{containerPort: 9000, hostPort: {}}}]",
+            host.port(0)
+        );
+        pod(name, ECHO).replace("command: [tcp-echo, --port, '9000']", &port)
+    };
+    host.up(&pod("first", ECHO));
+    for round in 0..40_u64 {
+        let mut up = host.cmd(["up", "-d", "-"]).input(manifest("late")).spawn();
+        std::thread::sleep(Duration::from_micros(2000 + 400 * round));
+        let act = if round % 4 == 3 { "nft flush ruleset" } else { "ip link del BRIDGE" };
+        let act = act.replace("BRIDGE", &host.bridge());
+        // It may be gone already, and is made again by the first pod too.
+        host.beside("sh").args(["-c", &act]).run();
+        assert_eq!(up.end(PATIENCE), 0, "{}", up.said());
+        wait_good("the host port", || {
+            let at = format!("127.0.0.1:{}", host.port(0));
+            host.podbox(["toolbox", "connect", "-t", "1s", &at, "hi"])
+        });
+        host.down(&["late", "--grace-period", "0"]);
+    }
+    host.finish();
+}

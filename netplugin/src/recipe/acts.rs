@@ -15,7 +15,7 @@ use crate::error::NetError;
 use crate::host::{self, Ipv6};
 use crate::ipam;
 use crate::links::{self, Link, Message, Veth};
-use crate::netlink::Netlink;
+use crate::netlink::{KernelError, Netlink};
 use crate::state::{self, Sharing};
 use crate::way_back;
 use crate::wishes::{Bandwidth, WayOut};
@@ -353,11 +353,16 @@ pub(super) fn await_carrier(world: &mut World<'_>) -> Result<(), Fault> {
     await_live(&mut world.host, Link::Name(&world.config.bridge), deadline)
 }
 
+/// One that is not there any more will not carry anything either.
 fn await_live(netlink: &mut Netlink, link: Link<'_>, deadline: Instant) -> Result<(), Fault> {
-    while !host::find_link(netlink, link)?.is_some_and(|link| link.is_live) && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_micros(500));
+    loop {
+        match host::find_link(netlink, link)? {
+            None => return Err(KernelError::from(std::io::Error::from(Errno::ENODEV)).into()),
+            Some(link) if link.is_live => return Ok(()),
+            Some(_) if Instant::now() > deadline => return Ok(()),
+            Some(_) => std::thread::sleep(Duration::from_micros(500)),
+        }
     }
-    Ok(())
 }
 
 /// Whoever cannot be told finds out by himself, later.
