@@ -77,9 +77,13 @@ pub(super) fn load_for(
     strictness: Strictness,
     allowed_sysctls: &[String],
 ) -> Result<Loaded, Failure> {
-    let networks = networks(settings);
-    let options =
-        Options { allowed_sysctls: allowed_sysctls.to_vec(), strictness, networks, ..Options::default() };
+    let options = Options {
+        allowed_sysctls: allowed_sysctls.to_vec(),
+        networks: networks(settings),
+        services: Some(settings.service_bounds()),
+        strictness,
+        ..Options::default()
+    };
     load_sources(&sources(paths)?, &options)
 }
 

@@ -45,6 +45,7 @@ pub use plain::value;
 
 use crate::pod::field::{FieldError, Path};
 use crate::pod::{self, Pod};
+use crate::services::Bounds;
 use crate::store::ObjectKind;
 use diagnostic::{Finding, SourceText};
 use notes::Notes;
@@ -119,6 +120,8 @@ pub struct Options {
     pub allowed_sysctls: Vec<String>,
     /// What the pods' annotations about networks are compared with.
     pub networks: Networks,
+    /// What Services' addresses and ports are compared with, if that is known.
+    pub services: Option<Bounds>,
     /// What becomes of fields that nobody knows.
     pub strictness: Strictness,
     /// The Pods are there already: they may have `ephemeralContainers`.
@@ -132,6 +135,7 @@ impl Default for Options {
             limits: Limits::default(),
             allowed_sysctls: Vec::new(),
             networks: Networks::default(),
+            services: None,
             strictness: Strictness::default(),
             existing: false,
         }
@@ -405,6 +409,10 @@ impl Reader<'_, '_> {
             found.extend(read.without_effect.into_iter().map(warning));
             self.unique((node, path), (kind.kind(), &read.namespace, &read.name), &mut found);
             if let Some(object) = read.object {
+                if let (ObjectKind::Service, Some(bounds)) = (kind, &self.options.services) {
+                    let wrong = bounds.check(&object, path).into_iter();
+                    found.extend(wrong.map(|wrong| self.placed(node, path, wrong)));
+                }
                 self.objects.push(LoadedObject { kind, namespace: read.namespace, name: read.name, object });
             }
         }

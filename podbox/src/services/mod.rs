@@ -7,6 +7,7 @@
 mod allot;
 mod backend;
 mod balance;
+mod bounds;
 mod node_ports;
 mod service;
 mod slices;
@@ -22,6 +23,7 @@ use crate::store::{ObjectKind, Store};
 pub use allot::{Allotment, allot};
 pub use backend::{Backend, NamedPort, of_pod};
 pub use balance::balance;
+pub use bounds::Bounds;
 pub use node_ports::{holder, node_ports};
 pub use service::{Service, ServiceKind, ServicePort, Target};
 pub use slices::{endpoint_slices, endpoints};
@@ -60,6 +62,11 @@ fn hash<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
+}
+
+/// The strings of a list.
+fn strings(list: &serde_json::Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
 }
 
 /// Where one port of a Service leads.

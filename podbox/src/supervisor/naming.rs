@@ -87,7 +87,7 @@ impl Place {
 pub(super) fn addresses(world: &World) -> Vec<IpAddr> {
     match Place::of(&world.pod()) {
         Place::Elsewhere => Vec::new(),
-        Place::Inside => world.settings.allotment().dns().collect(),
+        Place::Inside => world.settings.service_bounds().dns().collect(),
         Place::OnTheHost => candidates(world).into_iter().take(1).collect(),
     }
 }
@@ -96,7 +96,9 @@ pub(super) fn addresses(world: &World) -> Vec<IpAddr> {
 #[must_use]
 pub fn describe(settings: &Settings, pod: &Pod, netns: &Path) -> Vec<Described> {
     match Place::of(pod) {
-        Place::Inside => netplugin::describe_listen(netns, &settings.allotment().dns().collect::<Vec<_>>()),
+        Place::Inside => {
+            netplugin::describe_listen(netns, &settings.service_bounds().dns().collect::<Vec<_>>())
+        }
         // All of 127.0.0.0/8 is there already.
         Place::Elsewhere | Place::OnTheHost => Vec::new(),
     }

@@ -40,8 +40,7 @@ pub(super) fn apply(
     // Until all of them are stored, so that nobody else is given the same.
     let has_services = loaded.iter().any(|one| one.kind == ObjectKind::Service);
     if has_services {
-        netplugin::check_ranges(&session.settings.allotment().ranges)
-            .map_err(|error| Failure::host(&error))?;
+        refuse_ranges(session)?;
     }
     let lock = has_services.then(|| lock(&store.services_lock())).transpose();
     let _lock = lock.map_err(|error| Failure::host(&error))?;
@@ -105,7 +104,7 @@ pub(in crate::cli) fn planned_services(
 
 /// Fails if the host uses addresses for something else that Services would be given.
 fn refuse_ranges(session: &Session) -> Result<(), Failure> {
-    let ranges = session.settings.allotment().ranges;
+    let ranges = session.settings.service_ranges();
     netplugin::check_ranges(&ranges).map_err(|error| Failure::host(&error))
 }
 
