@@ -80,6 +80,7 @@ pub(super) fn load_for(
     let options = Options {
         allowed_sysctls: allowed_sysctls.to_vec(),
         networks: networks(settings),
+        is_of_host: Some(netplugin::is_address_of_host),
         services: Some(settings.service_bounds()),
         strictness,
         ..Options::default()

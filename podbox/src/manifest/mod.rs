@@ -32,6 +32,7 @@ mod values;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -120,6 +121,8 @@ pub struct Options {
     pub allowed_sysctls: Vec<String>,
     /// What the pods' annotations about networks are compared with.
     pub networks: Networks,
+    /// Whether an address is one of this host's, if it is this one that the pods are for.
+    pub is_of_host: Option<fn(IpAddr) -> bool>,
     /// What Services' addresses and ports are compared with, if that is known.
     pub services: Option<Bounds>,
     /// What becomes of fields that nobody knows.
@@ -135,6 +138,7 @@ impl Default for Options {
             limits: Limits::default(),
             allowed_sysctls: Vec::new(),
             networks: Networks::default(),
+            is_of_host: None,
             services: None,
             strictness: Strictness::default(),
             existing: false,
@@ -493,6 +497,7 @@ impl Reader<'_, '_> {
                 let foreseen =
                     refusals::foresee(typed, &pod, path, &self.options.allowed_sysctls).into_iter();
                 let foreseen = foreseen.chain(annotations::without_effect(&pod, path));
+                let foreseen = foreseen.chain(refusals::strange_addresses(typed, path, self.options));
                 found.extend(
                     foreseen
                         .map(|one| Finding { severity: Severity::Warning, ..self.placed(node, path, one) }),

@@ -71,16 +71,7 @@ pub fn allot<'a>(
 
 /// Addresses of this host that are to lead to pods: what listens there already would hear nothing any more.
 fn external(errors: &mut Errors, service: &Value, before: Option<&Value>, from: &Allotment) {
-    let ends = |service: &Value| -> Vec<(IpAddr, Protocol, u16)> {
-        let spec = &service["spec"];
-        let ips = strings(&spec["externalIPs"]).into_iter().filter_map(|ip| ip.parse().ok());
-        let ports: Vec<_> = spec["ports"].as_array().into_iter().flatten().collect();
-        let number = |port: &Value| u16::try_from(port["port"].as_u64()?).ok();
-        let ends = ips.flat_map(|ip: IpAddr| {
-            ports.iter().filter_map(move |port| Some((ip, protocol(port), number(port)?))).collect::<Vec<_>>()
-        });
-        ends.collect()
-    };
+    let ends = |service: &Value| node_ports::external_ends(&service["spec"]);
     let had = before.map(ends).unwrap_or_default();
     let path = Path::ROOT.field("spec");
     for (ip, protocol, number) in ends(service).into_iter().filter(|end| !had.contains(end)) {

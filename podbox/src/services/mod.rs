@@ -100,11 +100,17 @@ impl Catalogue {
     /// Reads all of it. What cannot be read is not there.
     #[must_use]
     pub fn read(store: &Store) -> Catalogue {
+        Catalogue::services(store).with_backends_now(store)
+    }
+
+    /// Reads the Services and nothing else.
+    #[must_use]
+    pub fn services(store: &Store) -> Catalogue {
         let mut catalogue = Catalogue::default();
         for (namespace, name) in store.object_names(ObjectKind::Service) {
             catalogue.read_service(store, &namespace, &name);
         }
-        catalogue.with_backends_now(store)
+        catalogue
     }
 
     /// The same Services, with the pods as they tell of themselves at this moment.
