@@ -332,6 +332,10 @@ fn how_traffic_gets_to_a_service_is_checked() {
         let found = errors(&of("Service", &format!("spec: {{{spec}}}")));
         assert!(found.len() == 1 && found[0].starts_with(want), "{spec}: {found:?}");
     }
+}
+
+#[test]
+fn what_an_api_server_takes_is_taken() {
     for good in [
         "type: NodePort, externalTrafficPolicy: Local",
         "externalIPs: [192.0.2.1], externalTrafficPolicy: Local",
