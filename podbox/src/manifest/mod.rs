@@ -340,7 +340,7 @@ impl Reader<'_, '_> {
         }
         let silent = ["apiVersion", "kind"].iter().all(|key| self.tree.entry(node, key).is_none());
         let (version, kind) = if silent && !assumed.is_empty() {
-            ("v1".to_owned(), assumed.to_owned())
+            (kinds::list_version(assumed).to_owned(), assumed.to_owned())
         } else {
             let both = (self.type_of(node, path, "apiVersion"), self.type_of(node, path, "kind"));
             let (Some(version), Some(kind)) = both else { return };
@@ -348,8 +348,8 @@ impl Reader<'_, '_> {
         };
         match (version.as_str(), kinds::stored(&kind), kinds::of_list(&kind)) {
             ("v1", _, _) if kind == "Pod" => self.pod(node, path),
-            ("v1", Some(kind), _) => self.stored(kind, node, path),
-            ("v1", _, Some(of)) => self.list(node, path, of),
+            (version, Some(kind), _) if version == kind.api_version() => self.stored(kind, node, path),
+            (version, _, Some(of)) if version == kinds::list_version(of) => self.list(node, path, of),
             _ => {
                 let refusal = kinds::refuse(&version, &kind);
                 self.refuse_key(node, path, refusal.key, refusal.message);

@@ -150,6 +150,12 @@ fn families(errors: &mut Errors, spec: &mut Value, wished: &[String], from: &Bou
     if families.is_empty() {
         families = addresses;
     }
+    // One that has neither addresses nor pods may have any: it is for whoever writes its EndpointSlices.
+    let is_bare = wished.first().is_some_and(|ip| ip == "None")
+        && spec["selector"].as_object().is_none_or(serde_json::Map::is_empty);
+    if is_bare {
+        return Some(bare_families(spec, families, from));
+    }
     if let Some(missing) = families.iter().find(|family| from.range(**family).is_none()) {
         let why = "not configured on this cluster";
         let at = path.field("ipFamilies");
@@ -178,6 +184,21 @@ fn families(errors: &mut Errors, spec: &mut Value, wished: &[String], from: &Bou
     }
     spec["ipFamilyPolicy"] = json!(policy);
     Some(families)
+}
+
+fn bare_families(spec: &mut Value, mut families: Vec<Family>, from: &Bounds) -> Vec<Family> {
+    if spec["ipFamilyPolicy"].is_null() {
+        spec["ipFamilyPolicy"] = json!("RequireDualStack");
+    }
+    if families.is_empty() {
+        families.extend(from.ranges.first().map(|range| Family::of(range.network())));
+    }
+    for family in [Family::V4, Family::V6] {
+        if spec["ipFamilyPolicy"] != "SingleStack" && !families.contains(&family) {
+            families.push(family);
+        }
+    }
+    families
 }
 
 fn ports_of_the_host(
@@ -312,9 +333,14 @@ mod tests {
 
     #[test]
     fn a_headless_service_gets_no_address() {
-        let one = given(service("a", &json!({"clusterIP": "None", "clusterIPs": ["None"]})), &[]);
+        let headless =
+            |selector: &Value| json!({"clusterIP": "None", "clusterIPs": ["None"], "selector": selector});
+        let one = given(service("a", &headless(&json!({"app": "a"}))), &[]);
         assert_eq!(one["spec"]["clusterIPs"], json!(["None"]));
         assert_eq!(one["spec"]["ipFamilies"], json!(["IPv4"]));
+        let bare = given(service("a", &headless(&Value::Null)), &[]);
+        assert_eq!(bare["spec"]["ipFamilies"], json!(["IPv4", "IPv6"]));
+        assert_eq!(bare["spec"]["ipFamilyPolicy"], "RequireDualStack");
     }
 
     #[test]

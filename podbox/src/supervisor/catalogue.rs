@@ -183,10 +183,12 @@ pub(super) enum Before {
 
 /// What a watched directory is.
 enum Watched {
-    /// Of the namespaces that have Services.
+    /// Of the namespaces that have Services, or what is behind them.
     Namespaces,
     /// Of the Services of one.
     Services(String),
+    /// Of what else is behind Services.
+    Outside,
     /// Of the pods behind Services.
     Endpoints,
 }
@@ -227,20 +229,35 @@ impl Task {
 
     /// Watches what there is to watch, and reads all of it.
     fn look_again(&mut self) {
-        let store = &self.world.settings.store;
-        let mut dirs = vec![(store.objects_of_kind(ObjectKind::Service), Watched::Namespaces)];
-        dirs.extend(store.object_dirs(ObjectKind::Service).into_iter().map(|dir| {
-            let namespace = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            (dir, Watched::Services(namespace))
-        }));
-        dirs.push((store.endpoints_dir(), Watched::Endpoints));
-        for (dir, what) in dirs {
-            match self.watch(&dir) {
-                Ok(watch) => drop(self.watched.insert(watch, what)),
-                Err(error) => report::log(format_args!("supervisor: watch {}: {error}", dir.display())),
-            }
-        }
+        self.watch_kind(ObjectKind::Service, Watched::Services);
+        self.watch_at(&self.world.settings.store.endpoints_dir(), Watched::Endpoints);
         self.catalogue = Arc::new(Catalogue::read(&self.world.settings.store));
+        // While there is no Service, nobody is behind one.
+        if !self.catalogue.services.is_empty() {
+            for kind in [ObjectKind::EndpointSlice, ObjectKind::Endpoints] {
+                self.watch_kind(kind, |_| Watched::Outside);
+            }
+            // What came before it was watched for.
+            Arc::make_mut(&mut self.catalogue).read_outside(&self.world.settings.store);
+        }
+    }
+
+    /// Watches for objects of a kind, whose directories are this, by namespace.
+    fn watch_kind(&mut self, kind: ObjectKind, what: impl Fn(String) -> Watched) {
+        let store = &self.world.settings.store;
+        let (all, namespaces) = (store.objects_of_kind(kind), store.object_dirs(kind));
+        self.watch_at(&all, Watched::Namespaces);
+        for dir in namespaces {
+            let namespace = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            self.watch_at(&dir, what(namespace));
+        }
+    }
+
+    fn watch_at(&mut self, dir: &Path, what: Watched) {
+        match self.watch(dir) {
+            Ok(watch) => drop(self.watched.insert(watch, what)),
+            Err(error) => report::log(format_args!("supervisor: watch {}: {error}", dir.display())),
+        }
     }
 
     /// From before there is anything in it; a directory that is watched already stays so.
@@ -263,8 +280,9 @@ impl Task {
             Some(Watched::Namespaces) => self.look_again(),
             Some(_) if !is_file => return false,
             // While there was no Service, nobody looked at the pods.
-            Some(Watched::Services(_)) if self.catalogue.services.is_empty() => {
-                self.catalogue = Arc::new(Catalogue::read(store));
+            Some(Watched::Services(_)) if self.catalogue.services.is_empty() => self.look_again(),
+            Some(Watched::Outside) if !self.catalogue.services.is_empty() => {
+                Arc::make_mut(&mut self.catalogue).read_outside(store);
             }
             Some(Watched::Services(namespace)) => {
                 let name = name.trim_end_matches(".json");
@@ -281,7 +299,7 @@ impl Task {
             }
             // There was so much news that the kernel had no room for all of it.
             None if name.is_empty() => self.look_again(),
-            Some(Watched::Endpoints) | None => return false,
+            Some(Watched::Outside | Watched::Endpoints) | None => return false,
         }
         true
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::manifest::{LoadedObject, LoadedPod};
 use crate::objects::{self, Change};
 use crate::pod::field::FieldError;
-use crate::services;
+use crate::services::{self, Outside};
 use crate::store::{ObjectKind, Store, StoreError, lock};
 use crate::uuid;
 
@@ -100,6 +100,25 @@ pub(in crate::cli) fn planned_services(
         all.push(after);
     }
     Ok(all)
+}
+
+/// Who would be behind Services beside pods, by what is stored and by a manifest.
+pub(in crate::cli) fn planned_outside(session: &Session, loaded: &[LoadedObject]) -> Outside {
+    let store = &session.settings.store;
+    let mut objects: Vec<Value> = Vec::new();
+    for kind in [ObjectKind::EndpointSlice, ObjectKind::Endpoints] {
+        let given = || loaded.iter().filter(move |one| one.kind == kind);
+        let is_given = |namespace: &str, name: &str| {
+            given().any(|one| (one.namespace.as_str(), one.name.as_str()) == (namespace, name))
+        };
+        let stored = store.object_names(kind).into_iter();
+        let stored = stored.filter(|(namespace, name)| !is_given(namespace, name));
+        objects.extend(
+            stored.filter_map(|(namespace, name)| store.object(kind, &namespace, &name).ok().flatten()),
+        );
+        objects.extend(given().map(|one| one.object.clone()));
+    }
+    services::outside(objects)
 }
 
 /// Fails if the host uses addresses for something else that Services would be given.

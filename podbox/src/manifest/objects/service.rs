@@ -1,8 +1,8 @@
 //! Service: `SetDefaults_Service` and `ValidateService`.
 
-mod addresses;
+pub(super) mod addresses;
 mod exposure;
-mod ports;
+pub(super) mod ports;
 
 use k8s_openapi::api::core::v1 as k8s;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

@@ -368,6 +368,36 @@ fn what_has_no_effect_on_one_host_is_told_and_the_rest_gets_its_default() {
 }
 
 #[test]
+fn endpoints_are_checked_and_given_their_defaults() {
+    let slice =
+        |rest: &str| of("EndpointSlice", rest).replace("apiVersion: v1", "apiVersion: discovery.k8s.io/v1");
+    let good = "addressType: IPv6\nendpoints: [{addresses: ['fd00::1']}]\nports: [{port: 80}]";
+    let made = object(&slice(good));
+    assert_eq!(made["ports"][0], json!({"name": "", "port": 80, "protocol": "TCP"}));
+    let bad = "addressType: X\nendpoints: [{addresses: []}]\nports: [{port: 1}, {port: 2, protocol: Z}]";
+    assert_eq!(
+        errors(&slice(bad)),
+        [
+            "addressType: Unsupported value: \"X\": supported values: \"FQDN\", \"IPv4\", \"IPv6\"",
+            "endpoints[0].addresses: Required value: must contain at least 1 address",
+            "ports[1].name: Duplicate value: \"\"",
+            "ports[1].protocol: Unsupported value: \"Z\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
+        ]
+    );
+    let list = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSliceList\nitems: [{metadata: {name: a}, addressType: IPv4}]";
+    assert_eq!(loaded(list).objects[0].name, "a");
+    let endpoints = "subsets: [{addresses: [{ip: 169.254.1.1}], ports: [{port: 1}, {port: 2, name: b}]}]";
+    assert_eq!(
+        errors(&of("Endpoints", endpoints)),
+        [
+            "subsets[0].addresses[0].ip: Invalid value: \"169.254.1.1\": may not be in the link-local range \
+             (169.254.0.0/16, fe80::/10)",
+            "subsets[0].ports[0].name: Required value",
+        ]
+    );
+}
+
+#[test]
 fn names_are_judged_by_their_kind() {
     let named = |kind: &str, name: &str| errors(&of(kind, "").replace("name: a", &format!("name: {name}")));
     assert!(named("ConfigMap", "a.b").is_empty());

@@ -128,7 +128,7 @@ pub(super) fn external(errors: &mut Errors, path: &Path<'_>, spec: &k8s::Service
 }
 
 /// An address as it must be written since Kubernetes v1.36: an IPv4 one in an IPv6 one's clothes is none.
-fn address(text: &str) -> Result<IpAddr, &'static str> {
+pub(in super::super) fn address(text: &str) -> Result<IpAddr, &'static str> {
     match text.parse() {
         Ok(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => Err(MAPPED),
         Ok(ip) => Ok(ip),
@@ -136,7 +136,7 @@ fn address(text: &str) -> Result<IpAddr, &'static str> {
     }
 }
 
-fn special(ip: IpAddr) -> Option<String> {
+pub(in super::super) fn special(ip: IpAddr) -> Option<String> {
     let (link_local, multicast) = match ip {
         IpAddr::V4(ip) => (ip.is_link_local(), ip.octets().starts_with(&[224, 0, 0])),
         IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.segments()[0] & 0xff0f == 0xff02),

@@ -9,7 +9,7 @@ use super::{is_headless, kind, one_of};
 use crate::pod::field::{Errors, Path};
 use crate::pod::names;
 
-pub(super) const PORT: &str = "must be between 1 and 65535, inclusive";
+pub(in super::super) const PORT: &str = "must be between 1 and 65535, inclusive";
 /// The kubelet's own port, which an API server keeps load balancers from.
 const KUBELET: i32 = 10_250;
 
