@@ -350,9 +350,9 @@ fn an_external_address_leads_there_and_is_taken_from_nobody_who_listens_there() 
 #[test]
 fn whoever_has_waited_for_a_pod_to_be_ready_finds_it_among_the_endpoints() {
     let host = Host::new();
-    host.up(&service(""));
     host.up_ready(&server("one"));
-    assert_eq!(endpoints(&host), 1);
+    host.up(&service(""));
+    assert_eq!(endpoints(&host), 1, "of a pod that was there before the Service");
     let status = host.pod_dir("one").join("status.json");
     let endpoint = host.run_dir().join("endpoints/default_one.json");
     let read = |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };

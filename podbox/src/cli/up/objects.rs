@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::manifest::{LoadedObject, LoadedPod};
 use crate::objects::{self, Change};
 use crate::pod::field::FieldError;
-use crate::services::{self, Outside};
+use crate::services::{self, Outside, Service};
 use crate::store::{ObjectKind, Store, StoreError, lock};
 use crate::uuid;
 
@@ -216,6 +216,15 @@ impl Applied {
                 anstream::eprintln!("{what} {how}");
             }
         }
+    }
+
+    /// The Services that are new or others now.
+    pub(super) fn services(&self) -> Vec<Service> {
+        let changed = self.0.iter().filter(|one| one.before.as_ref() != Some(&one.after));
+        changed
+            .filter(|one| one.kind == ObjectKind::Service)
+            .filter_map(|one| Service::of(&one.after))
+            .collect()
     }
 
     /// Says what became of each.
