@@ -81,6 +81,12 @@ impl Subnet {
             && mask(self.network, shorter) == mask(other.network, shorter)
     }
 
+    /// Whether somebody may have `address` here: it lies in the subnet, and is neither its first nor the one for broadcasts.
+    #[must_use]
+    pub fn may_be_had(&self, address: IpAddr) -> bool {
+        self.contains(address) && address != self.network && !self.is_broadcast(address)
+    }
+
     /// Whether packets to `address` go to everybody.
     pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
         match (address, self.network) {

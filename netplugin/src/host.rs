@@ -382,6 +382,14 @@ fn own_addresses(netlink: &mut Netlink, config: &NetworkConfig) -> Vec<IpAddr> {
     found
 }
 
+/// Whether packets to an address go to this host itself, as far as the kernel tells.
+#[must_use]
+pub fn is_address_of_host(address: IpAddr) -> bool {
+    let Ok(mut netlink) = Netlink::open(NETLINK_ROUTE) else { return false };
+    let answer = netlink.get(way_to(address, None));
+    matches!(answer, Ok(RouteNetlinkMessage::NewRoute(route)) if route.header.kind == RouteType::Local)
+}
+
 /// The address that the host would send from to `far`.
 fn source_towards(netlink: &mut Netlink, far: IpAddr) -> Option<IpAddr> {
     let RouteNetlinkMessage::NewRoute(answer) = netlink.get(way_to(far, None)).ok()? else {

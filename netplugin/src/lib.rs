@@ -64,7 +64,7 @@ pub use config::{
 pub use dial::dial;
 pub use error::NetError;
 pub use firewall::{Changes, Review, restore, review};
-pub use host::host_addresses;
+pub use host::{host_addresses, is_address_of_host};
 pub use inspect::raise_loopback;
 pub use interfaces::{Interface, interfaces};
 pub use listen::{Listeners, describe_listen, listen, listen_here};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::image::RegistryOptions;
 use crate::pod::Protocol;
 use crate::report;
 use crate::restart::BackoffSettings;
-use crate::services::Allotment;
+use crate::services::{Allotment, Bounds};
 use crate::store::{Layers, Store};
 
 pub use pods::{IdRange, PodSettings};
@@ -79,19 +80,27 @@ impl Settings {
     /// What Services are given.
     #[must_use]
     pub fn allotment(&self) -> Allotment {
-        let (first, last) = self.services.node_ports;
         let network = self.network.clone();
-        let in_the_way = move |protocol: Protocol, host_port: u16| {
-            let (host_ip, protocol) = (None, protocol.on_the_wire());
+        let in_the_way = move |protocol: Protocol, host_ip: Option<IpAddr>, host_port: u16| {
+            if host_ip.is_some_and(|ip| !netplugin::is_address_of_host(ip)) {
+                return None;
+            }
+            let protocol = protocol.on_the_wire();
             let mapping = PortMapping { host_ip, host_port, container_port: host_port, protocol };
             let found = netplugin::port_in_the_way(&network, &mapping);
             found.unwrap_or_else(Some).map(|error| report::chain(&error))
         };
-        Allotment {
-            ranges: self.service_ranges(),
-            node_ports: first..=last,
-            in_the_way: Box::new(in_the_way),
-        }
+        Allotment { bounds: self.service_bounds(), in_the_way: Box::new(in_the_way) }
+    }
+
+    /// What Services may have at all.
+    #[must_use]
+    pub fn service_bounds(&self) -> Bounds {
+        let (first, last) = self.services.node_ports;
+        // Where others give pods their addresses, it is for them to know which.
+        let own = self.networks().filter(|_| self.chain.is_none());
+        let pods = own.flat_map(|network| network.subnets().map(|subnet| network.space_of(subnet)));
+        Bounds { ranges: self.service_ranges(), node_ports: first..=last, pods: pods.collect() }
     }
 
     /// The ranges of cluster IPs, of the families that pods have.

@@ -101,3 +101,22 @@ fn services_and_pods_do_not_get_each_others_ports_of_the_host() {
     host.up(&mapped("late", given, ""));
     host.finish();
 }
+
+#[test]
+fn a_port_at_an_address_that_the_host_does_not_have_is_told_and_leads_there_once_it_does() {
+    let host = Host::builder().own_net().build();
+    let port = host.port(1);
+    let manifest = mapped("first", port, ", hostIP: 198.51.100.7");
+    let told = "spec.containers[0].ports[0].hostIP: this host does not have 198.51.100.7 now";
+    host.cmd(["plan", "-"]).input(manifest.clone()).run().ok().complains(told);
+    host.up(&manifest).complains(told);
+    host.beside("ip").args(["addr", "add", "198.51.100.7/32", "dev", "lo"]).run().ok();
+    wait_good("the port", || host.podbox(["toolbox", "connect", &format!("198.51.100.7:{port}"), "hi"]));
+    for ip in ["127.0.0.1", "0.0.0.0", "198.51.100.7"] {
+        let manifest = mapped("second", host.port(2), &format!(", hostIP: {ip}"));
+        host.cmd(["plan", "-"]).input(manifest).run().ok().quiet();
+    }
+    let gateway = mapped("second", host.port(2), &format!(", hostIP: {}", host.gateway()));
+    host.cmd(["plan", "-"]).input(gateway).run().ok().quiet();
+    host.finish();
+}

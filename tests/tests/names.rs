@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use e2e::{Cmd, Host, PATIENCE, pod, wait_until};
+use e2e::{Cmd, Host, PATIENCE, pod, wait_good, wait_until};
 
 const SLEEPER: &str = "  containers: [{name: c, image: podbox.local/host, command: [sleep, infinity]}]";
 
@@ -45,6 +45,30 @@ fn a_pod_asks_the_clusters_dns_which_is_within_itself() {
     host.podbox(["plan", manifest.to_str().unwrap()]).ok().says("## names").says(&made);
     assert_eq!(getent(&host, "10-1-2-3.default.pod"), ["10.1.2.3"]);
     assert_eq!(getent(&host, "10-1-2-3.elsewhere.pod.cluster.local."), Vec::<String>::new());
+    host.finish();
+}
+
+#[test]
+fn a_pod_that_names_the_clusters_dns_itself_is_answered_there_and_one_that_does_not_has_the_port_for_itself()
+{
+    let host = Host::new();
+    let server = format!("10.214.{}.10", host.number());
+    let own = format!(
+        "  dnsPolicy: None\n  dnsConfig: {{nameservers: [{server}], searches: [default.pod.cluster.local]}}\n{SLEEPER}"
+    );
+    host.up(&pod("client", &own));
+    assert_eq!(
+        host.exec("client", &["cat", "/etc/resolv.conf"]).trim(),
+        format!("search default.pod.cluster.local\nnameserver {server}")
+    );
+    assert_eq!(getent(&host, "10-1-2-3"), ["10.1.2.3"]);
+    let old = host.supervisor("client");
+    kill(Pid::from_raw(old.unwrap()), Signal::SIGKILL).unwrap();
+    wait_until("an answer", PATIENCE, || getent(&host, "10-1-2-3") == ["10.1.2.3"]);
+    let _ = host.next_supervisor("client", old);
+    let serves = "  containers: [{name: c, image: podbox.local/toolbox, command: [tcp-echo, --port, '53']}]";
+    host.up(&pod("server", &format!("  dnsPolicy: Default\n{serves}")));
+    wait_good("its own server", || host.podbox(["exec", "server", "--", "connect", "127.0.0.1:53", "hi"]));
     host.finish();
 }
 

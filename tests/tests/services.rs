@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use e2e::{Cmd, Host, Output, PATIENCE, pod, wait_good, wait_until};
 
@@ -279,6 +282,96 @@ fn addresses_and_ports_that_are_taken_or_out_of_range_are_refused_by_name() {
         .complains("The range of valid ports is");
     host.podbox(["get", "svc", "other"]).code(2);
     host.up(&service("")).says("service/web unchanged");
+    host.finish();
+}
+
+#[test]
+fn what_can_never_be_is_told_at_its_place_before_anything_is_stored() {
+    let host = Host::new();
+    let manifest = host.dir().join("service.yaml");
+    let ip = |number: u32| format!("10.214.{}.{number}", host.number());
+    let (network, broadcast, dns) = (ip(0), ip(255), ip(10));
+    for (line, why) in [
+        (
+            "  externalIPs: [127.0.0.1]",
+            "spec.externalIPs[0]: Invalid value: \"127.0.0.1\": may not be in the loopback",
+        ),
+        (&format!("  externalIPs: [{}]", host.gateway()), "may not be one of the pods' own addresses"),
+        (&format!("  externalIPs: [{dns}]"), "may not be in the range of cluster IPs"),
+        (&format!("  clusterIP: {network}"), "The range of valid IPs is"),
+        (&format!("  clusterIP: {broadcast}"), "The range of valid IPs is"),
+        (&format!("  clusterIP: {dns}"), "already allocated to the pods' name server"),
+        ("  type: NodePort", "The range of valid ports is"),
+    ] {
+        let text = service(line).replace(
+            "port: 80,",
+            if line.contains("Node") { "port: 80, nodePort: 80," } else { "port: 80," },
+        );
+        std::fs::write(&manifest, text).unwrap();
+        let file = manifest.to_str().unwrap();
+        for command in [&["validate", file][..], &["plan", file], &["up", "-d", file]] {
+            host.podbox(command).code(2).complains(why).complains(&format!("--> {file}:"));
+        }
+    }
+    host.podbox(["get", "svc", "web"]).code(2);
+    host.finish();
+}
+
+#[test]
+fn an_external_address_leads_there_and_is_taken_from_nobody_who_listens_there() {
+    let host = Host::new();
+    let outside = host.outside();
+    let (ip, port) = (outside.host(), host.port(1));
+    let external =
+        service(&format!("  externalIPs: [{ip}]\n")).replace("port: 80,", &format!("port: {port},"));
+    let program = host.cmd(["toolbox", "tcp-echo", "--port", &port.to_string()]).spawn();
+    let at = format!("{ip}:{port}");
+    wait_good("the program", || host.podbox(["toolbox", "connect", &at, "hi"]));
+    host.try_up(&external, &[])
+        .code(2)
+        .complains(&format!("spec.externalIPs: Invalid value: \"{ip}\": host port {at}/tcp is in use by"));
+    host.cmd(["plan", "-"]).input(external.clone()).run().code(2).complains("is in use by");
+    wait_good("the program still", || outside.toolbox(&["connect", &at, "hi"]).run());
+    drop(program);
+    wait_until("the program to be gone", PATIENCE, || !host.podbox(["toolbox", "connect", &at, "hi"]).good());
+    host.up(&external);
+    host.up_ready(&server("one"));
+    client(&host);
+    let url = format!("http://{at}/");
+    wait_good("the address from outside", || outside.toolbox(&["get", &url]).run());
+    wait_good("the address from the host", || host.podbox(["toolbox", "get", &url]));
+    wait_good("the address from a pod", || ask(&host, &url));
+    let pod =
+        server("two").replace("containerPort: 8080}", &format!("containerPort: 8080, hostPort: {port}}}"));
+    host.try_up(&pod, &[]).code(3).complains("service default/web");
+    host.finish();
+}
+
+#[test]
+fn whoever_has_waited_for_a_pod_to_be_ready_finds_it_among_the_endpoints() {
+    let host = Host::new();
+    host.up_ready(&server("one"));
+    host.up(&service(""));
+    assert_eq!(endpoints(&host), 1, "of a pod that was there before the Service");
+    let status = host.pod_dir("one").join("status.json");
+    let endpoint = host.run_dir().join("endpoints/default_one.json");
+    let read = |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+    let is_ready = || {
+        let conditions = read(&status)["conditions"].clone();
+        let ready = conditions.as_array().unwrap().iter().find(|one| one["type"] == "Ready").cloned();
+        ready.is_some_and(|ready| ready["status"] == "True")
+    };
+    for round in 0..4 {
+        for (change, wanted) in [(["rm", "/ready"], false), (["touch", "/ready"], true)] {
+            let _ = host.exec("one", &change);
+            let begun = Instant::now();
+            // Without a pause: what was written a moment later must not pass.
+            while is_ready() != wanted {
+                assert!(begun.elapsed() < PATIENCE, "the pod should be ready: {wanted}");
+            }
+            assert_eq!(read(&endpoint)["ready"], wanted, "in round {round}");
+        }
+    }
     host.finish();
 }
 

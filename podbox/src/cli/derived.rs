@@ -19,12 +19,18 @@ fn all(session: &Session, kind: Derived) -> Vec<Value> {
     let services = names
         .iter()
         .filter_map(|(namespace, name)| store.object(ObjectKind::Service, namespace, name).ok().flatten());
-    services
+    let mut all: Vec<Value> = services
         .flat_map(|service| match kind {
             Derived::EndpointSlices => services::endpoint_slices(&catalogue, &service),
             Derived::Endpoints => services::endpoints(&catalogue, &service).into_iter().collect(),
         })
-        .collect()
+        .collect();
+    // What a controller writes is its own.
+    let name = |object: &Value| ["namespace", "name"].map(|key| object["metadata"][key].clone());
+    let derived: Vec<_> = all.iter().map(name).collect();
+    let written = stored::fitting(session, kind.written(), &Query::within(None));
+    all.extend(written.into_iter().filter(|object| !derived.contains(&name(object))));
+    all
 }
 
 /// The objects that fit, by namespace and name.
@@ -43,7 +49,9 @@ pub(super) fn find(session: &Session, kind: Derived, namespace: &str, name: &str
 }
 
 /// Watches for whatever changes them. To be called again after each change.
-pub(super) fn watch(session: &Session, watch: &Watch) {
-    stored::watch(session, watch, ObjectKind::Service);
+pub(super) fn watch(session: &Session, watch: &Watch, kind: Derived) {
+    for kind in [ObjectKind::Service, kind.written()] {
+        stored::watch(session, watch, kind);
+    }
     watch.add_nearest(&session.settings.store.endpoints_dir());
 }

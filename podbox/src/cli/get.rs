@@ -160,7 +160,7 @@ fn follow(
         match wanted.kind {
             Kind::Pod => pods::watch_all(session, &watch),
             Kind::Object(kind) => stored::watch(session, &watch, kind),
-            Kind::Derived(_) => derived::watch(session, &watch),
+            Kind::Derived(kind) => derived::watch(session, &watch, kind),
         }
         let (now, missing) = select(session, wanted);
         if first && !args.ignore_not_found && !missing.is_empty() {

@@ -13,13 +13,23 @@ pub(super) enum Kind {
     Derived(Derived),
 }
 
-/// A kind of object that nobody writes.
+/// A kind of object that mostly follows from Services and pods. What manifests say of it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Derived {
     /// discovery.k8s.io/v1 EndpointSlice
     EndpointSlices,
     /// v1 Endpoints
     Endpoints,
+}
+
+impl Derived {
+    /// What manifests have of it.
+    pub(super) fn written(self) -> ObjectKind {
+        match self {
+            Derived::EndpointSlices => ObjectKind::EndpointSlice,
+            Derived::Endpoints => ObjectKind::Endpoints,
+        }
+    }
 }
 
 impl Kind {
@@ -76,8 +86,8 @@ impl Kind {
             Kind::Object(ObjectKind::PersistentVolume) => "pv",
             Kind::Object(ObjectKind::PersistentVolumeClaim) => "pvc",
             Kind::Object(ObjectKind::Service) => "svc",
-            Kind::Derived(Derived::EndpointSlices) => "",
-            Kind::Derived(Derived::Endpoints) => "ep",
+            Kind::Object(ObjectKind::EndpointSlice) | Kind::Derived(Derived::EndpointSlices) => "",
+            Kind::Object(ObjectKind::Endpoints) | Kind::Derived(Derived::Endpoints) => "ep",
         }
     }
 
@@ -85,7 +95,8 @@ impl Kind {
     pub(super) fn api_version(self) -> &'static str {
         match self {
             Kind::Derived(Derived::EndpointSlices) => "discovery.k8s.io/v1",
-            Kind::Pod | Kind::Object(_) | Kind::Derived(Derived::Endpoints) => "v1",
+            Kind::Object(kind) => kind.api_version(),
+            Kind::Pod | Kind::Derived(Derived::Endpoints) => "v1",
         }
     }
 
@@ -114,8 +125,9 @@ impl Kind {
     /// The same of what is no pod.
     pub(super) fn object(word: &str) -> Option<ObjectKind> {
         match Kind::parse(word)? {
-            Kind::Pod | Kind::Derived(_) => None,
+            Kind::Pod => None,
             Kind::Object(kind) => Some(kind),
+            Kind::Derived(derived) => Some(derived.written()),
         }
     }
 
@@ -150,7 +162,11 @@ impl Kind {
             Kind::Object(ObjectKind::PersistentVolume) => &["metadata.name"],
             Kind::Derived(_) => &["metadata.name", "metadata.namespace"],
             Kind::Object(
-                ObjectKind::ConfigMap | ObjectKind::ServiceAccount | ObjectKind::PersistentVolumeClaim,
+                ObjectKind::ConfigMap
+                | ObjectKind::ServiceAccount
+                | ObjectKind::PersistentVolumeClaim
+                | ObjectKind::Endpoints
+                | ObjectKind::EndpointSlice,
             ) => &["metadata.name", "metadata.namespace"],
         }
     }

@@ -77,9 +77,14 @@ pub(super) fn load_for(
     strictness: Strictness,
     allowed_sysctls: &[String],
 ) -> Result<Loaded, Failure> {
-    let networks = networks(settings);
-    let options =
-        Options { allowed_sysctls: allowed_sysctls.to_vec(), strictness, networks, ..Options::default() };
+    let options = Options {
+        allowed_sysctls: allowed_sysctls.to_vec(),
+        networks: networks(settings),
+        is_of_host: Some(netplugin::is_address_of_host),
+        services: Some(settings.service_bounds()),
+        strictness,
+        ..Options::default()
+    };
     load_sources(&sources(paths)?, &options)
 }
 

@@ -16,14 +16,14 @@ use crate::image::{Image, ImageConfig, Store as ImageStore};
 use crate::node;
 use crate::oci::Surroundings;
 use crate::pod::{Container, Pod, Role};
-use crate::services::{self, Catalogue, Service, ServiceKind};
+use crate::services::{self, Catalogue, Outside, Service, ServiceKind};
 use crate::store::PodDir;
 use crate::subpath;
 use crate::supervisor::{container_plan, interfaces, naming, sandbox, surroundings_of};
 use crate::user_ids;
 
 use super::strictness::ValidateFlag;
-use super::up::objects::planned_services;
+use super::up::objects::{planned_outside, planned_services};
 use super::{Failure, Session, names, out, removal};
 
 /// Arguments of `plan`.
@@ -55,7 +55,8 @@ pub(super) fn run(session: &Session, args: &PlanArgs) -> Result<ExitCode, Failur
     let services = planned_services(session, &loaded.objects)?;
     if !services.is_empty() {
         let pods: Vec<&Pod> = loaded.pods.iter().map(|loaded| &loaded.pod).collect();
-        out::print(render_services(session, &services, &pods))?;
+        let outside = planned_outside(session, &loaded.objects);
+        out::print(render_services(session, &services, (&pods, outside)))?;
     }
     for mut loaded in loaded.pods {
         loaded.pod.uid = UID.to_owned();
@@ -66,17 +67,19 @@ pub(super) fn run(session: &Session, args: &PlanArgs) -> Result<ExitCode, Failur
 
 /// What Services get, and the tables that lead to who is behind them now. Every pod has the first of the tables in its own
 /// network, or gets it; the host has the other.
-fn render_services(session: &Session, objects: &[Value], pods: &[&Pod]) -> String {
+fn render_services(session: &Session, objects: &[Value], (pods, outside): (&[&Pod], Outside)) -> String {
     let settings = &session.settings;
     let known = Catalogue::read(&settings.store);
     let planned = objects.iter().filter_map(Service::of);
     let planned = planned.map(|service| ((service.namespace.clone(), service.name.clone()), service));
-    let catalogue = Catalogue { services: std::sync::Arc::new(planned.collect()), backends: known.backends };
+    let services = std::sync::Arc::new(planned.collect());
+    let catalogue = Catalogue { services, outside: std::sync::Arc::new(outside), ..known };
     let mut text = String::new();
     for service in catalogue.services.values() {
         let _ = writeln!(text, "\n## service {}/{}", service.namespace, service.name);
         given(&mut text, service);
-        let running = catalogue.backends_of(service).map(|backend| &backend.name);
+        let running = catalogue.backends_of(service).filter(|backend| !backend.is_outside);
+        let running = running.map(|backend| &backend.name);
         let of_manifest = pods.iter().filter(|pod| pod.namespace == service.namespace);
         let of_manifest = of_manifest.filter(|pod| service.selects(&pod.labels)).map(|pod| &pod.name);
         let mut behind: Vec<&String> = running.chain(of_manifest).collect();
@@ -84,6 +87,12 @@ fn render_services(session: &Session, objects: &[Value], pods: &[&Pod]) -> Strin
         behind.dedup();
         for pod in behind {
             let _ = writeln!(text, "# behind it while it is ready: pod {}/{pod}", service.namespace);
+        }
+        for (address, backend) in
+            catalogue.outside_of(service).flat_map(|one| one.ips.iter().map(move |ip| (ip, one)))
+        {
+            let how = if backend.ready { "" } else { ", but not ready" };
+            let _ = writeln!(text, "# behind it{how}: {address} of {}", backend.name);
         }
     }
     let ranges = settings.service_ranges();

@@ -94,7 +94,12 @@ pub(super) fn watch(session: &Session, watch: &Watch, kind: ObjectKind) {
                 watch.add_nearest(&store.claims_of(&namespace));
             }
         }
-        ObjectKind::ServiceAccount | ObjectKind::ConfigMap | ObjectKind::Secret | ObjectKind::Service => {}
+        ObjectKind::ServiceAccount
+        | ObjectKind::ConfigMap
+        | ObjectKind::Secret
+        | ObjectKind::Endpoints
+        | ObjectKind::EndpointSlice
+        | ObjectKind::Service => {}
     }
 }
 

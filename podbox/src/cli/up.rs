@@ -1,6 +1,7 @@
 //! `podbox up`: start the pods of a manifest.
 
 mod ahead;
+mod behind;
 mod devices;
 pub(super) mod objects;
 mod previous;
@@ -169,6 +170,9 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
             return Err(failure);
         }
     };
+    if args.wait != WaitFor::None {
+        behind::wait(session, &applied.services())?;
+    }
     if args.trace {
         for start in &started {
             out::print(super::trace::render(start.found()))?;

@@ -46,7 +46,7 @@ impl Names for Known<'_> {
             if service.cluster_ips.contains(&address) {
                 names.push(format!("{name}.{namespace}"));
             } else if service.is_headless()
-                && self.catalogue.backends.values().any(|one| one.ips.contains(&address))
+                && self.catalogue.backends_of(service).any(|one| one.ips.contains(&address))
             {
                 let there =
                     self.endpoints(service).into_iter().filter(|endpoint| endpoint.address == address);
@@ -61,7 +61,7 @@ impl Known<'_> {
     /// The addresses of those behind a headless Service that get traffic now.
     fn endpoints(&self, service: &Service) -> Vec<Endpoint> {
         let of_one = |backend: &&Backend| -> Vec<Endpoint> {
-            let named = backend.subdomain.as_deref() == Some(service.name.as_str());
+            let named = backend.is_outside || backend.subdomain.as_deref() == Some(service.name.as_str());
             let hostname = backend.hostname.clone().filter(|_| named);
             let ports = service.ports.iter().filter_map(|port| Some(self::port(port, backend.port(port)?)));
             let ports: Vec<Port> = ports.collect();

@@ -16,6 +16,8 @@ const KNOWN: &[&str] = &[
     "Pod",
     "List",
     "ConfigMap",
+    "EndpointSlice",
+    "Endpoints",
     "Namespace",
     "PersistentVolume",
     "PersistentVolumeClaim",
@@ -35,11 +37,17 @@ pub(super) fn stored(kind: &str) -> Option<ObjectKind> {
     ObjectKind::ALL.into_iter().find(|one| one.kind() == kind)
 }
 
+/// The version of a list of that kind.
+pub(super) fn list_version(of: &str) -> &'static str {
+    stored(of).map_or("v1", ObjectKind::api_version)
+}
+
 /// Says why podbox has no such kind in that version.
 pub(super) fn refuse(version: &str, kind: &str) -> Refusal {
     if KNOWN.contains(&kind) || of_list(kind).is_some() {
         let message = format!("no kind {kind:?} is registered for version {version:?}");
-        return Refusal { key: "apiVersion", message, hint: Some("write apiVersion: v1".to_owned()) };
+        let right = list_version(of_list(kind).unwrap_or(kind));
+        return Refusal { key: "apiVersion", message, hint: Some(format!("write apiVersion: {right}")) };
     }
     let message = format!("{kind} is not supported: podbox runs Pods");
     let hint = instead(kind).map(str::to_owned).or_else(|| {
@@ -89,9 +97,6 @@ fn instead(kind: &str) -> Option<&'static str> {
         }
         "ResourceQuota" | "LimitRange" => "leave it out: write resources into the Pods themselves",
         "PriorityClass" | "RuntimeClass" => "leave it out: one host has nothing to choose between",
-        "Endpoints" | "EndpointSlice" => {
-            "leave it out: podbox makes it from the Service's selector and the pods that fit; Services lead to pods only"
-        }
         "Event" | "Node" | "Binding" | "Lease" => "leave it out: a cluster writes it by itself",
         "Kustomization" => "build it first: kubectl kustomize DIR | podbox up -",
         _ => return None,

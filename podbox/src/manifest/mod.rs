@@ -32,6 +32,7 @@ mod values;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ pub use plain::value;
 
 use crate::pod::field::{FieldError, Path};
 use crate::pod::{self, Pod};
+use crate::services::Bounds;
 use crate::store::ObjectKind;
 use diagnostic::{Finding, SourceText};
 use notes::Notes;
@@ -119,6 +121,10 @@ pub struct Options {
     pub allowed_sysctls: Vec<String>,
     /// What the pods' annotations about networks are compared with.
     pub networks: Networks,
+    /// Whether an address is one of this host's, if it is this one that the pods are for.
+    pub is_of_host: Option<fn(IpAddr) -> bool>,
+    /// What Services' addresses and ports are compared with, if that is known.
+    pub services: Option<Bounds>,
     /// What becomes of fields that nobody knows.
     pub strictness: Strictness,
     /// The Pods are there already: they may have `ephemeralContainers`.
@@ -132,6 +138,8 @@ impl Default for Options {
             limits: Limits::default(),
             allowed_sysctls: Vec::new(),
             networks: Networks::default(),
+            is_of_host: None,
+            services: None,
             strictness: Strictness::default(),
             existing: false,
         }
@@ -332,7 +340,7 @@ impl Reader<'_, '_> {
         }
         let silent = ["apiVersion", "kind"].iter().all(|key| self.tree.entry(node, key).is_none());
         let (version, kind) = if silent && !assumed.is_empty() {
-            ("v1".to_owned(), assumed.to_owned())
+            (kinds::list_version(assumed).to_owned(), assumed.to_owned())
         } else {
             let both = (self.type_of(node, path, "apiVersion"), self.type_of(node, path, "kind"));
             let (Some(version), Some(kind)) = both else { return };
@@ -340,8 +348,8 @@ impl Reader<'_, '_> {
         };
         match (version.as_str(), kinds::stored(&kind), kinds::of_list(&kind)) {
             ("v1", _, _) if kind == "Pod" => self.pod(node, path),
-            ("v1", Some(kind), _) => self.stored(kind, node, path),
-            ("v1", _, Some(of)) => self.list(node, path, of),
+            (version, Some(kind), _) if version == kind.api_version() => self.stored(kind, node, path),
+            (version, _, Some(of)) if version == kinds::list_version(of) => self.list(node, path, of),
             _ => {
                 let refusal = kinds::refuse(&version, &kind);
                 self.refuse_key(node, path, refusal.key, refusal.message);
@@ -405,6 +413,10 @@ impl Reader<'_, '_> {
             found.extend(read.without_effect.into_iter().map(warning));
             self.unique((node, path), (kind.kind(), &read.namespace, &read.name), &mut found);
             if let Some(object) = read.object {
+                if let (ObjectKind::Service, Some(bounds)) = (kind, &self.options.services) {
+                    let wrong = bounds.check(&object, path).into_iter();
+                    found.extend(wrong.map(|wrong| self.placed(node, path, wrong)));
+                }
                 self.objects.push(LoadedObject { kind, namespace: read.namespace, name: read.name, object });
             }
         }
@@ -485,6 +497,7 @@ impl Reader<'_, '_> {
                 let foreseen =
                     refusals::foresee(typed, &pod, path, &self.options.allowed_sysctls).into_iter();
                 let foreseen = foreseen.chain(annotations::without_effect(&pod, path));
+                let foreseen = foreseen.chain(refusals::strange_addresses(typed, path, self.options));
                 found.extend(
                     foreseen
                         .map(|one| Finding { severity: Severity::Warning, ..self.placed(node, path, one) }),

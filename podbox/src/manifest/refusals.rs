@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1 as k8s;
 use netplugin::NetworkConfig;
 
-use super::Networks;
+use super::{Networks, Options};
 use crate::chain;
 use crate::image;
 use crate::pod::field::{Errors, FieldError, Path};
@@ -55,40 +55,83 @@ pub(super) fn foresee(
     found.into_vec()
 }
 
-/// Ports of the host that cannot be led to a pod's own network: at addresses where none can be, or none at all.
-pub(super) fn host_ports(written: &k8s::Pod, path: &Path<'_>, networks: &Networks) -> Vec<FieldError> {
-    let mut errors = Errors::default();
+/// A port of the host that a container of a pod's own network asks for, and where it does.
+struct HostPort<'a> {
+    list: &'static str,
+    container: usize,
+    index: usize,
+    port: &'a k8s::ContainerPort,
+    /// An init container comes and goes: its ports are nobody's. A sidecar stays.
+    stays: bool,
+}
+
+impl HostPort<'_> {
+    /// Its path, below that of the Pod.
+    fn at<T>(&self, path: &Path<'_>, then: impl FnOnce(&Path<'_>) -> T) -> T {
+        let (spec, list) = (path.field("spec"), self.list);
+        let list = spec.field(list);
+        let container = list.index(self.container);
+        then(&container.field("ports").index(self.index))
+    }
+}
+
+fn all_host_ports(written: &k8s::Pod) -> Vec<HostPort<'_>> {
     let Some(spec) = written.spec.as_ref().filter(|spec| spec.host_network != Some(true)) else {
         return Vec::new();
     };
+    let mut all = Vec::new();
+    let init = spec.init_containers.as_deref().unwrap_or(&[]);
+    for (list, containers) in [("initContainers", init), ("containers", &spec.containers)] {
+        for (container, one) in containers.iter().enumerate() {
+            let stays = list == "containers" || one.restart_policy.as_deref() == Some("Always");
+            let ports = one.ports.iter().flatten().enumerate();
+            let ports = ports.filter(|(_, port)| port.host_port.unwrap_or(0) > 0);
+            all.extend(ports.map(|(index, port)| HostPort { list, container, index, port, stays }));
+        }
+    }
+    all
+}
+
+/// Ports of the host that cannot be led to a pod's own network: at addresses where none can be, or none at all.
+pub(super) fn host_ports(written: &k8s::Pod, path: &Path<'_>, networks: &Networks) -> Vec<FieldError> {
+    let mut errors = Errors::default();
     let none = match networks {
         Networks::Chain { name, maps_ports: false } => Some(chain::no_ports(name)),
         _ => None,
     };
-    let path = path.field("spec");
-    let init = spec.init_containers.as_deref().unwrap_or(&[]);
-    for (list, containers) in [("initContainers", init), ("containers", &spec.containers)] {
-        // An init container comes and goes: its ports are nobody's. A sidecar stays.
-        let stays = |container: &k8s::Container| {
-            list == "containers" || container.restart_policy.as_deref() == Some("Always")
-        };
-        let list = path.field(list);
-        for (index, container) in containers.iter().enumerate() {
-            let none = none.as_deref().filter(|_| stays(container));
-            let (container_path, ports) = (list.index(index), container.ports.iter().flatten());
-            let ports_path = container_path.field("ports");
-            for (index, port) in ports.enumerate().filter(|(_, port)| port.host_port.unwrap_or(0) > 0) {
-                if let Some(why) = none {
-                    errors.forbidden(&ports_path.index(index).field("hostPort"), why);
-                }
-                let Some(ip) = port.host_ip.as_deref() else { continue };
-                if let Some(why) = ip.parse().ok().and_then(unmappable) {
-                    errors.invalid(&ports_path.index(index).field("hostIP"), ip, why);
-                }
-            }
+    for one in all_host_ports(written) {
+        if let Some(why) = none.as_deref().filter(|_| one.stays) {
+            one.at(path, |path| errors.forbidden(&path.field("hostPort"), why));
+        }
+        let Some(ip) = one.port.host_ip.as_deref() else { continue };
+        if let Some(why) = ip.parse().ok().and_then(unmappable) {
+            one.at(path, |path| errors.invalid(&path.field("hostIP"), ip, why));
         }
     }
     errors.into_vec()
+}
+
+/// Ports of the host at addresses that it does not have, though it may get them.
+pub(super) fn strange_addresses(written: &k8s::Pod, path: &Path<'_>, options: &Options) -> Vec<FieldError> {
+    let mut warnings = Errors::default();
+    let Some(is_of_host) = options.is_of_host else { return Vec::new() };
+    // The bridge may not be there yet.
+    let is_gateway = |ip: IpAddr| match &options.networks {
+        Networks::Own(networks) => {
+            networks.iter().flat_map(NetworkConfig::subnets).any(|subnet| subnet.gateway() == ip)
+        }
+        Networks::Unknown | Networks::Chain { .. } => false,
+    };
+    for one in all_host_ports(written) {
+        let Some(ip) = one.port.host_ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok()) else { continue };
+        if !ip.is_unspecified() && unmappable(ip).is_none() && !is_gateway(ip) && !is_of_host(ip) {
+            let why = format!(
+                "this host does not have {ip} now: until it does, nobody gets to the pod by this port"
+            );
+            one.at(path, |path| warnings.say(&path.field("hostIP"), why));
+        }
+    }
+    warnings.into_vec()
 }
 
 fn unmappable(ip: IpAddr) -> Option<&'static str> {

@@ -25,7 +25,13 @@ pub(super) fn check(kind: ObjectKind, live: &Value, new: &Value) -> Vec<FieldErr
         ObjectKind::PersistentVolumeClaim => claim(&mut errors, &live["spec"], &new["spec"]),
         ObjectKind::PersistentVolume => volume(&mut errors, &live["spec"], &new["spec"]),
         ObjectKind::Service => service(&mut errors, &live["spec"], &new["spec"]),
-        ObjectKind::Namespace | ObjectKind::ServiceAccount => {}
+        ObjectKind::EndpointSlice => {
+            if live["addressType"] != new["addressType"] {
+                let path = Path::ROOT.field("addressType");
+                errors.invalid(&path, new["addressType"].clone(), "field is immutable");
+            }
+        }
+        ObjectKind::Namespace | ObjectKind::ServiceAccount | ObjectKind::Endpoints => {}
     }
     errors.into_vec()
 }

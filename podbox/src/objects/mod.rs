@@ -58,6 +58,7 @@ pub fn change(
         keep(live, &mut new, ("spec", "clusterIPs"));
         keep(live, &mut new, ("spec", "ipFamilies"));
         keep(live, &mut new, ("spec", "ipFamilyPolicy"));
+        release_the_second_family(&mut new["spec"], wished);
         keep_node_ports(live, &mut new);
     }
     let wrong = immutable::check(kind, live, &new);
@@ -73,6 +74,18 @@ fn keep(live: &Value, new: &mut Value, (map, field): (&str, &str)) {
     let is_wished = new[map].get(field).is_some_and(|value| !value.is_null() && *value != json!(""));
     if let Some(value) = live[map].get(field).filter(|_| !is_wished) {
         new[map][field] = value.clone();
+    }
+}
+
+/// A Service that is to have one family from now on gives up the second of what it keeps.
+fn release_the_second_family(spec: &mut Value, wished: &Value) {
+    if spec["ipFamilyPolicy"] != "SingleStack" {
+        return;
+    }
+    for field in ["clusterIPs", "ipFamilies"] {
+        if let Some(list) = spec[field].as_array_mut().filter(|_| wished["spec"][field].is_null()) {
+            list.truncate(1);
+        }
     }
 }
 
@@ -146,6 +159,21 @@ mod tests {
         assert_eq!((how, set_of(&new)), (Change::Unchanged, Some("s")), "another set is no other object");
         let (how, new) = change(kind, Some(&live), &map(&json!({"a": "2"}))).unwrap();
         assert_eq!((how, &new["metadata"]["uid"]), (Change::Configured, &json!("u")));
+    }
+
+    #[test]
+    fn a_service_gives_up_its_second_address_if_it_is_to_have_one_family() {
+        let both = json!({"spec": {
+            "type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1", "fd00::1"],
+            "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack",
+        }});
+        let kind = ObjectKind::Service;
+        let wished = |policy: &Value| json!({"spec": {"type": "ClusterIP", "ipFamilyPolicy": policy}});
+        let (how, new) = change(kind, Some(&both), &wished(&json!("SingleStack"))).unwrap();
+        assert_eq!((how, &new["spec"]["clusterIPs"]), (Change::Configured, &json!(["10.0.0.1"])));
+        assert_eq!(new["spec"]["ipFamilies"], json!(["IPv4"]));
+        let (how, _) = change(kind, Some(&both), &wished(&Value::Null)).unwrap();
+        assert_eq!(how, Change::Unchanged);
     }
 
     #[test]

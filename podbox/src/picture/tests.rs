@@ -137,6 +137,7 @@ fn a_pod_is_behind_a_service_while_it_is_selected_and_gets_connections_only_if_i
         terminating: name == "ending",
         ports: vec![NamedPort { name: "http".to_owned(), protocol: Protocol::Tcp, number: 8080 }],
         guardian: None,
+        is_outside: false,
     };
     let all = [
         backend("good", "a", true),

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 
 use netplugin::Subnet;
 use serde_json::{Value, json};
@@ -16,45 +15,28 @@ use crate::pod::Protocol;
 use crate::pod::field::{Errors, FieldError, Path};
 
 use super::node_ports::{self, protocol};
-use super::{Family, hash};
+use super::{Bounds, Family, hash, strings};
 
-/// Who is in the way of a port of the host, in words: no Service, but a pod or a program. `None` if nobody is.
-type InTheWay = Box<dyn Fn(Protocol, u16) -> Option<String>>;
+/// Who is in the way of a port of the host, of all of its addresses or of one, in words: no Service, but a pod or a program.
+/// `None` if nobody is, or the host has no such address.
+type InTheWay = Box<dyn Fn(Protocol, Option<IpAddr>, u16) -> Option<String>>;
 
 /// Where addresses and ports come from.
 pub struct Allotment {
-    /// The ranges of cluster IPs, IPv4 first.
-    pub ranges: Vec<Subnet>,
-    /// The ports of the host.
-    pub node_ports: RangeInclusive<u16>,
-    /// Who has one of those, though no Service.
+    /// What can be had at all.
+    pub bounds: Bounds,
+    /// Who has a port of the host, though no Service.
     pub in_the_way: InTheWay,
 }
 
 impl fmt::Debug for Allotment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Allotment")
-            .field("ranges", &self.ranges)
-            .field("node_ports", &self.node_ports)
-            .finish_non_exhaustive()
+        f.debug_struct("Allotment").field("bounds", &self.bounds).finish_non_exhaustive()
     }
 }
 
-/// What nobody gets by himself: the gateway's customary address, and the name server's.
-const KEPT: [u32; 2] = [1, DNS];
-/// The name server's place in each range.
-const DNS: u32 = 10;
-
-impl Allotment {
-    /// The addresses of the name server.
-    pub fn dns(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.ranges.iter().map(|range| range.host(DNS))
-    }
-
-    fn range(&self, family: Family) -> Option<Subnet> {
-        self.ranges.iter().copied().find(|range| Family::of(range.network()) == family)
-    }
-}
+/// What nobody gets who does not ask for it: the gateway's customary address.
+const KEPT: u32 = 1;
 
 /// Gives the Service what it needs and does not have; `others` are all other Services that there are, `before` what it was
 /// until now: the ports that it has it keeps, whoever listens on them by now.
@@ -75,18 +57,31 @@ pub fn allot<'a>(
         Some("NodePort" | "LoadBalancer") => {
             let own = before.map(|before| node_ports::node_ports(&before["spec"])).unwrap_or_default();
             let in_the_way = |port: (Protocol, u16)| {
-                if own.contains(&port) { None } else { (from.in_the_way)(port.0, port.1) }
+                if own.contains(&port) { None } else { (from.in_the_way)(port.0, None, port.1) }
             };
-            ports_of_the_host(&mut errors, spec, &others, &from.node_ports, in_the_way);
+            ports_of_the_host(&mut errors, spec, &others, &from.bounds, in_the_way);
         }
         _ => {}
     }
-    addresses(&mut errors, service, &others, from);
+    external(&mut errors, service, before, from);
+    addresses(&mut errors, service, &others, &from.bounds);
     let wrong = errors.into_vec();
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
-fn addresses(errors: &mut Errors, service: &mut Value, others: &[&Value], from: &Allotment) {
+/// Addresses of this host that are to lead to pods: what listens there already would hear nothing any more.
+fn external(errors: &mut Errors, service: &Value, before: Option<&Value>, from: &Allotment) {
+    let ends = |service: &Value| node_ports::external_ends(&service["spec"]);
+    let had = before.map(ends).unwrap_or_default();
+    let path = Path::ROOT.field("spec");
+    for (ip, protocol, number) in ends(service).into_iter().filter(|end| !had.contains(end)) {
+        if let Some(why) = (from.in_the_way)(protocol, Some(ip), number) {
+            errors.invalid(&path.field("externalIPs"), ip.to_string().as_str(), &why);
+        }
+    }
+}
+
+fn addresses(errors: &mut Errors, service: &mut Value, others: &[&Value], from: &Bounds) {
     let seed = seed(service);
     let spec = &mut service["spec"];
     let path = Path::ROOT.field("spec");
@@ -110,15 +105,17 @@ fn addresses(errors: &mut Errors, service: &mut Value, others: &[&Value], from: 
         let Some(range) = from.range(*family) else { continue };
         let at = path.field("clusterIPs");
         match wished.get(index).and_then(|ip| ip.parse::<IpAddr>().ok()) {
-            Some(ip) if !range.contains(ip) => {
-                let why = format!(
-                    "the provided IP ({ip}) is not in the valid range. The range of valid IPs is {range}"
-                );
-                errors.invalid(&at, &*wished[index], &format!("failed to allocate IP {ip}: {why}"));
+            Some(ip) if from.refuse_address(ip).is_some() => {
+                let why = from.refuse_address(ip).unwrap_or_default();
+                errors.invalid(&at, Value::from(wished.as_slice()), &why);
             }
             Some(ip) if taken.contains_key(&ip) => {
                 let why = format!("provided IP is already allocated to {}", taken[&ip]);
-                errors.invalid(&at, &*wished[index], &format!("failed to allocate IP {ip}: {why}"));
+                errors.invalid(
+                    &at,
+                    Value::from(wished.as_slice()),
+                    &format!("failed to allocate IP {ip}: {why}"),
+                );
             }
             Some(ip) => given.push(ip),
             None => match free(range, seed, &taken) {
@@ -139,16 +136,11 @@ fn free(range: Subnet, seed: u64, taken: &BTreeMap<IpAddr, String>) -> Option<Ip
     let last = range.last_host();
     let start = (seed % u64::from(last.max(1))) as u32;
     let all = (0..last).map(|step| 1 + (start + step) % last);
-    all.filter(|host| !KEPT.contains(host)).map(|host| range.host(host)).find(|ip| !taken.contains_key(ip))
+    all.filter(|host| *host != KEPT).map(|host| range.host(host)).find(|ip| !taken.contains_key(ip))
 }
 
 /// The families that a Service is to have, in their order; `None` if that cannot be.
-fn families(
-    errors: &mut Errors,
-    spec: &mut Value,
-    wished: &[String],
-    from: &Allotment,
-) -> Option<Vec<Family>> {
+fn families(errors: &mut Errors, spec: &mut Value, wished: &[String], from: &Bounds) -> Option<Vec<Family>> {
     let path = Path::ROOT.field("spec");
     let of_words = |words: Vec<String>| -> Vec<Family> {
         words.iter().map(|word| if word == "IPv6" { Family::V6 } else { Family::V4 }).collect()
@@ -157,6 +149,12 @@ fn families(
     let addresses = wished.iter().filter_map(|ip| ip.parse().ok()).map(Family::of).collect::<Vec<_>>();
     if families.is_empty() {
         families = addresses;
+    }
+    // One that has neither addresses nor pods may have any: it is for whoever writes its EndpointSlices.
+    let is_bare = wished.first().is_some_and(|ip| ip == "None")
+        && spec["selector"].as_object().is_none_or(serde_json::Map::is_empty);
+    if is_bare {
+        return Some(bare_families(spec, families, from));
     }
     if let Some(missing) = families.iter().find(|family| from.range(**family).is_none()) {
         let why = "not configured on this cluster";
@@ -188,11 +186,26 @@ fn families(
     Some(families)
 }
 
+fn bare_families(spec: &mut Value, mut families: Vec<Family>, from: &Bounds) -> Vec<Family> {
+    if spec["ipFamilyPolicy"].is_null() {
+        spec["ipFamilyPolicy"] = json!("RequireDualStack");
+    }
+    if families.is_empty() {
+        families.extend(from.ranges.first().map(|range| Family::of(range.network())));
+    }
+    for family in [Family::V4, Family::V6] {
+        if spec["ipFamilyPolicy"] != "SingleStack" && !families.contains(&family) {
+            families.push(family);
+        }
+    }
+    families
+}
+
 fn ports_of_the_host(
     errors: &mut Errors,
     spec: &mut Value,
     others: &[&Value],
-    range: &RangeInclusive<u16>,
+    bounds: &Bounds,
     in_the_way: impl Fn((Protocol, u16)) -> Option<String>,
 ) {
     let of_one = |other: &&Value| {
@@ -201,6 +214,8 @@ fn ports_of_the_host(
     };
     let mut taken: BTreeMap<(Protocol, u16), String> = others.iter().flat_map(of_one).collect();
     let itself = || "another port of this Service".to_owned();
+    // Some balancers lead to the pods themselves.
+    let by_itself = spec["allocateLoadBalancerNodePorts"] != false;
     let spec_path = Path::ROOT.field("spec");
     let path = spec_path.field("ports");
     let ports = spec["ports"].as_array_mut().map(|ports| ports.iter_mut()).into_iter().flatten();
@@ -208,27 +223,22 @@ fn ports_of_the_host(
         let protocol = protocol(port);
         let port_path = path.index(index);
         let at = port_path.field("nodePort");
-        match port["nodePort"].as_u64().filter(|number| *number != 0) {
-            Some(number) => match u16::try_from(number).ok().filter(|number| range.contains(number)) {
-                None => {
-                    let why = format!(
-                        "provided port is not in the valid range. The range of valid ports is {}-{}",
-                        range.start(),
-                        range.end()
-                    );
-                    errors.invalid(&at, Value::from(number), &why);
-                }
-                Some(number) => {
+        match port["nodePort"].as_i64().filter(|number| *number != 0) {
+            Some(number) => match bounds.node_port(number) {
+                Err(why) => errors.invalid(&at, number, &why),
+                Ok(number) => {
                     if let Some(holder) = taken.insert((protocol, number), itself()) {
                         let why = format!("provided port is already allocated to {holder}");
-                        errors.invalid(&at, Value::from(number), &why);
+                        errors.invalid(&at, i64::from(number), &why);
                     } else if let Some(why) = in_the_way((protocol, number)) {
-                        errors.invalid(&at, Value::from(number), &why);
+                        errors.invalid(&at, i64::from(number), &why);
                     }
                 }
             },
+            None if !by_itself => {}
             None => {
                 let own = port["port"].as_u64().unwrap_or(0);
+                let range = &bounds.node_ports;
                 let count = u64::from(range.end() - range.start()) + 1;
                 let all = (0..count).map(|step| range.start() + ((own + step) % count) as u16);
                 let is_free =
@@ -253,10 +263,6 @@ fn holder(service: &Value) -> String {
     format!("service {namespace}/{name}")
 }
 
-fn strings(list: &Value) -> Vec<String> {
-    list.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
-}
-
 /// Follows from namespace and name.
 fn seed(service: &Value) -> u64 {
     let metadata = &service["metadata"];
@@ -268,11 +274,12 @@ mod tests {
     use super::*;
 
     fn from() -> Allotment {
-        Allotment {
+        let bounds = Bounds {
             ranges: vec!["10.96.0.0/24".parse().unwrap(), "fd00::/112".parse().unwrap()],
             node_ports: 30_000..=30_003,
-            in_the_way: Box::new(|_, _| None),
-        }
+            pods: Vec::new(),
+        };
+        Allotment { bounds, in_the_way: Box::new(|_, _, _| None) }
     }
 
     fn service(name: &str, spec: &Value) -> Value {
@@ -326,9 +333,14 @@ mod tests {
 
     #[test]
     fn a_headless_service_gets_no_address() {
-        let one = given(service("a", &json!({"clusterIP": "None", "clusterIPs": ["None"]})), &[]);
+        let headless =
+            |selector: &Value| json!({"clusterIP": "None", "clusterIPs": ["None"], "selector": selector});
+        let one = given(service("a", &headless(&json!({"app": "a"}))), &[]);
         assert_eq!(one["spec"]["clusterIPs"], json!(["None"]));
         assert_eq!(one["spec"]["ipFamilies"], json!(["IPv4"]));
+        let bare = given(service("a", &headless(&Value::Null)), &[]);
+        assert_eq!(bare["spec"]["ipFamilies"], json!(["IPv4", "IPv6"]));
+        assert_eq!(bare["spec"]["ipFamilyPolicy"], "RequireDualStack");
     }
 
     #[test]
@@ -363,6 +375,10 @@ mod tests {
         assert!(
             allot(&mut port(0), None, &all, &from()).unwrap_err()[0].to_string().contains("range is full")
         );
+        let mut none = port(0);
+        none["spec"]["type"] = json!("LoadBalancer");
+        none["spec"]["allocateLoadBalancerNodePorts"] = json!(false);
+        assert_eq!(given(none, &all)["spec"]["ports"][0].get("nodePort"), None, "it wants none");
         let wrong = allot(&mut port(80), None, &[], &from()).unwrap_err()[0].to_string();
         assert!(wrong.contains("The range of valid ports is 30000-30003"), "{wrong}");
         let wrong = allot(&mut port(30_001), None, &all, &from()).unwrap_err()[0].to_string();
@@ -370,8 +386,23 @@ mod tests {
     }
 
     #[test]
+    fn an_address_of_the_host_is_taken_from_nobody_who_listens_there() {
+        let in_the_way = |_: Protocol, ip: Option<IpAddr>, number: u16| {
+            (ip == "192.0.2.7".parse().ok() && number == 80).then(|| "in use by sshd".to_owned())
+        };
+        let from = Allotment { in_the_way: Box::new(in_the_way), ..from() };
+        let mut one = service("n", &json!({"externalIPs": ["192.0.2.6", "192.0.2.7"]}));
+        let wrong = allot(&mut one.clone(), None, &[], &from).unwrap_err()[0].to_string();
+        assert_eq!(wrong, "spec.externalIPs: Invalid value: \"192.0.2.7\": in use by sshd");
+        // What it has it keeps.
+        allot(&mut one.clone(), Some(&one), &[], &from).unwrap();
+        one["spec"]["ports"][0]["port"] = json!(81);
+        allot(&mut one, None, &[], &from).unwrap();
+    }
+
+    #[test]
     fn a_port_that_a_pod_or_a_program_has_is_passed_over_and_refused_if_it_is_asked_for() {
-        let in_the_way = |protocol: Protocol, number: u16| {
+        let in_the_way = |protocol: Protocol, _: Option<IpAddr>, number: u16| {
             (protocol == Protocol::Tcp && number != 30_002).then(|| "held by default/web".to_owned())
         };
         let from = Allotment { in_the_way: Box::new(in_the_way), ..from() };

@@ -44,6 +44,9 @@ pub struct Backend {
     /// Its guardian. Once nobody is in its place, nobody looks after the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guardian: Option<Identity>,
+    /// It is no pod: its ports have the names of the Service's.
+    #[serde(default, skip)]
+    pub is_outside: bool,
 }
 
 /// A named port of a container.
@@ -81,6 +84,7 @@ pub fn of_pod(pod: &Pod, node: &str) -> Backend {
         terminating: false,
         ports: ports.collect(),
         guardian: None,
+        is_outside: false,
     }
 }
 
@@ -94,6 +98,11 @@ impl Backend {
     /// The number of the port that a Service's port leads to.
     #[must_use]
     pub fn port(&self, port: &ServicePort) -> Option<u16> {
+        if self.is_outside {
+            let name = port.name.as_deref().unwrap_or_default();
+            let same = |own: &&NamedPort| own.name == name && own.protocol == port.protocol;
+            return Some(self.ports.iter().find(same)?.number);
+        }
         match &port.target {
             Target::Number(number) => Some(*number),
             Target::Name(name) => {

@@ -15,7 +15,7 @@ pub fn balance(catalogue: &Catalogue, ranges: &[Subnet]) -> Balance {
     pods.sort_by(|a, b| a.name.cmp(&b.name));
     for service in catalogue.services.values() {
         let selected = pods.iter().copied().filter(|pod| service.is_before(pod));
-        let receiving = receiving(selected.collect(), service);
+        let receiving = receiving(selected.chain(catalogue.outside_of(service)).collect(), service);
         for port in &service.ports {
             let led_to = |family| addresses(&receiving, port, family);
             let fronts = service.cluster_ips.iter().chain(&service.external_ips);

@@ -7,7 +7,9 @@
 mod allot;
 mod backend;
 mod balance;
+mod bounds;
 mod node_ports;
+mod outside;
 mod service;
 mod slices;
 
@@ -22,7 +24,9 @@ use crate::store::{ObjectKind, Store};
 pub use allot::{Allotment, allot};
 pub use backend::{Backend, NamedPort, of_pod};
 pub use balance::balance;
+pub use bounds::Bounds;
 pub use node_ports::{holder, node_ports};
+pub use outside::{Outside, SERVICE_NAME, of_objects as outside};
 pub use service::{Service, ServiceKind, ServicePort, Target};
 pub use slices::{endpoint_slices, endpoints};
 
@@ -62,6 +66,11 @@ fn hash<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
     })
 }
 
+/// The strings of a list.
+fn strings(list: &serde_json::Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+}
+
 /// Where one port of a Service leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint<'a> {
@@ -87,23 +96,34 @@ pub struct Catalogue {
     pub services: Arc<BTreeMap<(String, String), Service>>,
     /// By uid.
     pub backends: BTreeMap<String, Backend>,
+    /// Who else is behind them.
+    pub outside: Arc<Outside>,
 }
 
 impl Catalogue {
     /// Reads all of it. What cannot be read is not there.
     #[must_use]
     pub fn read(store: &Store) -> Catalogue {
+        Catalogue::services(store).with_backends_now(store)
+    }
+
+    /// Reads the Services and who is behind them beside pods.
+    #[must_use]
+    pub fn services(store: &Store) -> Catalogue {
         let mut catalogue = Catalogue::default();
         for (namespace, name) in store.object_names(ObjectKind::Service) {
             catalogue.read_service(store, &namespace, &name);
         }
-        catalogue.with_backends_now(store)
+        if !catalogue.services.is_empty() {
+            catalogue.read_outside(store);
+        }
+        catalogue
     }
 
     /// The same Services, with the pods as they tell of themselves at this moment.
     #[must_use]
     pub fn with_backends_now(&self, store: &Store) -> Catalogue {
-        let mut now = Catalogue { services: Arc::clone(&self.services), backends: BTreeMap::new() };
+        let mut now = Catalogue { backends: BTreeMap::new(), ..self.clone() };
         if !now.services.is_empty() {
             now.backends =
                 Backend::read_all(store).into_iter().map(|backend| (backend.uid.clone(), backend)).collect();
@@ -120,6 +140,11 @@ impl Catalogue {
             Some(service) => services.insert(key, service),
             None => services.remove(&key),
         };
+    }
+
+    /// Reads anew who is behind Services beside pods.
+    pub fn read_outside(&mut self, store: &Store) {
+        self.outside = Arc::new(outside::read(store));
     }
 
     /// Reads one pod's file anew.
@@ -142,11 +167,16 @@ impl Catalogue {
         self.services.values().any(|service| service.namespace == namespace && service.selects(labels))
     }
 
-    /// The pods that a Service selects, in the order of their names.
+    /// The pods that a Service selects, in the order of their names, and who else is behind it.
     pub fn backends_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Backend> {
         let mut found: Vec<_> = self.backends.values().filter(|backend| service.is_before(backend)).collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
-        found.into_iter()
+        found.into_iter().chain(self.outside_of(service))
+    }
+
+    /// Who is behind a Service that is no pod.
+    pub fn outside_of<'a>(&'a self, service: &Service) -> impl Iterator<Item = &'a Backend> + use<'a> {
+        self.outside.of(service)
     }
 
     /// The pods of a Service that get its traffic now: those that are ready, or all that run with
@@ -160,10 +190,10 @@ impl Catalogue {
     #[must_use]
     pub fn why_nobody(&self, service: &Service) -> Option<String> {
         let shown = format!("service {}/{}", service.namespace, service.name);
-        if service.selector.is_empty() {
-            return Some(format!("{shown} has no selector, so that no pod is behind it"));
-        }
         match (self.backends_of(service).count(), self.receiving(service).len()) {
+            (0, _) if service.selector.is_empty() => {
+                Some(format!("{shown} has no selector, so that no pod is behind it, and no EndpointSlice"))
+            }
             (0, _) => Some(format!("no pod fits the selector of {shown}")),
             (all, 0) => Some(format!("none of the {all} pods of {shown} is ready")),
             _ => None,

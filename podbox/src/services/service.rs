@@ -24,7 +24,7 @@ pub struct Service {
     pub kind: ServiceKind,
     /// `spec.clusterIPs`; none for a headless Service and for an external name.
     pub cluster_ips: Vec<IpAddr>,
-    /// `spec.externalIPs`, and what a manifest gives as `loadBalancerIP`.
+    /// `spec.externalIPs`
     pub external_ips: Vec<IpAddr>,
     /// `spec.ipFamilies`
     pub families: Vec<Family>,
@@ -36,8 +36,6 @@ pub struct Service {
     pub affinity: Option<Duration>,
     /// `spec.publishNotReadyAddresses`
     pub publish_not_ready: bool,
-    /// `externalTrafficPolicy: Local`: the client's address is kept.
-    pub external_local: bool,
 }
 
 /// What a Service is.
@@ -111,7 +109,6 @@ impl Service {
             affinity: (spec["sessionAffinity"] == "ClientIP")
                 .then(|| Duration::from_secs(seconds.unwrap_or(AFFINITY_SECONDS))),
             publish_not_ready: spec["publishNotReadyAddresses"] == true,
-            external_local: spec["externalTrafficPolicy"] == "Local",
             kind,
         })
     }

@@ -21,7 +21,9 @@ pub fn endpoint_slices(catalogue: &Catalogue, object: &Value) -> Vec<Value> {
     }
     let of_family = |family: &Family| {
         let mut groups: BTreeMap<Ports, Vec<&Backend>> = BTreeMap::new();
-        for backend in catalogue.backends_of(&service).filter(|backend| backend.ip(*family).is_some()) {
+        // What is outside has been written as it is.
+        let pods = catalogue.backends_of(&service).filter(|backend| !backend.is_outside);
+        for backend in pods.filter(|backend| backend.ip(*family).is_some()) {
             let ports = service.ports.iter().map(|port| backend.port(port)).collect();
             groups.entry(ports).or_default().push(backend);
         }

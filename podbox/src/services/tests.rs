@@ -17,6 +17,7 @@ fn backend(name: &str, ready: bool) -> Backend {
         terminating: false,
         ports: vec![NamedPort { name: "http".to_owned(), protocol: crate::pod::Protocol::Tcp, number: 8080 }],
         guardian: None,
+        is_outside: false,
     }
 }
 
@@ -36,6 +37,7 @@ fn catalogue(backends: &[Backend]) -> Catalogue {
     Catalogue {
         services: Arc::new([(("default".to_owned(), "web".to_owned()), service)].into()),
         backends: backends.iter().map(|backend| (backend.uid.clone(), backend.clone())).collect(),
+        outside: Arc::default(),
     }
 }
 

@@ -27,19 +27,25 @@ pub enum ObjectKind {
     PersistentVolume,
     /// v1 PersistentVolumeClaim
     PersistentVolumeClaim,
+    /// v1 Endpoints
+    Endpoints,
+    /// discovery.k8s.io/v1 EndpointSlice
+    EndpointSlice,
     /// v1 Service
     Service,
 }
 
 impl ObjectKind {
     /// All, in the order in which they are needed: what comes later may refer to what comes before.
-    pub const ALL: [ObjectKind; 7] = [
+    pub const ALL: [ObjectKind; 9] = [
         ObjectKind::Namespace,
         ObjectKind::ServiceAccount,
         ObjectKind::ConfigMap,
         ObjectKind::Secret,
         ObjectKind::PersistentVolume,
         ObjectKind::PersistentVolumeClaim,
+        ObjectKind::Endpoints,
+        ObjectKind::EndpointSlice,
         ObjectKind::Service,
     ];
 
@@ -53,6 +59,8 @@ impl ObjectKind {
             ObjectKind::Secret => "Secret",
             ObjectKind::PersistentVolume => "PersistentVolume",
             ObjectKind::PersistentVolumeClaim => "PersistentVolumeClaim",
+            ObjectKind::Endpoints => "Endpoints",
+            ObjectKind::EndpointSlice => "EndpointSlice",
             ObjectKind::Service => "Service",
         }
     }
@@ -67,8 +75,16 @@ impl ObjectKind {
             ObjectKind::Secret => "secrets",
             ObjectKind::PersistentVolume => "persistentvolumes",
             ObjectKind::PersistentVolumeClaim => "persistentvolumeclaims",
+            ObjectKind::Endpoints => "endpoints",
+            ObjectKind::EndpointSlice => "endpointslices",
             ObjectKind::Service => "services",
         }
+    }
+
+    /// `apiVersion` in a manifest.
+    #[must_use]
+    pub fn api_version(self) -> &'static str {
+        if self == ObjectKind::EndpointSlice { "discovery.k8s.io/v1" } else { "v1" }
     }
 
     /// Whether objects of the kind lie in a namespace.

@@ -7,19 +7,17 @@
 //! The host's table belongs to everybody, so whoever comes first with a change makes it, under a lock, and writes down
 //! what it holds; the others find that nothing is left to do.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
-use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::PodStatus;
 use netplugin::{Balance, Balancer};
 use nix::sys::inotify::{AddWatchFlags, Inotify, WatchDescriptor};
 use runtime::plan::Identity;
@@ -29,13 +27,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::Settings;
-use crate::pod::Pod;
 use crate::report;
 use crate::services::{self, Backend, Catalogue};
 use crate::store::{ObjectKind, lock, write_atomic};
 
 use super::followers;
-use super::machine::Memory;
+use super::standing::{OwnFile, Standing, withdraw};
 use super::world::World;
 
 /// Tables are not made more often than that, because of others' news: when many pods change at once, what comes meanwhile is
@@ -54,43 +51,16 @@ pub(super) type Watcher = (Arc<Inotify>, UnboundedReceiver<News>);
 #[derive(Default)]
 pub(super) struct Known {
     catalogue: watch::Sender<Arc<Catalogue>>,
+    /// The task has read it.
+    has_looked: AtomicBool,
+    /// What the pod tells others.
+    file: OwnFile,
     /// The pod as it is now; `None` before it has addresses and after it is over.
     own: watch::Sender<Option<Standing>>,
     /// The pod has left, and has nothing more to tell.
     left: AtomicBool,
     /// The pod is ending, and its file says so.
     ended: watch::Sender<bool>,
-}
-
-/// How the pod is, for those that send it traffic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
-    /// They decide which Services lead to it, and may change while it runs.
-    labels: BTreeMap<String, String>,
-    ips: Vec<IpAddr>,
-    ready: bool,
-    serving: bool,
-    terminating: bool,
-}
-
-impl Standing {
-    /// `None` before the pod has addresses, and when nothing of it runs any more.
-    pub(super) fn of(pod: &Pod, memory: &Memory, status: &PodStatus) -> Option<Standing> {
-        let over =
-            matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) || memory.finished.is_some();
-        let ips: Vec<IpAddr> = status.pod_ips.iter().flatten().filter_map(|ip| ip.ip.parse().ok()).collect();
-        if over || ips.is_empty() {
-            return None;
-        }
-        let is = |wanted: &str| {
-            let mut conditions = status.conditions.iter().flatten();
-            conditions.any(|condition| condition.type_ == wanted && condition.status == "True")
-        };
-        let terminating = memory.stop.is_some();
-        let (ready, serving) =
-            (is("Ready") && !terminating, is("Ready") || (terminating && is("ContainersReady")));
-        Some(Standing { labels: pod.labels.clone(), ips, ready, serving, terminating })
-    }
 }
 
 impl Known {
@@ -115,23 +85,46 @@ impl Known {
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }
 
-    /// The pod is like this now.
-    pub(super) fn tell(&self, own: Option<Standing>) {
-        let own = own.filter(|_| !self.left.load(Ordering::Relaxed));
-        self.own.send_if_modified(|known| {
-            let changed = *known != own;
-            *known = own;
-            changed
-        });
-    }
-
     fn set(&self, catalogue: &Arc<Catalogue>) {
+        self.has_looked.store(true, Ordering::Relaxed);
         self.catalogue.send_if_modified(|known| {
             let changed = !Arc::ptr_eq(known, catalogue);
             *known = Arc::clone(catalogue);
             changed
         });
     }
+}
+
+/// The pod is like this now. Whether it is ready is told at once, and the rest by the task.
+pub(super) fn tell(world: &World, own: Option<Standing>) {
+    let known = &world.known;
+    let own = own.filter(|_| !known.left.load(Ordering::Relaxed));
+    if own.as_ref().is_some_and(|own| own.ready) != known.file.says_ready() {
+        let told = selected(world, &services_at_hand(world), own.clone());
+        // The task tries it again, and says what is in the way.
+        let _ = known.file.write(world, told);
+    }
+    known.own.send_if_modified(|before| {
+        let changed = *before != own;
+        *before = own;
+        changed
+    });
+}
+
+/// The Services that there are: the task may not have read them yet.
+fn services_at_hand(world: &World) -> Arc<Catalogue> {
+    if world.known.has_looked.load(Ordering::Relaxed) {
+        return world.known.catalogue();
+    }
+    // Nor made what the file lies in.
+    let _ = make_dir(&world.settings.store.endpoints_dir());
+    Arc::new(Catalogue::services(&world.settings.store))
+}
+
+/// How the pod is, if somebody sends it traffic.
+fn selected(world: &World, catalogue: &Catalogue, own: Option<Standing>) -> Option<Standing> {
+    let pod = world.pod();
+    own.filter(|_| catalogue.selects(&pod.namespace, &pod.labels))
 }
 
 /// Begins the task. `inotify` is everybody's in this process; of what happens in directories that are watched here, `news`
@@ -142,13 +135,14 @@ pub(super) fn begin(
     (before, guardian): (Before, Identity),
 ) {
     let world = Arc::clone(world);
+    world.known.file.name(guardian);
     tokio::spawn(async move {
         let mut own = world.known.own.subscribe();
         // Before the pod has addresses it neither gets nor sends anything.
         if own.wait_for(Option::is_some).await.is_err() {
             return;
         }
-        let mut task = Task::new(&world, inotify, (before, guardian));
+        let mut task = Task::new(&world, inotify, before);
         task.look_again();
         task.write_own(own.borrow_and_update().clone());
         task.settle();
@@ -189,10 +183,12 @@ pub(super) enum Before {
 
 /// What a watched directory is.
 enum Watched {
-    /// Of the namespaces that have Services.
+    /// Of the namespaces that have Services, or what is behind them.
     Namespaces,
     /// Of the Services of one.
     Services(String),
+    /// Of what else is behind Services.
+    Outside,
     /// Of the pods behind Services.
     Endpoints,
 }
@@ -201,11 +197,8 @@ struct Task {
     world: Arc<World>,
     inotify: Arc<Inotify>,
     before: Before,
-    guardian: Identity,
     watched: HashMap<WatchDescriptor, Watched>,
     catalogue: Arc<Catalogue>,
-    /// What the pod's own file says, if it has one.
-    written: Option<Backend>,
     /// The way to the table in the pod's network namespace.
     balancer: Option<Balancer>,
     /// Why the pod's own file could not be written, if so.
@@ -219,15 +212,13 @@ struct Task {
 }
 
 impl Task {
-    fn new(world: &Arc<World>, inotify: Arc<Inotify>, (before, guardian): (Before, Identity)) -> Task {
+    fn new(world: &Arc<World>, inotify: Arc<Inotify>, before: Before) -> Task {
         Task {
             world: Arc::clone(world),
             inotify,
             before,
-            guardian,
             watched: HashMap::new(),
             catalogue: Arc::default(),
-            written: None,
             balancer: None,
             unwritten: None,
             told: None,
@@ -238,25 +229,40 @@ impl Task {
 
     /// Watches what there is to watch, and reads all of it.
     fn look_again(&mut self) {
-        let store = &self.world.settings.store;
-        let mut dirs = vec![(store.objects_of_kind(ObjectKind::Service), Watched::Namespaces)];
-        dirs.extend(store.object_dirs(ObjectKind::Service).into_iter().map(|dir| {
-            let namespace = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            (dir, Watched::Services(namespace))
-        }));
-        dirs.push((store.endpoints_dir(), Watched::Endpoints));
-        for (dir, what) in dirs {
-            match self.watch(&dir) {
-                Ok(watch) => drop(self.watched.insert(watch, what)),
-                Err(error) => report::log(format_args!("supervisor: watch {}: {error}", dir.display())),
-            }
-        }
+        self.watch_kind(ObjectKind::Service, Watched::Services);
+        self.watch_at(&self.world.settings.store.endpoints_dir(), Watched::Endpoints);
         self.catalogue = Arc::new(Catalogue::read(&self.world.settings.store));
+        // While there is no Service, nobody is behind one.
+        if !self.catalogue.services.is_empty() {
+            for kind in [ObjectKind::EndpointSlice, ObjectKind::Endpoints] {
+                self.watch_kind(kind, |_| Watched::Outside);
+            }
+            // What came before it was watched for.
+            Arc::make_mut(&mut self.catalogue).read_outside(&self.world.settings.store);
+        }
+    }
+
+    /// Watches for objects of a kind, whose directories are this, by namespace.
+    fn watch_kind(&mut self, kind: ObjectKind, what: impl Fn(String) -> Watched) {
+        let store = &self.world.settings.store;
+        let (all, namespaces) = (store.objects_of_kind(kind), store.object_dirs(kind));
+        self.watch_at(&all, Watched::Namespaces);
+        for dir in namespaces {
+            let namespace = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            self.watch_at(&dir, what(namespace));
+        }
+    }
+
+    fn watch_at(&mut self, dir: &Path, what: Watched) {
+        match self.watch(dir) {
+            Ok(watch) => drop(self.watched.insert(watch, what)),
+            Err(error) => report::log(format_args!("supervisor: watch {}: {error}", dir.display())),
+        }
     }
 
     /// From before there is anything in it; a directory that is watched already stays so.
     fn watch(&self, dir: &Path) -> io::Result<WatchDescriptor> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        make_dir(dir)?;
         let flags = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_DELETE;
         Ok(self.inotify.add_watch(dir, flags)?)
     }
@@ -274,8 +280,9 @@ impl Task {
             Some(Watched::Namespaces) => self.look_again(),
             Some(_) if !is_file => return false,
             // While there was no Service, nobody looked at the pods.
-            Some(Watched::Services(_)) if self.catalogue.services.is_empty() => {
-                self.catalogue = Arc::new(Catalogue::read(store));
+            Some(Watched::Services(_)) if self.catalogue.services.is_empty() => self.look_again(),
+            Some(Watched::Outside) if !self.catalogue.services.is_empty() => {
+                Arc::make_mut(&mut self.catalogue).read_outside(store);
             }
             Some(Watched::Services(namespace)) => {
                 let name = name.trim_end_matches(".json");
@@ -287,12 +294,12 @@ impl Task {
                 let own = store.endpoint(&pod.namespace, &pod.name);
                 if own.file_name() == Some(name.as_ref()) && !self.catalogue.backends.contains_key(&pod.uid) {
                     // Somebody took the pod for abandoned, in the moment in which it was taken up.
-                    self.written = None;
+                    self.world.known.file.is_gone();
                 }
             }
             // There was so much news that the kernel had no room for all of it.
             None if name.is_empty() => self.look_again(),
-            Some(Watched::Endpoints) | None => return false,
+            Some(Watched::Outside | Watched::Endpoints) | None => return false,
         }
         true
     }
@@ -306,18 +313,32 @@ impl Task {
 
     /// Tells others how the pod is.
     fn write_own(&mut self, own: Option<Standing>) {
-        let pod = self.world.pod();
         let is_ending = own.as_ref().is_some_and(|own| own.terminating);
-        let own = own.filter(|_| self.catalogue.selects(&pod.namespace, &pod.labels)).map(|own| {
-            let Standing { labels: _, ips, ready, serving, terminating } = own;
-            let fixed = services::of_pod(&pod, &self.world.node_name);
-            Backend { ips, ready, serving, terminating, guardian: Some(self.guardian), ..fixed }
-        });
-        self.unwritten = self.write(own).err();
+        let own = selected(&self.world, &self.catalogue, own);
+        match self.world.known.file.write(&self.world, own) {
+            Ok(backend) => {
+                self.unwritten = None;
+                self.know_oneself(backend);
+            }
+            Err(why) => self.unwritten = Some(why),
+        }
         self.world.known.set(&self.catalogue);
         if is_ending != self.world.known.ended.send_replace(is_ending) && is_ending {
             followers::forget(&self.world);
         }
+    }
+
+    /// The task need not hear of its own pod.
+    fn know_oneself(&mut self, backend: Option<Backend>) {
+        let uid = &self.world.pod().uid;
+        if self.catalogue.backends.get(uid) == backend.as_ref() {
+            return;
+        }
+        let backends = &mut Arc::make_mut(&mut self.catalogue).backends;
+        match backend {
+            Some(backend) => backends.insert(uid.clone(), backend),
+            None => backends.remove(uid),
+        };
     }
 
     /// Makes the tables as they should be.
@@ -344,28 +365,6 @@ impl Task {
         self.told = told;
     }
 
-    /// The pod's own file, which is only there while some Service selects the pod.
-    fn write(&mut self, own: Option<Backend>) -> Result<(), String> {
-        if own == self.written {
-            return Ok(());
-        }
-        let path = own_file(&self.world);
-        match &own {
-            Some(backend) => {
-                let text = serde_json::to_vec(backend).map_err(|error| error.to_string())?;
-                write_atomic(&path, &text).map_err(|error| report::chain(&error))?;
-                // It need not hear of itself.
-                Arc::make_mut(&mut self.catalogue).backends.insert(backend.uid.clone(), backend.clone());
-            }
-            None => {
-                withdraw(&self.world);
-                Arc::make_mut(&mut self.catalogue).backends.remove(&self.world.pod().uid);
-            }
-        }
-        self.written = own;
-        Ok(())
-    }
-
     /// The table of the pod's own namespace. A pod in the host's uses the host's.
     fn balance_inside(&mut self, wanted: &Balance) -> Result<(), String> {
         if self.world.pod().host.network {
@@ -386,25 +385,14 @@ impl Task {
     }
 }
 
-fn own_file(world: &World) -> PathBuf {
-    let pod = world.pod();
-    world.settings.store.endpoint(&pod.namespace, &pod.name)
-}
-
-/// Removes the pod's own file, if it is not another pod's of that name by now.
-fn withdraw(world: &World) {
-    let (path, pod) = (own_file(world), world.pod());
-    let own =
-        |text: Vec<u8>| serde_json::from_slice::<Backend>(&text).is_ok_and(|found| found.uid == pod.uid);
-    if fs::read(&path).is_ok_and(own) {
-        let _ = fs::remove_file(path);
-    }
+fn make_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// The pod is over: nobody is led to it any more. Whoever else there is hears of it; the host's table may have nobody else.
 pub(super) fn leave(world: &World) {
     world.known.left.store(true, Ordering::Relaxed);
-    world.known.tell(None);
+    tell(world, None);
     followers::forget(world);
     let dir = world.settings.store.endpoints_dir();
     if !dir.exists() {

@@ -23,7 +23,7 @@ use crate::store::{StoreError, remove, write_atomic};
 use crate::volumes;
 
 use super::attach;
-use super::catalogue::{self, Standing};
+use super::catalogue;
 use super::container::{self, Order};
 use super::control::Answer;
 use super::exits::{self, Death};
@@ -34,6 +34,7 @@ use super::machine::{
 };
 use super::output::Output;
 use super::probing::InContainer;
+use super::standing::Standing;
 use super::trace::{self, TraceLine};
 use super::world::{Message, World};
 use super::{full, images, message, resize, sandbox, stop_signal};
@@ -174,7 +175,8 @@ impl Effects {
         // A warning may be why `up` will not get what it waits for, though the status stays as it is.
         let warned = notes.iter().any(|note| note.warning);
         let status = status::render(&self.world.pod(), memory, &self.world.host_ips);
-        self.world.known.tell(Standing::of(&self.world.pod(), memory, &status));
+        // Before the status: whoever waits for it looks at the endpoints next.
+        catalogue::tell(&self.world, Standing::of(&self.world.pod(), memory, &status));
         let Ok(text) = serde_json::to_vec(&status) else { return };
         let changed = text != self.written_status;
         let written = if changed { write_atomic(&self.world.dir.status(), &text) } else { Ok(()) };

@@ -62,7 +62,8 @@ pub(super) fn admit(world: &World, ports: &[PortMapping]) -> Result<Option<File>
     let lock = lock(&store.services_lock()).map_err(|error| report::chain(&error))?;
     for port in ports {
         let number = port.host_port;
-        if let Some(holder) = services::holder(store, (pod::Protocol::from(port.protocol), number)) {
+        let wanted = (pod::Protocol::from(port.protocol), port.host_ip, number);
+        if let Some(holder) = services::holder(store, wanted) {
             return Err(format!("host port {number}/{} is held by {holder}", port.protocol));
         }
     }

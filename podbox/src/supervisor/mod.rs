@@ -32,6 +32,7 @@ mod readable;
 mod resize;
 pub mod sandbox;
 mod stages;
+mod standing;
 mod stop_signal;
 mod storage;
 pub mod trace;

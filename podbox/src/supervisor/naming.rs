@@ -73,21 +73,32 @@ enum Place {
 }
 
 impl Place {
-    fn of(pod: &Pod) -> Place {
+    fn of(pod: &Pod, settings: &Settings) -> Place {
         match (pod.dns.policy, pod.host.network) {
             (DnsPolicy::ClusterFirst | DnsPolicy::ClusterFirstWithHostNet, false) => Place::Inside,
             (DnsPolicy::ClusterFirstWithHostNet, true) => Place::OnTheHost,
+            // Not everybody's: a pod that answers names itself wants port 53 of all its addresses.
+            (DnsPolicy::Default | DnsPolicy::None, false) if names_the_cluster(pod, settings) => {
+                Place::Inside
+            }
             // With the host's network ClusterFirst is Default (kubelet, `getPodDNSType`).
             _ => Place::Elsewhere,
         }
     }
 }
 
+/// Whether a pod's own configuration has it ask the cluster.
+fn names_the_cluster(pod: &Pod, settings: &Settings) -> bool {
+    let bounds = settings.service_bounds();
+    let mut named = pod.dns.nameservers.iter().filter_map(|server| server.parse().ok());
+    named.any(|server: IpAddr| bounds.dns().any(|own| own == server))
+}
+
 /// Where the pod asks: host number 10 of the range of Services of each family, or its address on the host.
 pub(super) fn addresses(world: &World) -> Vec<IpAddr> {
-    match Place::of(&world.pod()) {
+    match Place::of(&world.pod(), &world.settings) {
         Place::Elsewhere => Vec::new(),
-        Place::Inside => world.settings.allotment().dns().collect(),
+        Place::Inside => world.settings.service_bounds().dns().collect(),
         Place::OnTheHost => candidates(world).into_iter().take(1).collect(),
     }
 }
@@ -95,8 +106,10 @@ pub(super) fn addresses(world: &World) -> Vec<IpAddr> {
 /// The commands that [`begin`] stands for.
 #[must_use]
 pub fn describe(settings: &Settings, pod: &Pod, netns: &Path) -> Vec<Described> {
-    match Place::of(pod) {
-        Place::Inside => netplugin::describe_listen(netns, &settings.allotment().dns().collect::<Vec<_>>()),
+    match Place::of(pod, settings) {
+        Place::Inside => {
+            netplugin::describe_listen(netns, &settings.service_bounds().dns().collect::<Vec<_>>())
+        }
         // All of 127.0.0.0/8 is there already.
         Place::Elsewhere | Place::OnTheHost => Vec::new(),
     }
@@ -126,7 +139,7 @@ struct Made(Vec<(IpAddr, io::Result<Listeners>)>, u64);
 /// Makes the sockets in the pod's network, on another thread: it may be attached meanwhile.
 pub(super) fn prepare(world: &World) -> Early {
     world.naming.stop();
-    if Place::of(&world.pod()) != Place::Inside {
+    if Place::of(&world.pod(), &world.settings) != Place::Inside {
         return Early(None);
     }
     let (netns, wanted) = (world.dir.namespaces().join("net"), addresses(world));
@@ -151,7 +164,7 @@ pub(super) async fn begin(world: &Arc<World>, ips: &[IpAddr], Early(early): Earl
                 Vec::new()
             }
         },
-        None if Place::of(&world.pod()) == Place::OnTheHost => on_the_host(world),
+        None if Place::of(&world.pod(), &world.settings) == Place::OnTheHost => on_the_host(world),
         None => Vec::new(),
     };
     let got = |(address, made): (IpAddr, io::Result<Listeners>)| match made {

@@ -138,6 +138,7 @@ mod tests {
                 backend("f", Some(6)),
             ]
             .into(),
+            outside: Arc::default(),
         };
         let mut buried = Vec::new();
         let mut after = |own: &str| next(&catalogue, own, &mut buried).map(|(backend, _)| backend.uid);

@@ -17,7 +17,12 @@ pub(super) fn add(store: &Store, kind: ObjectKind, object: &mut Value) {
         ObjectKind::Namespace => object["status"] = json!({"phase": "Active"}),
         ObjectKind::PersistentVolume => volume(store, &name, object),
         ObjectKind::PersistentVolumeClaim => claim(store, &namespace, &name, object),
-        ObjectKind::ServiceAccount | ObjectKind::ConfigMap | ObjectKind::Secret | ObjectKind::Service => {}
+        ObjectKind::ServiceAccount
+        | ObjectKind::ConfigMap
+        | ObjectKind::Secret
+        | ObjectKind::Endpoints
+        | ObjectKind::EndpointSlice
+        | ObjectKind::Service => {}
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::manifest::{LoadedObject, LoadedPod};
 use crate::objects::{self, Change};
 use crate::pod::field::FieldError;
-use crate::services;
+use crate::services::{self, Outside, Service};
 use crate::store::{ObjectKind, Store, StoreError, lock};
 use crate::uuid;
 
@@ -40,8 +40,7 @@ pub(super) fn apply(
     // Until all of them are stored, so that nobody else is given the same.
     let has_services = loaded.iter().any(|one| one.kind == ObjectKind::Service);
     if has_services {
-        netplugin::check_ranges(&session.settings.allotment().ranges)
-            .map_err(|error| Failure::host(&error))?;
+        refuse_ranges(session)?;
     }
     let lock = has_services.then(|| lock(&store.services_lock())).transpose();
     let _lock = lock.map_err(|error| Failure::host(&error))?;
@@ -103,9 +102,28 @@ pub(in crate::cli) fn planned_services(
     Ok(all)
 }
 
+/// Who would be behind Services beside pods, by what is stored and by a manifest.
+pub(in crate::cli) fn planned_outside(session: &Session, loaded: &[LoadedObject]) -> Outside {
+    let store = &session.settings.store;
+    let mut objects: Vec<Value> = Vec::new();
+    for kind in [ObjectKind::EndpointSlice, ObjectKind::Endpoints] {
+        let given = || loaded.iter().filter(move |one| one.kind == kind);
+        let is_given = |namespace: &str, name: &str| {
+            given().any(|one| (one.namespace.as_str(), one.name.as_str()) == (namespace, name))
+        };
+        let stored = store.object_names(kind).into_iter();
+        let stored = stored.filter(|(namespace, name)| !is_given(namespace, name));
+        objects.extend(
+            stored.filter_map(|(namespace, name)| store.object(kind, &namespace, &name).ok().flatten()),
+        );
+        objects.extend(given().map(|one| one.object.clone()));
+    }
+    services::outside(objects)
+}
+
 /// Fails if the host uses addresses for something else that Services would be given.
 fn refuse_ranges(session: &Session) -> Result<(), Failure> {
-    let ranges = session.settings.allotment().ranges;
+    let ranges = session.settings.service_ranges();
     netplugin::check_ranges(&ranges).map_err(|error| Failure::host(&error))
 }
 
@@ -198,6 +216,15 @@ impl Applied {
                 anstream::eprintln!("{what} {how}");
             }
         }
+    }
+
+    /// The Services that are new or others now.
+    pub(super) fn services(&self) -> Vec<Service> {
+        let changed = self.0.iter().filter(|one| one.before.as_ref() != Some(&one.after));
+        changed
+            .filter(|one| one.kind == ObjectKind::Service)
+            .filter_map(|one| Service::of(&one.after))
+            .collect()
     }
 
     /// Says what became of each.

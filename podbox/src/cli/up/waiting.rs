@@ -242,7 +242,7 @@ fn runs(found: &Found) -> bool {
     found.status().0.is_some_and(|status| status.container_statuses.iter().flatten().all(has_started))
 }
 
-fn is_true(status: &PodStatus, condition: &str) -> bool {
+pub(super) fn is_true(status: &PodStatus, condition: &str) -> bool {
     let conditions = status.conditions.as_deref().unwrap_or_default();
     conditions.iter().any(|known| known.type_ == condition && known.status == "True")
 }

@@ -5,12 +5,14 @@
 mod account;
 mod claim;
 mod config_map;
+mod endpoints;
 mod metadata;
 mod secret;
 mod service;
 mod volume;
 
 use k8s_openapi::api::core::v1 as k8s;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -68,6 +70,8 @@ pub(super) fn read(kind: ObjectKind, place: Place<'_, '_>, namespace: &str, note
         ObjectKind::Secret => read_as::<secret::Secret>,
         ObjectKind::PersistentVolume => read_as::<k8s::PersistentVolume>,
         ObjectKind::PersistentVolumeClaim => read_as::<k8s::PersistentVolumeClaim>,
+        ObjectKind::Endpoints => read_as::<k8s::Endpoints>,
+        ObjectKind::EndpointSlice => read_as::<EndpointSlice>,
         ObjectKind::Service => read_as::<k8s::Service>,
     };
     read(kind, place, namespace, notes)

@@ -1,7 +1,8 @@
-//! Service: checked as a whole, so that it is right when its time comes.
+//! Service: `SetDefaults_Service` and `ValidateService`.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+pub(super) mod addresses;
+mod exposure;
+pub(super) mod ports;
 
 use k8s_openapi::api::core::v1 as k8s;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -12,8 +13,26 @@ use super::{Stored, metadata, one_of, set};
 use crate::pod::field::{Errors, Path};
 use crate::pod::names;
 
-const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-const PORT: &str = "must be between 1 and 65535, inclusive";
+/// What a client's stay takes by default and at most, in seconds.
+const AFFINITY: i32 = 10_800;
+const LONGEST_AFFINITY: i32 = 86_400;
+
+/// Two annotations that mean the same; the second is the older one.
+const TOPOLOGY: [&str; 2] =
+    ["service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints"];
+
+/// `spec.type`, which is never unset once defaults are filled in.
+fn kind(spec: &k8s::ServiceSpec) -> &str {
+    spec.type_.as_deref().unwrap_or("")
+}
+
+fn is_headless(spec: &k8s::ServiceSpec) -> bool {
+    matches!(spec.cluster_ips.as_deref(), Some([only]) if only == "None")
+}
+
+fn says_something(text: &Option<String>) -> bool {
+    text.as_deref().is_some_and(|text| !text.is_empty())
+}
 
 impl Stored for k8s::Service {
     fn metadata(&mut self) -> &mut ObjectMeta {
@@ -24,140 +43,127 @@ impl Stored for k8s::Service {
         let spec = self.spec.get_or_insert_default();
         set(&mut spec.type_, "ClusterIP");
         set(&mut spec.session_affinity, "None");
+        if spec.session_affinity.as_deref() == Some("ClientIP") {
+            let config = spec.session_affinity_config.get_or_insert_default();
+            config.client_ip.get_or_insert_default().timeout_seconds.get_or_insert(AFFINITY);
+        }
         for port in spec.ports.iter_mut().flatten() {
             set(&mut port.protocol, "TCP");
-            if matches!(&port.target_port, None | Some(IntOrString::Int(0))) {
+            let unset = match &port.target_port {
+                None | Some(IntOrString::Int(0)) => true,
+                Some(IntOrString::Int(_)) => false,
+                Some(IntOrString::String(name)) => name.is_empty(),
+            };
+            if unset {
                 port.target_port = Some(IntOrString::Int(port.port));
             }
         }
-        if spec.type_.as_deref() == Some("ExternalName") {
-            return;
-        }
-        set(&mut spec.internal_traffic_policy, "Cluster");
-        if matches!(spec.type_.as_deref(), Some("NodePort" | "LoadBalancer")) {
+        if exposure::from_outside(spec) {
             set(&mut spec.external_traffic_policy, "Cluster");
         }
-        match (&spec.cluster_ip, &spec.cluster_ips) {
-            (Some(ip), None) => spec.cluster_ips = Some(vec![ip.clone()]),
-            (None, Some(ips)) => spec.cluster_ip = ips.first().cloned(),
-            _ => {}
+        if matches!(kind(spec), "ClusterIP" | "NodePort" | "LoadBalancer") {
+            spec.internal_traffic_policy.get_or_insert_with(|| "Cluster".to_owned());
         }
+        if kind(spec) == "LoadBalancer" {
+            spec.allocate_load_balancer_node_ports.get_or_insert(true);
+        }
+        addresses::fill(spec);
     }
 
     fn check(&self, errors: &mut Errors, path: &Path<'_>) {
+        topology(errors, &path.field("metadata").field("annotations"), &self.metadata);
+        exposure::source_ranges(errors, path, self);
         let path = path.field("spec");
         let Some(spec) = &self.spec else { return };
-        let kind = spec.type_.as_deref().unwrap_or("");
         let kinds = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
-        one_of(errors, &path.field("type"), Some(kind), &kinds);
-        let affinity = spec.session_affinity.as_deref();
-        one_of(errors, &path.field("sessionAffinity"), affinity, &["ClientIP", "None"]);
-        let policies = ["Cluster", "Local"];
-        let inside = spec.internal_traffic_policy.as_deref();
-        one_of(errors, &path.field("internalTrafficPolicy"), inside, &policies);
-        let outside = spec.external_traffic_policy.as_deref();
-        one_of(errors, &path.field("externalTrafficPolicy"), outside, &policies);
+        one_of(errors, &path.field("type"), Some(kind(spec)), &kinds);
         metadata::labels(errors, &path.field("selector"), spec.selector.iter().flatten());
-        if kind == "ExternalName" {
+        affinity(errors, &path, spec);
+        if kind(spec) == "ExternalName" {
             external_name(errors, &path, spec);
         } else {
-            addresses(errors, &path, spec);
+            addresses::check(errors, &path, spec);
         }
-        let is_headless = spec.cluster_ip.as_deref() == Some("None");
-        let ports = spec.ports.as_deref().unwrap_or(&[]);
-        let path = path.field("ports");
-        if ports.is_empty() && !is_headless && kind != "ExternalName" {
-            errors.required(&path, "");
-        }
-        check_ports(errors, &path, (kind, ports));
+        addresses::external(errors, &path.field("externalIPs"), spec);
+        ports::check(errors, &path.field("ports"), spec);
+        exposure::check(errors, &path, spec);
+    }
+
+    fn warn(&self, warnings: &mut Errors, path: &Path<'_>) {
+        let path = path.field("spec");
+        let Some(spec) = &self.spec else { return };
+        let mut ignored = |field: &str, is_there: bool, why: &str| {
+            if is_there {
+                warnings.say(&path.field(field), format!("{why}: ignored"));
+            }
+        };
+        let of_nobody =
+            spec.session_affinity_config.is_some() && spec.session_affinity.as_deref() == Some("None");
+        ignored("sessionAffinityConfig", of_nobody, "it means something with sessionAffinity: ClientIP only");
+        let name = says_something(&spec.external_name) && kind(spec) != "ExternalName";
+        ignored("externalName", name, "it means something with type: ExternalName only");
+        let balancer = "there is no load balancer in front of this host";
+        ignored("loadBalancerIP", says_something(&spec.load_balancer_ip), balancer);
+        let ranges = spec.load_balancer_source_ranges.as_ref().is_some_and(|ranges| !ranges.is_empty());
+        ignored("loadBalancerSourceRanges", ranges, &format!("{balancer} that would keep others out"));
+        let health = spec.health_check_node_port.unwrap_or(0) != 0;
+        ignored("healthCheckNodePort", health, &format!("{balancer} that would ask there"));
     }
 
     fn write(&self) -> Result<Value, serde_json::Error> {
-        serde_json::to_value(self)
+        let mut object = serde_json::to_value(self)?;
+        if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+            && spec.get("sessionAffinity").is_some_and(|affinity| affinity == "None")
+        {
+            spec.remove("sessionAffinityConfig");
+        }
+        Ok(object)
+    }
+}
+
+fn topology(errors: &mut Errors, path: &Path<'_>, metadata: &ObjectMeta) {
+    let [newer, older] = TOPOLOGY.map(|key| metadata.annotations.as_ref().and_then(|all| all.get(key)));
+    if let (Some(newer), Some(older)) = (newer, older)
+        && newer != older
+    {
+        let why = format!("must match annotations[{}] when both are specified", TOPOLOGY[1]);
+        errors.invalid(&path.key(TOPOLOGY[0]), newer, &why);
+    }
+}
+
+fn affinity(errors: &mut Errors, path: &Path<'_>, spec: &k8s::ServiceSpec) {
+    let affinity = spec.session_affinity.as_deref();
+    one_of(errors, &path.field("sessionAffinity"), affinity, &["ClientIP", "None"]);
+    if affinity != Some("ClientIP") {
+        return;
+    }
+    let client = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
+    let seconds = client.and_then(|client| client.timeout_seconds);
+    if let Some(seconds) = seconds.filter(|seconds| !(1..=LONGEST_AFFINITY).contains(seconds)) {
+        let config = path.field("sessionAffinityConfig");
+        let why = format!("must be greater than 0 and less than or equal to {LONGEST_AFFINITY}");
+        errors.invalid(&config.field("clientIP").field("timeoutSeconds"), seconds, &why);
     }
 }
 
 fn external_name(errors: &mut Errors, path: &Path<'_>, spec: &k8s::ServiceSpec) {
     let name = path.field("externalName");
-    match spec.external_name.as_deref().unwrap_or("") {
+    // It may be written as a whole one, with a dot at its end.
+    match spec.external_name.as_deref().map_or("", |name| name.strip_suffix('.').unwrap_or(name)) {
         "" => errors.required(&name, ""),
-        text => errors.invalid_all(&name, text, &names::subdomain(text.strip_suffix('.').unwrap_or(text))),
+        text => errors.invalid_all(&name, text, &names::subdomain(text)),
     }
-    if spec.cluster_ip.as_deref().is_some_and(|ip| !ip.is_empty()) {
-        errors.forbidden(&path.field("clusterIP"), "may not be set when `type` is 'ExternalName'");
-    }
-}
-
-fn addresses(errors: &mut Errors, path: &Path<'_>, spec: &k8s::ServiceSpec) {
-    let ips = spec.cluster_ips.as_deref().unwrap_or(&[]);
-    let at = path.field("clusterIPs");
-    let single = path.field("clusterIP");
-    if let (Some(one), Some(first)) = (&spec.cluster_ip, ips.first())
-        && one != first
-    {
-        errors.invalid(&at, Value::from(ips), "first value must match `clusterIP`");
-    }
-    if spec.external_name.as_deref().is_some_and(|name| !name.is_empty()) {
-        errors.forbidden(&path.field("externalName"), "may only be set when `type` is 'ExternalName'");
-    }
-    for (index, ip) in ips.iter().enumerate() {
-        let at = at.index(index);
-        let kind = spec.type_.as_deref().unwrap_or("");
-        if ip == "None" && kind != "ClusterIP" {
-            errors.invalid(&at, ip, &format!("may not be set to 'None' for {kind} services"));
-            errors.blame(&single);
-        } else if ip != "None" && !ip.is_empty() && ip.parse::<IpAddr>().is_err() {
-            errors.invalid(&at, ip, IP);
-            errors.blame(&single);
+    const NOT_SET: &str = "may not be set for ExternalName services";
+    if spec.cluster_ips.is_some() {
+        errors.forbidden(&path.field("clusterIPs"), NOT_SET);
+        if says_something(&spec.cluster_ip) {
+            errors.blame(&path.field("clusterIP"));
         }
     }
-    let external = path.field("externalIPs");
-    for (index, ip) in spec.external_ips.iter().flatten().enumerate() {
-        if ip.parse::<IpAddr>().is_err() {
-            errors.invalid(&external.index(index), ip, IP);
-        }
+    if spec.ip_families.as_ref().is_some_and(|families| !families.is_empty()) {
+        errors.forbidden(&path.field("ipFamilies"), NOT_SET);
     }
-    let families = path.field("ipFamilies");
-    for (index, family) in spec.ip_families.iter().flatten().enumerate() {
-        one_of(errors, &families.index(index), Some(family), &["IPv4", "IPv6"]);
-    }
-    let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
-    one_of(errors, &path.field("ipFamilyPolicy"), spec.ip_family_policy.as_deref(), &policies);
-}
-
-fn check_ports(errors: &mut Errors, path: &Path<'_>, (kind, ports): (&str, &[k8s::ServicePort])) {
-    let (mut seen_names, mut seen_ports) = (BTreeSet::new(), BTreeSet::new());
-    for (index, port) in ports.iter().enumerate() {
-        let path = path.index(index);
-        let name = port.name.as_deref().unwrap_or("");
-        if name.is_empty() && ports.len() > 1 {
-            errors.required(&path.field("name"), "");
-        } else if !name.is_empty() {
-            errors.invalid_all(&path.field("name"), name, &names::label(name));
-            if !seen_names.insert(name) {
-                errors.duplicate(&path.field("name"), name);
-            }
-        }
-        if !(1..=65535).contains(&port.port) {
-            errors.invalid(&path.field("port"), port.port, PORT);
-        }
-        let protocol = port.protocol.as_deref().unwrap_or("TCP");
-        one_of(errors, &path.field("protocol"), Some(protocol), &["SCTP", "TCP", "UDP"]);
-        match &port.target_port {
-            Some(IntOrString::Int(target)) if !(1..=65535).contains(target) && *target != port.port => {
-                errors.invalid(&path.field("targetPort"), *target, PORT);
-            }
-            Some(IntOrString::String(target)) => {
-                errors.invalid_all(&path.field("targetPort"), target, &names::port(target));
-            }
-            _ => {}
-        }
-        if kind == "ClusterIP" && port.node_port.unwrap_or(0) != 0 {
-            errors.forbidden(&path.field("nodePort"), "may not be used when `type` is 'ClusterIP'");
-        }
-        if !seen_ports.insert((protocol, port.port)) {
-            let shown = format!("{{\"protocol\":{protocol:?},\"port\":{}}}", port.port);
-            errors.say(&path, format!("Duplicate value: {shown}"));
-        }
+    if spec.ip_family_policy.is_some() {
+        errors.forbidden(&path.field("ipFamilyPolicy"), NOT_SET);
     }
 }

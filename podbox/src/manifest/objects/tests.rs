@@ -148,6 +148,255 @@ fn a_service_is_checked_and_given_its_defaults() {
     assert_eq!(errors(&of("Service", "spec: {type: ExternalName}")), ["spec.externalName: Required value"]);
 }
 
+/// What is wrong with a Service of this `spec`, which has a port.
+fn of_service(spec: &str) -> Vec<String> {
+    errors(&of("Service", &format!("spec: {{ports: [{{port: 80}}], {spec}}}")))
+}
+
+#[test]
+fn nobody_may_be_led_away_from_addresses_that_everybody_has_for_himself() {
+    for (ip, why) in [
+        ("127.0.0.1", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        ("'::1'", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        ("0.0.0.0", "may not be unspecified (0.0.0.0)"),
+        ("'::'", "may not be unspecified (::)"),
+        ("169.254.169.254", "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        ("'fe80::1'", "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        ("224.0.0.251", "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+        ("'ff02::fb'", "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+        ("'::ffff:127.0.0.1'", "must not be an IPv4-mapped IPv6 address"),
+        ("010.0.0.1", "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+    ] {
+        let shown = ip.trim_matches('\'');
+        assert_eq!(
+            of_service(&format!("externalIPs: [192.0.2.1, {ip}]")),
+            [format!("spec.externalIPs[1]: Invalid value: {shown:?}: {why}")]
+        );
+    }
+    let found = load(
+        &[Source::new(
+            "x.yaml",
+            of("Service", "spec:\n  ports: [{port: 80}]\n  externalIPs:\n  - 127.0.0.1"),
+        )],
+        &Options::default(),
+    );
+    let found = found.unwrap_err();
+    assert_eq!((found.0[0].line, found.0[0].column), (7, 5));
+}
+
+#[test]
+fn addresses_and_families_of_a_service_fit_each_other() {
+    const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+    for (spec, want) in [
+        ("ipFamilies: [IPv4, IPv4]", vec!["spec.ipFamilies[1]: Duplicate value: \"IPv4\"".to_owned()]),
+        (
+            "ipFamilies: [IPv5]",
+            vec!["spec.ipFamilies[0]: Unsupported value: \"IPv5\": supported values: \"IPv4\", \"IPv6\"".to_owned()],
+        ),
+        (
+            "clusterIP: 10.96.0.5, clusterIPs: [10.96.0.5, 10.96.0.6]",
+            vec![
+                "spec.clusterIPs: Invalid value: [\"10.96.0.5\",\"10.96.0.6\"]: may specify no more than one IP for \
+                 each IP family"
+                    .to_owned(),
+            ],
+        ),
+        (
+            "clusterIP: 10.96.0.5, clusterIPs: [10.96.0.6]",
+            vec!["spec.clusterIPs: Invalid value: [\"10.96.0.6\"]: first value must match `clusterIP`".to_owned()],
+        ),
+        (
+            "clusterIPs: [10.96.0.6]",
+            vec![
+                "spec.clusterIPs: Invalid value: [\"10.96.0.6\"]: must be empty when `clusterIP` is not specified"
+                    .to_owned(),
+            ],
+        ),
+        (
+            "clusterIP: 10.96.0.5, clusterIPs: [10.96.0.5, 'fd00::5'], ipFamilies: [IPv6, IPv4]",
+            vec![
+                "spec.clusterIPs[0]: Invalid value: \"10.96.0.5\": expected an IPv6 value as indicated by \
+                 `ipFamilies[0]`"
+                    .to_owned(),
+                "spec.clusterIPs[1]: Invalid value: \"fd00::5\": expected an IPv4 value as indicated by \
+                 `ipFamilies[1]`"
+                    .to_owned(),
+            ],
+        ),
+        (
+            "clusterIP: 10.96.0.5, clusterIPs: [10.96.0.5, 'fd00::5', 'fd00::6']",
+            vec![
+                "spec.clusterIPs: Invalid value: [\"10.96.0.5\",\"fd00::5\",\"fd00::6\"]: may only hold up to 2 values"
+                    .to_owned(),
+            ],
+        ),
+        (
+            "clusterIP: None, clusterIPs: [None, 10.96.0.5]",
+            vec![
+                "spec.clusterIPs: Invalid value: [\"None\",\"10.96.0.5\"]: 'None' must be the first and only value"
+                    .to_owned(),
+            ],
+        ),
+        (
+            "clusterIP: None, type: NodePort",
+            vec!["spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services".to_owned()],
+        ),
+        ("clusterIP: x", vec![format!("spec.clusterIPs[0]: Invalid value: \"x\": {IP}")]),
+        (
+            "type: ExternalName, externalName: a.b, clusterIP: None, ipFamilies: [IPv4], ipFamilyPolicy: SingleStack",
+            vec![
+                "spec.clusterIPs: Forbidden: may not be set for ExternalName services".to_owned(),
+                "spec.ipFamilies: Forbidden: may not be set for ExternalName services".to_owned(),
+                "spec.ipFamilyPolicy: Forbidden: may not be set for ExternalName services".to_owned(),
+            ],
+        ),
+        ("clusterIP: ''", vec![]),
+        ("clusterIP: 10.96.0.5, clusterIPs: [10.96.0.5, 'fd00::5'], ipFamilies: [IPv4, IPv6]", vec![]),
+    ] {
+        assert_eq!(of_service(spec), want, "{spec}");
+    }
+}
+
+#[test]
+fn how_traffic_gets_to_a_service_is_checked() {
+    const BALANCERS: &str = "Forbidden: may only be used when `type` is 'LoadBalancer'";
+    let qualified = "name part must consist of alphanumeric characters";
+    for (spec, want) in [
+        (
+            "sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 0}}",
+            "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 0: must be greater than 0 and less than or \
+             equal to 86400",
+        ),
+        (
+            "sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}",
+            "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 86401: must be greater",
+        ),
+        ("loadBalancerClass: a/b", &format!("spec.loadBalancerClass: {BALANCERS}")),
+        (
+            "type: LoadBalancer, loadBalancerClass: a b",
+            &format!("spec.loadBalancerClass: Invalid value: \"a b\": {qualified}"),
+        ),
+        (
+            "externalTrafficPolicy: Local",
+            "spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services",
+        ),
+        (
+            "type: NodePort, externalTrafficPolicy: Far",
+            "spec.externalTrafficPolicy: Unsupported value: \"Far\": supported values: \"Cluster\", \"Local\"",
+        ),
+        (
+            "internalTrafficPolicy: Far",
+            "spec.internalTrafficPolicy: Unsupported value: \"Far\": supported values: \"Cluster\", \"Local\"",
+        ),
+        (
+            "type: LoadBalancer, healthCheckNodePort: 30000",
+            "spec.healthCheckNodePort: Invalid value: 30000: may only be set when `type` is 'LoadBalancer' and \
+             `externalTrafficPolicy` is 'Local'",
+        ),
+        (
+            "type: LoadBalancer, externalTrafficPolicy: Local, healthCheckNodePort: 70000",
+            "spec.healthCheckNodePort: Invalid value: 70000: must be between 1 and 65535, inclusive",
+        ),
+        ("allocateLoadBalancerNodePorts: true", &format!("spec.allocateLoadBalancerNodePorts: {BALANCERS}")),
+        ("loadBalancerSourceRanges: [10.0.0.0/8]", &format!("spec.LoadBalancerSourceRanges: {BALANCERS}")),
+        (
+            "type: LoadBalancer, loadBalancerSourceRanges: [' 10.0.0.0/8 ', 10.0.0.0/33]",
+            "spec.LoadBalancerSourceRanges[1]: Invalid value: \"10.0.0.0/33\": must be a valid CIDR value, (e.g. \
+             10.9.8.0/24 or 2001:db8::/64)",
+        ),
+        (
+            "trafficDistribution: Near",
+            "spec.trafficDistribution: Unsupported value: \"Near\": supported values: \"PreferClose\", \
+             \"PreferSameNode\", \"PreferSameZone\"",
+        ),
+        (
+            "type: LoadBalancer, ports: [{port: 10250}]",
+            "spec.ports[0]: Invalid value: 10250: may not expose port 10250 externally since it is used by kubelet",
+        ),
+        (
+            "ports: [{port: 80, appProtocol: a b}]",
+            &format!("spec.ports[0].appProtocol: Invalid value: \"a b\": {qualified}"),
+        ),
+        (
+            "type: NodePort, ports: [{port: 80, name: a, nodePort: 30000}, {port: 81, name: b, nodePort: 30000}]",
+            "spec.ports[1].nodePort: Duplicate value: 30000",
+        ),
+        (
+            "ports: [{port: 80, nodePort: 30000}]",
+            "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'",
+        ),
+        ("ports: []", "spec.ports: Required value"),
+    ] {
+        let spec =
+            if spec.contains("ports:") { spec.to_owned() } else { format!("ports: [{{port: 80}}], {spec}") };
+        let found = errors(&of("Service", &format!("spec: {{{spec}}}")));
+        assert!(found.len() == 1 && found[0].starts_with(want), "{spec}: {found:?}");
+    }
+}
+
+#[test]
+fn what_an_api_server_takes_is_taken() {
+    for good in [
+        "type: NodePort, externalTrafficPolicy: Local",
+        "externalIPs: [192.0.2.1], externalTrafficPolicy: Local",
+        "type: LoadBalancer, externalTrafficPolicy: Local, allocateLoadBalancerNodePorts: false",
+        "trafficDistribution: PreferSameZone",
+        "sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 86400}}",
+    ] {
+        assert_eq!(of_service(good), [""; 0], "{good}");
+    }
+}
+
+#[test]
+fn what_has_no_effect_on_one_host_is_told_and_the_rest_gets_its_default() {
+    let spec = "spec: {ports: [{port: 80, targetPort: ''}], sessionAffinityConfig: {clientIP: {timeoutSeconds: 5}}, \
+                externalName: a.b, externalIPs: [192.0.2.1], loadBalancerIP: 192.0.2.2}";
+    let all = loaded(&of("Service", spec));
+    let spec = &all.objects[0].object["spec"];
+    assert_eq!(spec.get("sessionAffinityConfig"), None);
+    assert_eq!(spec["ports"][0]["targetPort"], 80);
+    assert_eq!(spec["externalTrafficPolicy"], "Cluster");
+    let told: Vec<_> = all.warnings.0.iter().map(|one| one.field_path.as_str()).collect();
+    assert_eq!(told, ["spec.sessionAffinityConfig", "spec.externalName", "spec.loadBalancerIP"]);
+    let spec = "spec: {type: LoadBalancer, sessionAffinity: ClientIP, ports: [{port: 80}], \
+                loadBalancerSourceRanges: [10.0.0.0/8]}";
+    let all = loaded(&of("Service", spec));
+    let spec = &all.objects[0].object["spec"];
+    assert_eq!(spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"], 10_800);
+    assert_eq!(spec["allocateLoadBalancerNodePorts"], true);
+    assert_eq!(all.warnings.0[0].field_path, "spec.loadBalancerSourceRanges");
+}
+
+#[test]
+fn endpoints_are_checked_and_given_their_defaults() {
+    let slice =
+        |rest: &str| of("EndpointSlice", rest).replace("apiVersion: v1", "apiVersion: discovery.k8s.io/v1");
+    let good = "addressType: IPv6\nendpoints: [{addresses: ['fd00::1']}]\nports: [{port: 80}]";
+    let made = object(&slice(good));
+    assert_eq!(made["ports"][0], json!({"name": "", "port": 80, "protocol": "TCP"}));
+    let bad = "addressType: X\nendpoints: [{addresses: []}]\nports: [{port: 1}, {port: 2, protocol: Z}]";
+    assert_eq!(
+        errors(&slice(bad)),
+        [
+            "addressType: Unsupported value: \"X\": supported values: \"FQDN\", \"IPv4\", \"IPv6\"",
+            "endpoints[0].addresses: Required value: must contain at least 1 address",
+            "ports[1].name: Duplicate value: \"\"",
+            "ports[1].protocol: Unsupported value: \"Z\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
+        ]
+    );
+    let list = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSliceList\nitems: [{metadata: {name: a}, addressType: IPv4}]";
+    assert_eq!(loaded(list).objects[0].name, "a");
+    let endpoints = "subsets: [{addresses: [{ip: 169.254.1.1}], ports: [{port: 1}, {port: 2, name: b}]}]";
+    assert_eq!(
+        errors(&of("Endpoints", endpoints)),
+        [
+            "subsets[0].addresses[0].ip: Invalid value: \"169.254.1.1\": may not be in the link-local range \
+             (169.254.0.0/16, fe80::/10)",
+            "subsets[0].ports[0].name: Required value",
+        ]
+    );
+}
+
 #[test]
 fn names_are_judged_by_their_kind() {
     let named = |kind: &str, name: &str| errors(&of(kind, "").replace("name: a", &format!("name: {name}")));
