@@ -155,6 +155,9 @@ pub struct Cable {
     /// The bridge that the outer end is plugged into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
+    /// The bridge that it is not plugged into and should be: somebody has taken it out, or deleted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unplugged_from: Option<String>,
 }
 
 /// A container and the ports that its manifest tells of.
