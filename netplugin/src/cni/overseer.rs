@@ -26,7 +26,12 @@ impl Overseer {
     /// If there can be no pipe.
     pub fn new() -> io::Result<Overseer> {
         let (hurried, calm) = io::pipe()?;
-        Ok(Overseer { current: Mutex::default(), hurried, calm: Mutex::new(Some(calm)), given_up: Mutex::default() })
+        Ok(Overseer {
+            current: Mutex::default(),
+            hurried,
+            calm: Mutex::new(Some(calm)),
+            given_up: Mutex::default(),
+        })
     }
 
     /// From now on nothing is begun any more: what begins is killed, and what takes back has

@@ -23,7 +23,9 @@ pub(crate) fn end(container: &str) -> io::Result<()> {
         let groups = groups(container);
         let Some(first) = groups.first() else { return Ok(()) };
         if begun.elapsed() > PATIENCE {
-            return Err(io::Error::other(format!("process group {first} does not end, though it was killed")));
+            return Err(io::Error::other(format!(
+                "process group {first} does not end, though it was killed"
+            )));
         }
         for group in &groups {
             // It may have ended by itself.

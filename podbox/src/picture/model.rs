@@ -160,6 +160,14 @@ pub struct Cable {
     pub unplugged_from: Option<String>,
 }
 
+impl Cable {
+    /// `unplugged from podbox0`
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.unplugged_from.as_ref().map(|bridge| format!("unplugged from {bridge}"))
+    }
+}
+
 /// A container and the ports that its manifest tells of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -546,7 +546,8 @@ impl Effects {
         volumes::release(&pod, dir, &world.settings.store);
         let logs = dir.logs(&pod.namespace, &pod.name, &pod.uid);
         let mut errors = Vec::from_iter(owed::keep(dir, &world.settings.store, &pod.uid));
-        let removed = [logs.as_path(), dir.data(), dir.run()].into_iter().filter_map(|path| remove(path).err());
+        let removed =
+            [logs.as_path(), dir.data(), dir.run()].into_iter().filter_map(|path| remove(path).err());
         errors.extend(removed.map(|error| report::chain(&error)));
         world.settings.store.release(&pod.namespace, &pod.name, &pod.uid);
         errors

@@ -128,12 +128,15 @@ fn ctrl_c_once_more_leaves_the_plugin_to_the_supervisor() {
 fn what_a_plugin_did_not_take_back_is_told_and_kept_and_tried_again_by_the_next_pod() {
     let site = site(&format!("{PASS_ON}\n[ $CNI_COMMAND = DEL ] || exit 0; echo 'not now' >&2; exit 1"));
     site.up(&pod("p", CLIENT)).ok();
-    let told = site.podbox(&["down", "p"]).code(3).complains("stop pod default/p: CNI DEL of test: odd: not now");
+    let told =
+        site.podbox(&["down", "p"]).code(3).complains("stop pod default/p: CNI DEL of test: odd: not now");
     told.complains("the pod is gone, and what the plugins have not taken back is written down in");
     site.podbox(&["get", "pod", "p"]).code(2);
     assert_eq!((site.leased().len(), owed(&site)), (0, 1));
     // As long as the plugin fails, it is said and kept.
-    site.podbox(&["down", "--all"]).code(3).complains("what is left of pod default/p: CNI DEL of test: odd: not now");
+    site.podbox(&["down", "--all"])
+        .code(3)
+        .complains("what is left of pod default/p: CNI DEL of test: odd: not now");
     assert_eq!(owed(&site), 1);
     mend(&site);
     site.up(&pod("p", CLIENT)).ok();
@@ -143,6 +146,32 @@ fn what_a_plugin_did_not_take_back_is_told_and_kept_and_tried_again_by_the_next_
     });
     assert_eq!(site.leased().len(), 1);
     site.podbox(&["down", "p"]).ok();
+    site.finish();
+}
+
+#[test]
+fn what_is_left_of_the_pod_before_keeps_no_pod_from_its_name() {
+    let site =
+        site(&format!("{PASS_ON}\n[ $CNI_COMMAND = DEL ] || exit 0; printf 'no\\033[31mt now' >&2; exit 1"));
+    let ends =
+        "  restartPolicy: Never\n  containers: [{name: c, image: podbox.local/toolbox, command: ['true']}]";
+    let up = || site.enter().args([e2e::binary()]).args(["up", "-d", "--wait", "complete", "-"]);
+    up().input(pod("p", ends)).run().ok();
+    let is_left = || {
+        wait_for("its supervisor to leave", PATIENCE, || match site.host.supervisor("p") {
+            None => Ok(()),
+            Some(pid) => Err(pid.to_string()),
+        });
+    };
+    is_left();
+    let uid = site.podbox(&["get", "pod", "p", "-o", "jsonpath={.metadata.uid}"]).stdout;
+    let told = "warning: pod default/p was there before: CNI DEL of test: odd: no\\u{1b}[31mt now";
+    up().input(pod("p", ends)).run().ok().complains(told);
+    assert_ne!(site.podbox(&["get", "pod", "p", "-o", "jsonpath={.metadata.uid}"]).stdout, uid);
+    is_left();
+    mend(&site);
+    site.podbox(&["down", "--all"]).ok();
+    assert_eq!(owed(&site), 0);
     site.finish();
 }
 

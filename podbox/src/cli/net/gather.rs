@@ -148,7 +148,8 @@ fn networks(
             networks.push(network);
         }
     }
-    let own: Vec<&str> = session.settings.networks().map(|config| config.bridge.as_str()).collect();
+    let own = session.settings.networks().filter(|config| !is_anothers(config));
+    let own: Vec<&str> = own.map(|config| config.bridge.as_str()).collect();
     networks.extend(other_networks(pods, links, &own));
     Ok(networks)
 }
@@ -157,16 +158,23 @@ fn networks(
 fn network(config: &NetworkConfig, window: &mut Window, links: &Links) -> Result<NetworkPart, Failure> {
     let held = leases(config).map_err(|error| Failure::host(&error))?;
     let tables = window.tables().unwrap_or_default();
+    // The table has the bridge's name, so it is another's too.
+    let is_ours = !is_anothers(config);
     Ok(NetworkPart {
         name: config.name.clone(),
         subnets: room(config, &held),
         masquerade: config.masquerade == Masquerade::Egress,
         bridge: links
             .by_name(&config.bridge)
-            .filter(|link| link.kind == "bridge")
+            .filter(|link| link.kind == "bridge" && is_ours)
             .map(|link| links.end(link)),
-        table: Some(config.table()).filter(|table| tables.contains(table)),
+        table: Some(config.table()).filter(|table| tables.contains(table) && is_ours),
     })
+}
+
+/// Whether the bridge of the network's name belongs to another one, such as another podbox's. What cannot be found out is drawn.
+fn is_anothers(config: &NetworkConfig) -> bool {
+    netplugin::is_anothers(config).unwrap_or(false)
 }
 
 /// Other runtimes' containers that are on the network, as far as it can be seen from outside: whoever put them there knows
