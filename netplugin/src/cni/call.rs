@@ -196,12 +196,17 @@ impl Caller {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub fn versions(&self, overseer: &Overseer, name: &str) -> Result<Vec<Version>, CallError> {
+    pub fn versions(
+        &self,
+        overseer: &Overseer,
+        name: &str,
+        container: &str,
+    ) -> Result<Vec<Version>, CallError> {
         let asked = serde_json::json!({"cniVersion": Version::NEWEST.as_str()});
-        // Plugins of old read the whole environment whatever the command.
+        // Plugins of old read the whole environment whatever the command. The container tells whose a plugin is that is left.
         let parameters = [
             ("CNI_COMMAND", "VERSION".to_owned()),
-            ("CNI_CONTAINERID", "dummy".to_owned()),
+            ("CNI_CONTAINERID", container.to_owned()),
             ("CNI_NETNS", "dummy".to_owned()),
             ("CNI_IFNAME", "dummy".to_owned()),
             ("CNI_PATH", "dummy".to_owned()),

@@ -30,8 +30,15 @@ impl Record {
     /// # Errors
     /// See [`ChainError`].
     pub fn add(&mut self, file: &Path, overseer: &Overseer) -> Result<Added, ChainError> {
-        let version = self.negotiate(overseer)?;
-        self.version = version.as_str().to_owned();
+        state::replace(file, self)?;
+        match self.negotiate(overseer) {
+            Ok(version) => self.version = version.as_str().to_owned(),
+            Err(error) => {
+                // Nothing has been begun.
+                state::remove_file(file)?;
+                return Err(error);
+            }
+        }
         state::replace(file, self)?;
         match self.try_add(overseer) {
             Ok(added) => {
@@ -132,7 +139,7 @@ impl Record {
         for plugin in &self.chain.plugins {
             let kind = kind(plugin);
             overseer.begins(self.what("VERSION", kind));
-            let answer = self.caller.versions(overseer, kind);
+            let answer = self.caller.versions(overseer, kind, &self.container);
             overseer.ends();
             let speaks = answer.map_err(|source| self.fault("VERSION", source))?;
             wanted.retain(|version| speaks.contains(version));

@@ -75,6 +75,21 @@ fn a_plugin_that_guardian_and_supervisor_have_left_ends_with_down() {
     site.finish();
 }
 
+#[test]
+fn a_plugin_that_is_left_over_the_first_question_ends_too() {
+    let site = site("exit 0");
+    // It hangs over VERSION, which the harness's head of a plugin would answer.
+    let program = site.host.dir().join("bin/odd");
+    fs::write(&program, "#!/bin/sh\necho $$ >${0%/bin/*}/group; sleep 600 & sleep 600\n").unwrap();
+    up_in_the_background(&site);
+    let group = group(&site);
+    kill_all(&[site.host.guardian("p"), site.host.supervisor("p")]);
+    mend(&site);
+    site.podbox(&["down", "p"]).ok();
+    is_over(group);
+    site.finish();
+}
+
 const HANGS_ALWAYS: &str = "echo $$ >$dir/group; sleep 600 & sleep 600";
 
 #[test]
