@@ -74,6 +74,7 @@ pub use look::{
 };
 pub use mend::{Heeded, LinkChanges, Loss, Mending, heeded, lost, mend};
 pub use netlink::KernelError;
+pub use owner::is_anothers;
 pub use packets::{Instruction, PacketSocket, Seen, Way};
 pub use peers::{Led, LedState, Overlay, Peer, Peers, Place, Problem, Vxlan, apply_peers, peers};
 pub use probe::Probe;
@@ -142,7 +143,7 @@ pub fn detach(config: &NetworkConfig, id: &str) -> Vec<NetError> {
 /// As [`detach`], of one interface, whose cable goes at once.
 pub(crate) fn detach_interface(config: &NetworkConfig, request: &Request<'_>) -> Vec<NetError> {
     // A cable's name follows from the bridge's and the pod's: on another's bridge it would be another's.
-    let removed = owner::is_anothers(config)
+    let removed = is_anothers(config)
         .and_then(|anothers| if anothers { Ok(()) } else { inspect::remove_cable(config, request) });
     let mut errors: Vec<NetError> = removed.err().into_iter().collect();
     errors.extend(detach_those(config, request.id, |lease| lease.ifname == request.ifname));
@@ -176,7 +177,7 @@ fn detach_those(config: &NetworkConfig, id: &str, is_wanted: impl Fn(&Lease) -> 
 /// Gives back a lease: ports first, so that nothing leads to an address that somebody else may get.
 pub(crate) fn give_back(config: &NetworkConfig, lease: &Lease, errors: &mut Vec<NetError>) {
     match ports::held_by(config, lease) {
-        Ok(held) if !held.is_empty() && !lease.addresses.is_empty() => match owner::is_anothers(config) {
+        Ok(held) if !held.is_empty() && !lease.addresses.is_empty() => match is_anothers(config) {
             // So is the table, which may have the same port for the same address.
             Ok(true) => (),
             Ok(false) => errors.extend(nft::unmap_ports(config, &held, &lease.addresses).err()),
@@ -205,7 +206,7 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
             return Ok(false);
         }
     }
-    if bridge::may_exist(config) && owner::is_anothers(config)? {
+    if bridge::may_exist(config) && is_anothers(config)? {
         // Somebody was quicker, and nothing that has the bridge's name is ours.
         bridge::forget(config)?;
     }
@@ -250,7 +251,7 @@ pub fn lead_to_bridge(config: &NetworkConfig, ranges: &[Subnet]) -> Result<(), N
         |source| NetError::Kernel { step: "lead virtual addresses to the bridge".to_owned(), source };
     let mut netlink = Netlink::open(NETLINK_ROUTE).map_err(|error| failed(error.into()))?;
     let found = host::find_link(&mut netlink, links::Link::Name(&config.bridge)).map_err(failed)?;
-    let Some(bridge) = found.filter(|_| !owner::is_anothers(config).unwrap_or(false)) else { return Ok(()) };
+    let Some(bridge) = found.filter(|_| !is_anothers(config).unwrap_or(false)) else { return Ok(()) };
     for range in ranges {
         let (message, flags) = links::add_link_route(bridge.index, *range);
         netlink.push(message, flags);

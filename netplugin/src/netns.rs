@@ -3,8 +3,9 @@
 //! `setns(2)` changes the calling *thread*. A thread of its own enters, does its work and ends, so that no
 //! other code ever runs in the wrong namespace.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::sched::CloneFlags;
@@ -12,6 +13,13 @@ use nix::sched::CloneFlags;
 /// Opens a namespace's file.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     File::open(path)
+}
+
+/// Whether the file is the namespace that the calling thread is in. One that cannot be looked at is not.
+pub(crate) fn is_own(path: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).map(|data| (data.dev(), data.ino())).ok();
+    let own = identity(Path::new("/proc/thread-self/ns/net"));
+    own.is_some() && own == identity(path)
 }
 
 /// Does `job` inside the network namespace and returns what it returns.

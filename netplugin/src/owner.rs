@@ -177,7 +177,10 @@ pub(crate) fn named(holders: &[String]) -> String {
 
 /// Whether there is a bridge of the network's name that is another directory's: by what it says, or because nothing is
 /// written down of it here.
-pub(crate) fn is_anothers(config: &NetworkConfig) -> Result<bool, NetError> {
+///
+/// # Errors
+/// When it cannot be found out.
+pub fn is_anothers(config: &NetworkConfig) -> Result<bool, NetError> {
     let mut netlink = Netlink::open(NETLINK_ROUTE).map_err(|error| failed(error.into()))?;
     let found = host::find_link(&mut netlink, Link::Name(&config.bridge)).map_err(failed)?;
     let Some(link) = found.filter(|link| link.is_bridge) else { return Ok(false) };

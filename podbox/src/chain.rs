@@ -1,6 +1,8 @@
 //! Pods on somebody else's network: `[network] cni = "NAME"` has a chain of CNI plugins do what netplugin does
 //! otherwise. What a kubelet's runtime (containerd) hands to plugins is handed to them here.
 
+pub mod owed;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +18,7 @@ use crate::report;
 use crate::store::{PodDir, remove};
 
 /// How long a plugin may take. DHCP asks over a network; whatever needs more than this hangs.
-const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// How far a moment may exceed a pod's bandwidth, in bits: containerd's value.
 const BURST: u64 = i32::MAX as u64;
@@ -120,18 +122,26 @@ pub fn describe(
     Ok(std::iter::once(loopback).chain(record.describe()).collect())
 }
 
-/// Takes the pod off the network again, if a chain has put it there: by the record alone.
+/// Takes the pod off the network again, if a chain has put it there: by the record alone. Plugins that a supervisor has left,
+/// because it was killed, are ended first: they would make what is taken back.
 pub fn detach(dir: &PodDir, overseer: &Overseer) -> Vec<String> {
     let record = match read(dir) {
         Ok(Some(record)) => record,
         Ok(None) => return Vec::new(),
         Err(error) => return vec![error],
     };
-    let mut errors: Vec<String> = record.delete(overseer).iter().map(|error| report::chain(error)).collect();
+    let mut errors = take_back(&record, overseer);
     if errors.is_empty() {
         errors.extend(remove(&dir.chain()).err().map(|error| report::chain(&error)));
     }
     errors
+}
+
+fn take_back(record: &Record, overseer: &Overseer) -> Vec<String> {
+    if let Err(error) = record.end_strays() {
+        return vec![report::chain(&error)];
+    }
+    record.delete(overseer).iter().map(|error| report::chain(error)).collect()
 }
 
 /// What a chain has made for the pod, or was about to make.
@@ -142,7 +152,11 @@ fn read(dir: &PodDir) -> Result<Option<Record>, String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("read {}: {error}", path.display())),
     };
-    serde_json::from_slice(&text).map(Some).map_err(|error| format!("understand {}: {error}", path.display()))
+    parse(&path, &text).map(Some)
+}
+
+fn parse(path: &Path, text: &[u8]) -> Result<Record, String> {
+    serde_json::from_slice(text).map_err(|error| format!("understand {}: {error}", path.display()))
 }
 
 fn record(

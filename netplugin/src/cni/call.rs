@@ -22,6 +22,7 @@ use serde_json::Value;
 
 use super::error::CniError;
 use super::overseer::Overseer;
+use super::printable::printable;
 use super::version::Version;
 
 /// Where a plugin finds the programs that it calls.
@@ -31,7 +32,7 @@ const PROGRAMS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 const MOST_OUTPUT: usize = 4 << 20;
 
 /// How long a plugin may take to take something back once there is hurry.
-pub(crate) const UNDOING: Duration = Duration::from_secs(5);
+pub const UNDOING: Duration = Duration::from_secs(5);
 
 /// How plugins are found and called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +48,7 @@ pub struct Caller {
 #[non_exhaustive]
 pub enum CallError {
     /// There is no such program.
-    #[error("find plugin {name}: it is in none of {}", shown(.directories))]
+    #[error("find plugin {}: it is in none of {}", printable(.name), shown(.directories))]
     Missing {
         /// The plugin's type.
         name: String,
@@ -72,15 +73,17 @@ pub enum CallError {
         limit: Duration,
     },
     /// Nobody wants its work any more, so it was killed.
-    #[error("run {}: it was killed after {:.1} s, because what it was to do is not wanted any more", .program.display(), .after.as_secs_f64())]
+    #[error("run {}: it was killed after {:.1} s, {}", .program.display(), .after.as_secs_f64(), hurry(.grace))]
     Hurried {
         /// The program.
         program: PathBuf,
         /// How long it had run.
         after: Duration,
+        /// What it has in a hurry: nothing, unless it takes back.
+        grace: Duration,
     },
     /// It said no.
-    #[error("{name}: {}{}", .error.msg, details(.error))]
+    #[error("{name}: {}{}", printable(&.error.msg), details(.error))]
     Refused {
         /// The plugin's type.
         name: String,
@@ -103,7 +106,14 @@ fn shown(directories: &[PathBuf]) -> String {
 }
 
 fn details(error: &CniError) -> String {
-    if error.details.is_empty() { String::new() } else { format!(": {}", error.details) }
+    if error.details.is_empty() { String::new() } else { format!(": {}", printable(&error.details)) }
+}
+
+fn hurry(grace: &Duration) -> String {
+    match grace.as_secs() {
+        0 => "because what it was to do is not wanted any more".to_owned(),
+        seconds => format!("because in a hurry it has {seconds} s to take back what it has made"),
+    }
 }
 
 impl Caller {
@@ -156,7 +166,11 @@ impl Caller {
         let mut said = run(&program, parameters, &input, &mut time).map_err(failed)?;
         let Some(good) = said.good else {
             return Err(match time.hurried {
-                true => CallError::Hurried { program, after: time.begun.elapsed() },
+                true => CallError::Hurried {
+                    program,
+                    after: time.begun.elapsed(),
+                    grace: time.overseer.map_or(Duration::ZERO, |(_, grace)| grace),
+                },
                 false => CallError::Slow { program, limit: self.limit },
             });
         };
@@ -172,7 +186,7 @@ impl Caller {
             Ok(error) => Err(CallError::Refused { name: name.to_owned(), error: Box::new(error) }),
             Err(_) => {
                 said.output.extend(said.errors);
-                let text = String::from_utf8_lossy(&said.output).trim().to_owned();
+                let text = printable(String::from_utf8_lossy(&said.output).trim());
                 Err(nonsense(if text.is_empty() { "it failed and did not say why".to_owned() } else { text }))
             }
         }
@@ -182,12 +196,17 @@ impl Caller {
     ///
     /// # Errors
     /// See [`CallError`].
-    pub fn versions(&self, overseer: &Overseer, name: &str) -> Result<Vec<Version>, CallError> {
+    pub fn versions(
+        &self,
+        overseer: &Overseer,
+        name: &str,
+        container: &str,
+    ) -> Result<Vec<Version>, CallError> {
         let asked = serde_json::json!({"cniVersion": Version::NEWEST.as_str()});
-        // Plugins of old read the whole environment whatever the command.
+        // Plugins of old read the whole environment whatever the command. The container tells whose a plugin is that is left.
         let parameters = [
             ("CNI_COMMAND", "VERSION".to_owned()),
-            ("CNI_CONTAINERID", "dummy".to_owned()),
+            ("CNI_CONTAINERID", container.to_owned()),
             ("CNI_NETNS", "dummy".to_owned()),
             ("CNI_IFNAME", "dummy".to_owned()),
             ("CNI_PATH", "dummy".to_owned()),

@@ -16,13 +16,16 @@ mod environment;
 mod error;
 mod overseer;
 mod plugin;
+mod printable;
 mod result;
+pub(crate) mod strays;
 mod version;
 
-pub use call::{CallError, Caller};
+pub use call::{CallError, Caller, UNDOING};
 pub use error::{CniError, Code};
 pub use overseer::Overseer;
 pub(crate) use plugin::MARK;
 pub use plugin::{Answer, PROGRAM, answer};
+pub use printable::printable;
 pub use result::{Dns, Interface, Ip, Route, Shape};
 pub use version::Version;

@@ -1,5 +1,6 @@
 //! Who looks after plugins while they run: knows which one does, and can tell it to come to its end.
 
+use std::collections::BTreeMap;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,8 @@ pub struct Overseer {
     hurried: PipeReader,
     /// Held as long as there is none.
     calm: Mutex<Option<PipeWriter>>,
+    /// Plugins, by their places in the chain, that were killed in a hurry while they took back, and what they had had.
+    given_up: Mutex<BTreeMap<usize, Duration>>,
 }
 
 impl Overseer {
@@ -23,7 +26,12 @@ impl Overseer {
     /// If there can be no pipe.
     pub fn new() -> io::Result<Overseer> {
         let (hurried, calm) = io::pipe()?;
-        Ok(Overseer { current: Mutex::default(), hurried, calm: Mutex::new(Some(calm)) })
+        Ok(Overseer {
+            current: Mutex::default(),
+            hurried,
+            calm: Mutex::new(Some(calm)),
+            given_up: Mutex::default(),
+        })
     }
 
     /// From now on nothing is begun any more: what begins is killed, and what takes back has
@@ -46,6 +54,15 @@ impl Overseer {
     /// Becomes readable, by its end, once there is hurry.
     pub(crate) fn hurry_fd(&self) -> BorrowedFd<'_> {
         self.hurried.as_fd()
+    }
+
+    /// In a hurry nobody is asked twice to take back. `Some` is how long the plugin at that place has had.
+    pub(crate) fn has_given_up(&self, index: usize) -> Option<Duration> {
+        lock(&self.given_up).get(&index).copied()
+    }
+
+    pub(crate) fn gives_up(&self, index: usize, after: Duration) {
+        lock(&self.given_up).insert(index, after);
     }
 
     pub(crate) fn begins(&self, what: String) {

@@ -13,7 +13,7 @@ use super::{address, check};
 use crate::config::{Attachment, NetworkConfig, Request};
 use crate::error::NetError;
 use crate::recipe::Joining;
-use crate::{Wishes, bridge, inspect, ipam, state};
+use crate::{Wishes, bridge, inspect, ipam, netns, state};
 
 /// In front of the ids of what runtimes attach, so that it is told apart from what podbox attaches itself: a pod's id
 /// is a UUID, which has no such beginning.
@@ -129,6 +129,7 @@ impl<'a> Ask<'a> {
 }
 
 fn add(environment: &Environment, config: &PluginConfig) -> Result<Value, CniError> {
+    refuse_the_hosts_own(environment)?;
     let ask = Ask::new(environment);
     if inspect::has_interface(&ask.request(&config.wanted))? {
         let message = format!("{} has an interface {} already", environment.container, environment.ifname);
@@ -156,6 +157,21 @@ fn add(environment: &Environment, config: &PluginConfig) -> Result<Value, CniErr
             let _ = address::release(environment, config);
             Err(error.into())
         }
+    }
+}
+
+/// A container that is in the host's network has no use for a cable, and the host none for a container's addresses.
+fn refuse_the_hosts_own(environment: &Environment) -> Result<(), CniError> {
+    let netns = &environment.netns;
+    match netns::is_own(netns) {
+        true => Err(CniError::new(
+            Code::InvalidEnvironment,
+            format!(
+                "CNI_NETNS is {}, which is the network namespace of the host itself; it must be the container's own",
+                netns.display()
+            ),
+        )),
+        false => Ok(()),
     }
 }
 

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::cni::{CallError, Caller, Version};
+use crate::cni::{CallError, Caller, Version, printable};
 
 pub use load::{find, list};
 pub use run::Added;
@@ -129,6 +129,15 @@ pub enum ChainError {
         #[source]
         source: CallError,
     },
+    /// A plugin that was left by a caller that was killed runs on.
+    #[error("end the plugins of CNI network {network} that were left")]
+    Stray {
+        /// The network.
+        network: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The chain's result makes no sense.
     #[error("read the result of CNI network {network}: {problem}")]
     Result {
@@ -145,7 +154,7 @@ pub enum ChainError {
 fn missing(directory: &std::path::Path, present: &[String], broken: &[String]) -> String {
     let mut text = match present {
         [] => format!("there is none in {}", directory.display()),
-        names => format!("{} has {}", directory.display(), names.join(", ")),
+        names => format!("{} has {}", directory.display(), printable(&names.join(", "))),
     };
     for problem in broken {
         text += &format!("; {problem}");

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::load::kind;
 use super::{ChainError, Record};
 use crate::cni::call::UNDOING;
+use crate::cni::strays;
 use crate::cni::{CallError, Ip, Overseer, Shape, Version};
 use crate::config::{Described, Timed};
 use crate::state;
@@ -29,8 +30,15 @@ impl Record {
     /// # Errors
     /// See [`ChainError`].
     pub fn add(&mut self, file: &Path, overseer: &Overseer) -> Result<Added, ChainError> {
-        let version = self.negotiate(overseer)?;
-        self.version = version.as_str().to_owned();
+        state::replace(file, self)?;
+        match self.negotiate(overseer) {
+            Ok(version) => self.version = version.as_str().to_owned(),
+            Err(error) => {
+                // Nothing has been begun.
+                state::remove_file(file)?;
+                return Err(error);
+            }
+        }
         state::replace(file, self)?;
         match self.try_add(overseer) {
             Ok(added) => {
@@ -80,6 +88,16 @@ impl Record {
         if addresses.is_empty() { Err("it has no address".to_owned()) } else { Ok(addresses) }
     }
 
+    /// Kills what still runs of this chain's plugins for this pod, because whoever called them was killed. What is done
+    /// next would meet it.
+    ///
+    /// # Errors
+    /// If something of it does not end.
+    pub fn end_strays(&self) -> Result<(), ChainError> {
+        let failed = |source| ChainError::Stray { network: self.chain.name.clone(), source };
+        strays::end(&self.container).map_err(failed)
+    }
+
     /// Runs DEL by all plugins, the last one first. One that fails does not keep the others from it.
     pub fn delete(&self, overseer: &Overseer) -> Vec<ChainError> {
         self.undo(self.chain.plugins.len() - 1, overseer)
@@ -121,7 +139,7 @@ impl Record {
         for plugin in &self.chain.plugins {
             let kind = kind(plugin);
             overseer.begins(self.what("VERSION", kind));
-            let answer = self.caller.versions(overseer, kind);
+            let answer = self.caller.versions(overseer, kind, &self.container);
             overseer.ends();
             let speaks = answer.map_err(|source| self.fault("VERSION", source))?;
             wanted.retain(|version| speaks.contains(version));
@@ -142,10 +160,20 @@ impl Record {
         let parameters = self.parameters(command);
         let kind = kind(&self.chain.plugins[index]);
         // What takes back is wanted all the more.
-        let grace = if command == "DEL" { UNDOING } else { Duration::ZERO };
+        let takes_back = command == "DEL";
+        let grace = if takes_back { UNDOING } else { Duration::ZERO };
+        if let Some(after) = overseer.has_given_up(index).filter(|_| takes_back) {
+            let program = self.caller.find(kind).map_err(|source| self.fault(command, source))?;
+            return Err(self.fault(command, CallError::Hurried { program, after, grace }));
+        }
         overseer.begins(self.what(command, kind));
         let answer = self.caller.call_under((overseer, grace), kind, &parameters, &input);
         overseer.ends();
+        if let Err(CallError::Hurried { after, .. }) = &answer
+            && takes_back
+        {
+            overseer.gives_up(index, *after);
+        }
         answer.map_err(|source| self.fault(command, source))
     }
 

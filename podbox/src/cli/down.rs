@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use jiff::Timestamp;
+use netplugin::cni::UNDOING;
 
+use crate::chain::{LIMIT, owed};
 use crate::output::selector::Selector;
 use crate::store::{Store, is_locked};
 use crate::supervisor::machine::State;
@@ -100,7 +102,7 @@ fn tell_if_it_lasts(pods: &[Found], ended: mpsc::Receiver<()>) {
     }
 }
 
-/// Which containers of a pod that is being ended still run, and for how long they may.
+/// What a pod that is being ended is waited for: the containers that still run, and for how long they may; then plugins.
 pub(super) fn waited_for(pod: &Found) -> Option<String> {
     let (memory, now) = (pod.memory()?, Timestamp::now());
     let stop = memory.stop.as_ref()?;
@@ -111,8 +113,23 @@ pub(super) fn waited_for(pod: &Found) -> Option<String> {
     let passed = Duration::try_from(now.duration_since(stop.at.wall)).unwrap_or_default();
     let left = stop.grace.saturating_sub(passed).as_secs_f64().round();
     let plural = if names.len() == 1 { "" } else { "s" };
-    let names = (!names.is_empty()).then(|| names.join(", "))?;
+    if names.is_empty() {
+        return pod.dir.chain().exists().then(|| plugins(stop.grace));
+    }
+    let names = names.join(", ");
     Some(format!("waiting for container{plural} {names} to end, SIGKILL in {left} s"))
+}
+
+fn plugins(grace: Duration) -> String {
+    let what = "waiting for the plugins of its CNI network to take back what they have made";
+    match grace.is_zero() {
+        true => format!("{what}, for at most {} s each", UNDOING.as_secs()),
+        false => format!(
+            "{what}, for at most {} s each; `podbox down --grace-period 0` gives them {} s",
+            LIMIT.as_secs(),
+            UNDOING.as_secs()
+        ),
+    }
 }
 
 fn report(session: &Session, pod: &Found, result: Result<(), Failure>, failures: &mut Vec<Failure>) {
@@ -199,6 +216,7 @@ fn sweep(session: &Session) -> Vec<Failure> {
     for (namespace, name, uid) in empty.into_iter().filter(|(_, _, uid)| free(uid)) {
         store.release(&namespace, &name, &uid);
     }
+    failures.extend(owed::settle(store).into_iter().map(Failure::cannot));
     failures.extend(release_idle(&session.settings).into_iter().map(Failure::cannot));
     failures
 }

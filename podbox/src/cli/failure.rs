@@ -60,6 +60,12 @@ impl Failure {
         Failure { code: 130, message: String::new(), hint: None }
     }
 
+    /// Whether it is [`Self::interrupted`].
+    #[must_use]
+    pub fn is_interrupt(&self) -> bool {
+        *self == Failure::interrupted()
+    }
+
     /// All failures of several independent requests are told; the first gives the exit code.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use netplugin::cni::Overseer;
 use runtime::launch::SelfExe;
 use serde_json::{Value, json};
 
+use crate::chain::owed;
 use crate::context::kept_environment;
 use crate::pod::Pod;
 use crate::pod::interfaces;
@@ -237,7 +238,7 @@ impl Found {
         let started = Instant::now();
         loop {
             match self.care() {
-                Care::Finished => return self.remove(session),
+                Care::Finished => return self.remove_within(session, grace_seconds),
                 // It never came to run anything, and now cannot: its guardian's place is taken.
                 Care::Abandoned if !self.dir.machine().exists() => {
                     if let Ok(Some(_place)) = try_lock(&self.dir.guardian_lock()) {
@@ -260,6 +261,11 @@ impl Found {
         }
     }
 
+    /// Whether nothing is left of it here: another pod may have its name.
+    pub(super) fn is_gone(&self) -> bool {
+        !self.dir.run().exists() && !self.dir.data().exists()
+    }
+
     /// Whether the pod is over, or will be when its guardian has left, which is about to happen.
     fn finishes(&self) -> bool {
         let started = Instant::now();
@@ -277,6 +283,11 @@ impl Found {
 
     /// Removes what is left of a pod that nothing runs of any more.
     pub(super) fn remove(&self, session: &Session) -> Result<(), Failure> {
+        self.remove_within(session, None)
+    }
+
+    /// As [`Self::remove`]; without any grace, plugins of a chain have little time too.
+    fn remove_within(&self, session: &Session, grace_seconds: Option<u64>) -> Result<(), Failure> {
         let store = &session.settings.store;
         let mut errors = Vec::new();
         // What CNI plugins have leased outlives the boot.
@@ -287,9 +298,13 @@ impl Found {
             }
             let reaper = memory.as_ref().and_then(|memory| memory.sandbox.facts()?.reaper);
             let overseer = Overseer::new().map_err(|error| Failure::host(&error))?;
+            if grace_seconds == Some(0) {
+                overseer.hurry();
+            }
             errors.extend(take_down_pod(&self.pod, &self.dir, (&session.settings, &overseer), reaper));
         }
         volumes::release(&self.pod, &self.dir, store);
+        errors.extend(owed::keep(&self.dir, store, &self.pod.uid));
         let logs = self.dir.logs(&self.pod.namespace, &self.pod.name, &self.pod.uid);
         for path in [logs.as_path(), self.dir.data(), self.dir.run()] {
             errors.extend(remove(path).err().map(|error| report::chain(&error)));

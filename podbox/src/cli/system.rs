@@ -9,6 +9,7 @@ use clap::Subcommand;
 use netplugin::{Firewall, Led, LedState, NetworkConfig};
 use runtime::cgroup::Cgroups;
 
+use crate::chain::owed::{self, Owed};
 use crate::context::Context;
 use crate::supervisor::interfaces::lost;
 
@@ -83,7 +84,10 @@ fn check(session: &Session) -> Result<ExitCode, Failure> {
     if missing == 0 {
         Ok(ExitCode::SUCCESS)
     } else {
-        Err(Failure::cannot(format!("{missing} of these are needed")))
+        Err(Failure::cannot(match missing {
+            1 => "podbox needs what is missing here".to_owned(),
+            many => format!("podbox needs what is missing here, {many} things"),
+        }))
     }
 }
 
@@ -142,6 +146,7 @@ fn findings(session: &Session) -> Vec<Finding> {
         findings.extend(running(session));
         findings.extend(peers(&settings.network));
     }
+    findings.extend(owed(session));
     for dir in [&settings.store.run, &settings.store.data] {
         findings.push(Finding {
             what: format!("writable {}", dir.display()).into(),
@@ -267,6 +272,19 @@ fn peers(network: &NetworkConfig) -> Option<Finding> {
         what: "peers".into(),
         problem: (!told.is_empty()).then(|| told.join("; ")),
         mend: "podbox net peers --apply",
+        optional: true,
+    })
+}
+
+/// What CNI plugins have not taken back of pods that are gone.
+fn owed(session: &Session) -> Option<Finding> {
+    let owed = owed::list(&session.settings.store);
+    let told = |one: &Owed| format!("of pod {} on {} ({})", one.pod, one.network, one.file.display());
+    let told: Vec<String> = owed.iter().map(told).collect();
+    (!told.is_empty()).then(|| Finding {
+        what: "what CNI plugins have not taken back".into(),
+        problem: Some(told.join("\n         ")),
+        mend: "`podbox down --all` and the next pod on a CNI network have them try again; if a plugin is gone for good, remove the file",
         optional: true,
     })
 }

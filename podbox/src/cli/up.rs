@@ -165,7 +165,7 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
     let waited = match result {
         Ok(waited) => waited,
         Err(failure) => {
-            undo(session, &started);
+            undo(session, &watch, &started);
             applied.put_back(session);
             return Err(failure);
         }
@@ -182,7 +182,7 @@ pub(super) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, Failure>
         Waited::Reached => {}
         Waited::Failed(failure) => return Err(failure),
         Waited::Interrupted => {
-            undo(session, &started);
+            undo(session, &watch, &started);
             applied.put_back(session);
             return Ok(ExitCode::from(130));
         }
@@ -264,11 +264,18 @@ fn refuse(loaded: &LoadedPod, allowed_sysctls: &[String]) -> Result<(), Failure>
     }
 }
 
-/// Takes down again what this command has started: an `up` that fails leaves the host as it was.
-fn undo(session: &Session, started: &[Start]) {
+/// Takes down again what this command has started: an `up` that fails leaves the host as it was. Ctrl-C, once more, leaves that to
+/// the pods' supervisors.
+fn undo(session: &Session, watch: &Watch, started: &[Start]) {
     for start in started {
         let Start::Fresh(found, ..) = start else { continue };
-        if let Err(failure) = found.stop(session, Some(0)).or_else(|_| found.remove(session)) {
+        let ended = previous::end_within(session, watch, found, Some(0));
+        let ended = match ended {
+            Err(failure) if failure.is_interrupt() => continue,
+            Err(_) if !found.is_gone() => found.remove(session),
+            ended => ended,
+        };
+        if let Err(failure) = ended {
             anstream::eprintln!("error: take pod {} down again: {}", found.name(), failure.message());
         } else if !session.quiet {
             anstream::eprintln!("pod {} taken down again", found.name());

@@ -55,6 +55,7 @@ fn draw_pod(out: &mut String, host: &HostPart, pod: &PodPart) {
     let mut lines = vec![format!("pod {}", pod.full_name()), pod.state()];
     for cable in &pod.cables {
         lines.extend(end(&cable.inside));
+        lines.extend(cable.trouble());
     }
     lines.extend(pod.containers.iter().map(ContainerPart::what));
     let _ = writeln!(out, "    {own} [label={}];", quoted(&lines));

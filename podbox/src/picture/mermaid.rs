@@ -29,7 +29,9 @@ pub fn mermaid(picture: &Picture) -> String {
         for pod in &host.pods {
             let own = names.of(&format!("pod {}", pod.full_name()));
             let mut lines = vec![format!("pod {}", pod.full_name()), pod.state()];
-            lines.extend(pod.cables.iter().flat_map(|cable| end(&cable.inside)));
+            lines.extend(
+                pod.cables.iter().flat_map(|cable| end(&cable.inside).into_iter().chain(cable.trouble())),
+            );
             lines.extend(pod.containers.iter().map(ContainerPart::what));
             let _ = writeln!(out, "    {own}[{}]", quoted(&lines));
             for cable in &pod.cables {

@@ -155,6 +155,17 @@ pub struct Cable {
     /// The bridge that the outer end is plugged into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
+    /// The bridge that it is not plugged into and should be: somebody has taken it out, or deleted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unplugged_from: Option<String>,
+}
+
+impl Cable {
+    /// `unplugged from podbox0`
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.unplugged_from.as_ref().map(|bridge| format!("unplugged from {bridge}"))
+    }
 }
 
 /// A container and the ports that its manifest tells of.

@@ -112,6 +112,7 @@ impl Sheet {
         }
         for cable in &pod.cables {
             words.extend(end(&cable.inside));
+            words.extend(cable.trouble().map(|trouble| ("s", trouble)));
             let bridge = bridges.iter().find(|(name, _)| cable.bridge.is_some() && *name == cable.bridge);
             if let (Some((_, from)), Some(outside)) = (bridge, &cable.outside) {
                 let to = (PODS.0, top + PAD + LINE);

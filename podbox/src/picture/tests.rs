@@ -80,6 +80,23 @@ fn pods_on_the_networks_of_others_are_drawn_where_they_are() {
 }
 
 #[test]
+fn a_pod_whose_cable_is_unplugged_is_drawn_where_it_belongs() {
+    let mut picture = example();
+    let host = &mut picture.hosts[0];
+    let cable = &mut host.pods[0].cables[0];
+    cable.unplugged_from = cable.bridge.take();
+    let drawn = text(&picture);
+    assert!(drawn.contains("─ ✗ unplugged ─") && !drawn.contains("on other networks"), "{drawn}");
+    // A cable that has gone has no numbers.
+    let cable = &mut picture.hosts[0].pods[0].cables[0];
+    (cable.outside, cable.inside.index, cable.inside.mtu) = (None, 0, 0);
+    let drawn = text(&picture);
+    assert!(!drawn.contains("(0)") && !drawn.contains("mtu 0"), "{drawn}");
+    picture.hosts[0].networks[0].bridge = None;
+    assert!(text(&picture).contains("pods on other networks\n   default/client"), "{drawn}");
+}
+
+#[test]
 fn other_hosts_are_drawn_with_what_leads_to_them() {
     let peer = PeerPart {
         name: "next".to_owned(),

@@ -40,7 +40,7 @@ fn draw_host(out: &mut String, host: &HostPart) {
         (
             "on other networks",
             others(host, |pod| {
-                !pod.cables.is_empty() && pod.cables.iter().all(|cable| cable.bridge.is_none())
+                !pod.cables.is_empty() && pod.cables.iter().all(|cable| !is_drawn(host, cable))
             }),
         ),
         ("without a network", others(host, |pod| !pod.host_network && pod.cables.is_empty())),
@@ -56,6 +56,14 @@ fn draw_host(out: &mut String, host: &HostPart) {
             }
         }
     }
+}
+
+/// Whether the cable is drawn with the bridge that it is plugged into, or should be.
+fn is_drawn(host: &HostPart, cable: &Cable) -> bool {
+    let has = |bridge: &String| {
+        host.networks.iter().any(|network| network.bridge.as_ref().is_some_and(|end| end.name == *bridge))
+    };
+    cable.bridge.is_some() || cable.unplugged_from.as_ref().is_some_and(has)
 }
 
 fn others(host: &HostPart, which: impl Fn(&PodPart) -> bool) -> Vec<&PodPart> {
@@ -103,7 +111,7 @@ fn draw_bridge(out: &mut String, host: &HostPart, network: &NetworkPart, above: 
         .pods
         .iter()
         .flat_map(|pod| pod.cables.iter().map(move |cable| (pod, cable)))
-        .filter(|(_, cable)| cable.bridge.as_deref() == Some(&bridge.name))
+        .filter(|(_, cable)| cable.bridge.as_ref().or(cable.unplugged_from.as_ref()) == Some(&bridge.name))
         .collect();
     draw_box(out, ("bridge", above), &lines, !plugged.is_empty());
     let many = plugged.len() > BOXES;
@@ -199,22 +207,29 @@ fn draw_service(out: &mut String, service: &ServicePart) {
 
 /// `veth3f2a (7)`
 fn plug(cable: &Cable) -> String {
-    match &cable.outside {
-        Some(outside) => format!("{} ({})", outside.name, outside.index),
-        None => "?".to_owned(),
+    match (&cable.outside, cable.unplugged_from.is_some()) {
+        (_, true) => "✗ unplugged".to_owned(),
+        (Some(outside), false) => format!("{} ({})", outside.name, outside.index),
+        (None, false) => "?".to_owned(),
     }
 }
 
 /// `eth0 (2)`, and its addresses.
 fn end(link: &End) -> Vec<String> {
     let dead = if link.live { "" } else { " down" };
-    let mut items = vec![format!("{} ({}){dead}", link.name, link.index)];
+    let name = match link.index {
+        // It is not there any more.
+        0 => link.name.clone(),
+        index => format!("{} ({index})", link.name),
+    };
+    let mut items = vec![format!("{name}{dead}")];
     items.extend(link.addresses.iter().map(ToString::to_string));
     items
 }
 
 fn hardware(link: &End) -> Vec<String> {
-    link.mac.map(|mac| mac.to_string()).into_iter().chain([format!("mtu {}", link.mtu)]).collect()
+    let mtu = (link.mtu > 0).then(|| format!("mtu {}", link.mtu));
+    link.mac.map(|mac| mac.to_string()).into_iter().chain(mtu).collect()
 }
 
 /// The items three columns apart, in lines of at most so many columns.

@@ -174,6 +174,12 @@ impl Store {
         uids
     }
 
+    /// What CNI plugins have not taken back of pods that are gone, a file each, by the pod's uid.
+    #[must_use]
+    pub fn owed_dir(&self) -> PathBuf {
+        self.data.join("cni-owed")
+    }
+
     /// The directory that is watched to learn that a name comes or goes.
     #[must_use]
     pub fn names_dir(&self) -> PathBuf {

@@ -14,6 +14,7 @@ use runtime::process::Process;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::oneshot;
 
+use crate::chain::owed;
 use crate::events::{self, Journal, Occurrence};
 use crate::oci;
 use crate::pod::Pod;
@@ -546,11 +547,10 @@ impl Effects {
         let (world, dir, pod) = (&self.world, &self.world.dir, self.world.pod());
         volumes::release(&pod, dir, &world.settings.store);
         let logs = dir.logs(&pod.namespace, &pod.name, &pod.uid);
-        let errors = [logs.as_path(), dir.data(), dir.run()]
-            .into_iter()
-            .filter_map(|path| remove(path).err())
-            .map(|error| report::chain(&error))
-            .collect();
+        let mut errors = Vec::from_iter(owed::keep(dir, &world.settings.store, &pod.uid));
+        let removed =
+            [logs.as_path(), dir.data(), dir.run()].into_iter().filter_map(|path| remove(path).err());
+        errors.extend(removed.map(|error| report::chain(&error)));
         world.settings.store.release(&pod.namespace, &pod.name, &pod.uid);
         errors
     }

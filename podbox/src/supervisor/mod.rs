@@ -299,13 +299,17 @@ async fn run(
                 }
             };
             if let Some(event) = event {
+                if event == Event::Stop(Some(Duration::ZERO)) {
+                    // Also of a pod that is over, and is being taken down.
+                    effects.world.overseer.hurry();
+                }
                 actions.extend(machine.step(Now::read(), event));
                 effects.take_in(machine.pod());
             }
             message = letters.try_recv().ok();
         }
         held.extend(actions);
-        if machine.is_ending() && machine.memory().sandbox == SandboxState::Making {
+        if is_in_a_hurry(&machine) {
             effects.world.overseer.hurry();
         }
         let written = effects.persist(machine.memory()).map_err(during("write the pod's state"))?;
@@ -335,6 +339,13 @@ async fn run(
             let _ = answer.send(effects.told(machine.memory()));
         }
     }
+}
+
+/// Whether plugins of a chain are not to be waited for: the pod ends before it has begun, or at once.
+fn is_in_a_hurry(machine: &PodMachine) -> bool {
+    let memory = machine.memory();
+    let begins = memory.sandbox == SandboxState::Making;
+    machine.is_ending() && (begins || memory.stop.as_ref().is_some_and(|stop| stop.grace.is_zero()))
 }
 
 /// Those who have asked for something and are answered when it is so.

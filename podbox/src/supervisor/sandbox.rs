@@ -12,6 +12,7 @@ use netplugin::cni::Overseer;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use runtime::launch::StageKind;
 use runtime::plan::{CgroupPlan, Identity, NamespaceSet, SandboxPlan, Shm};
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::cdi;
 use crate::chain;
@@ -276,21 +277,30 @@ fn unmounted(world: &World, failed: &Unmade) -> Failure {
 }
 
 /// Plugins take their time, and the supervisor has other things to do. It tells of one that takes long.
-async fn attach_by_chain(world: &Arc<World>, settings: &chain::ChainSettings) -> Result<Vec<IpAddr>, String> {
-    let (settings, pod, own) = (settings.clone(), world.pod(), Arc::clone(world));
-    let work = move || chain::attach(&settings, &pod, (&own.dir, &own.overseer), &port_mappings(&pod));
-    let mut work = tokio::task::spawn_blocking(work);
+async fn told_of<T>(world: &World, mut work: JoinHandle<T>) -> Result<T, JoinError> {
     let mut told = None;
-    let added = loop {
+    loop {
         if let Ok(done) = tokio::time::timeout(SLOW / 4, &mut work).await {
-            break done.map_err(|error| error.to_string())??;
+            return done;
         }
         let slow = world.overseer.under_way(SLOW).filter(|slow| told.as_ref() != Some(slow));
         if let Some(slow) = slow {
             tell(world, "NetworkNotReady", format!("{slow} takes long"));
             told = Some(slow);
         }
-    };
+    }
+}
+
+async fn attach_by_chain(world: &Arc<World>, settings: &chain::ChainSettings) -> Result<Vec<IpAddr>, String> {
+    let (settings, pod, own) = (settings.clone(), world.pod(), Arc::clone(world));
+    let work = move || chain::attach(&settings, &pod, (&own.dir, &own.overseer), &port_mappings(&pod));
+    let added = told_of(world, tokio::task::spawn_blocking(work)).await;
+    if world.settings.store.owed_dir().exists() {
+        // In nobody's way. If this pod lacks what others owe, it is there when the sandbox is tried again.
+        let store = world.settings.store.clone();
+        tokio::task::spawn_blocking(move || chain::owed::settle(&store));
+    }
+    let added = added.map_err(|error| error.to_string())??;
     world.send(Message::Trace(lines("network", added.trace.iter().map(|t| (&t.name, &t.command, t.micros)))));
     Ok(added.addresses)
 }
@@ -383,7 +393,7 @@ pub(super) async fn take_down_aside(world: &Arc<World>, reaper: Option<Identity>
         return take_down(world, reaper);
     }
     let own = Arc::clone(world);
-    let done = tokio::task::spawn_blocking(move || take_down(&own, reaper)).await;
+    let done = told_of(world, tokio::task::spawn_blocking(move || take_down(&own, reaper))).await;
     done.unwrap_or_else(|error| vec![error.to_string()])
 }
 

@@ -16,6 +16,10 @@ const SOON: Duration = Duration::from_secs(30);
 /// Writes down who it is and hangs, with a child, unless it is asked to take something back.
 const HANGS: &str = "[ $CNI_COMMAND = ADD ] || exit 0; echo $$ >$dir/group; sleep 600 & sleep 600";
 
+/// ADD by a plugin that changes nothing: the result of the one before.
+pub(super) const PASS_ON: &str =
+    "[ $CNI_COMMAND = ADD ] && { sed 's/.*\"prevResult\":\\(.*\\),\"type\":\"[a-z]*\"}$/\\1/'; exit; }";
+
 /// A chain whose second plugin hangs over ADD.
 fn site() -> Site {
     let site = Site::new(|dir| chain(json!([bridge(dir), {"type": "hangs"}])));
@@ -24,7 +28,7 @@ fn site() -> Site {
 }
 
 /// Waits until the plugin runs, and gives its process group.
-fn group(site: &Site) -> Pid {
+pub(super) fn group(site: &Site) -> Pid {
     let file = site.host.dir().join("group");
     let number = wait_for("the plugin to run", PATIENCE, || {
         let text = fs::read_to_string(&file).unwrap_or_default();
@@ -33,11 +37,16 @@ fn group(site: &Site) -> Pid {
     Pid::from_raw(-number)
 }
 
-/// Nothing is left of the plugin, of what the one before it has made, and of the pod.
-fn is_undone(site: Site, group: Pid) {
+/// Waits until nothing is left of what the plugin has started.
+pub(super) fn is_over(group: Pid) {
     wait_for("what the plugin has started to go", PATIENCE, || {
         if kill(group, None).is_err() { Ok(()) } else { Err("it is there".to_owned()) }
     });
+}
+
+/// Nothing is left of the plugin, of what the one before it has made, and of the pod.
+fn is_undone(site: Site, group: Pid) {
+    is_over(group);
     site.podbox(&["get", "pod", "p"]).code(2);
     assert_eq!(site.leased(), Vec::<String>::new());
     site.finish();
@@ -97,11 +106,9 @@ fn down_ends_a_plugin_that_hangs() {
 #[test]
 fn a_supervisor_answers_while_a_plugin_takes_its_time_to_take_back() {
     let site = Site::new(|dir| chain(json!([bridge(dir), {"type": "waits"}])));
-    let pass_on =
-        "[ $CNI_COMMAND = ADD ] && { sed 's/.*\"prevResult\":\\(.*\\),\"type\":\"waits\".*/\\1/'; exit; }";
     site.plugin(
         "waits",
-        &format!("{pass_on}\n[ $CNI_COMMAND = DEL ] && {{ echo $$ >$dir/group; until [ -e $dir/go ]; do sleep 0.05; done; }}; exit 0"),
+        &format!("{PASS_ON}\n[ $CNI_COMMAND = DEL ] && {{ echo $$ >$dir/group; until [ -e $dir/go ]; do sleep 0.05; done; }}; exit 0"),
     );
     let ends =
         "  restartPolicy: Never\n  containers: [{name: c, image: podbox.local/toolbox, command: ['true']}]";

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 mod chain;
 mod containerd;
 mod hanging;
+mod owed;
 mod plugin;
 mod podman;
 

@@ -61,6 +61,8 @@ fn install_makes_a_link_once_and_replaces_only_links() {
 struct Container {
     plugin: std::path::PathBuf,
     space: String,
+    /// What it is told of the namespace.
+    netns: String,
 }
 
 impl Container {
@@ -68,14 +70,15 @@ impl Container {
         let space = format!("pbp{}", host.number());
         Cmd::new("ip").args(["netns", "del", &space]).run();
         Cmd::new("ip").args(["netns", "add", &space]).run().ok();
-        Container { plugin: install(host).join("podbox-bridge"), space }
+        let netns = format!("/run/netns/{space}");
+        Container { plugin: install(host).join("podbox-bridge"), space, netns }
     }
 
     fn ask(&self, command: &str, input: &Value) -> Output {
         let cmd = Cmd::new(&self.plugin).env("CNI_COMMAND", command).env("CNI_IFNAME", "eth0");
         let cmd = cmd.env("CNI_CONTAINERID", "c1").env("CNI_PATH", "/").input(input.to_string());
         let cmd = cmd.env("CNI_ARGS", "K8S_POD_NAMESPACE=team;K8S_POD_NAME=guest");
-        cmd.env("CNI_NETNS", format!("/run/netns/{}", self.space)).run()
+        cmd.env("CNI_NETNS", &self.netns).run()
     }
 }
 
@@ -108,6 +111,11 @@ fn the_network_of_a_podbox_is_nobody_elses() {
     let error = container.ask("STATUS", &input).code(1).json();
     assert!(error["code"] == 50 && error["msg"].as_str().unwrap().starts_with(&told), "{error}");
     container.ask("DEL", &input).ok();
+    // Another podbox with the same configuration does not take the bridge for its own.
+    let strange = |args: &[&str]| host.cmd(args).env("PODBOX_RUN", host.dir().join("other-run")).run().ok();
+    let listed = strange(&["net", "ls", "-o", "json"]).json();
+    assert!(listed[0]["name"] == "podbox" && listed[0].get("bridge").is_none(), "{listed}");
+    assert!(!strange(&["net", "graph"]).stdout.contains(&address), "the address is the other one's");
     // Another podbox with the same configuration, also while it has no directory at all.
     let other = |args: &[&str]| {
         let cmd = host.cmd(args).env("PODBOX_RUN", host.dir().join("other-run"));
@@ -164,6 +172,76 @@ fn containers_of_other_runtimes_are_in_the_picture_and_counted() {
     let listed = host.podbox(["net", "ls", "-o", "json"]).ok().json();
     assert_eq!(listed[0]["subnets"][0]["used"], 1, "{listed}");
     container.ask("DEL", &input).ok();
+    host.finish();
+}
+
+#[test]
+fn the_hosts_own_namespace_is_refused_before_anything_is_made() {
+    let host = Host::new();
+    let mut container = Container::new(&host);
+    let input = single(&host);
+    let link = host.dir().join("ns");
+    std::os::unix::fs::symlink("/proc/self/ns/net", &link).unwrap();
+    for own in ["/proc/self/ns/net", link.to_str().unwrap()] {
+        container.netns = own.to_owned();
+        let error = container.ask("ADD", &input).code(1).quiet().json();
+        let told = format!("CNI_NETNS is {own}, which is the network namespace of the host itself");
+        assert!(error["code"] == 4 && error["msg"].as_str().unwrap().starts_with(&told), "{error}");
+        container.ask("DEL", &input).ok();
+    }
+    assert!(!host.run_dir().join("ipam").exists(), "nothing was begun");
+    host.finish();
+}
+
+#[test]
+fn add_twice_is_an_error_that_leaves_the_first_as_it_is_and_check_names_what_is_missing() {
+    let host = Host::new();
+    let container = Container::new(&host);
+    let mut input = single(&host);
+    let result = container.ask("ADD", &input).ok().json();
+    let error = container.ask("ADD", &input).code(1).quiet().json();
+    assert_eq!((&error["code"], &error["msg"]), (&json!(4), &json!("c1 has an interface eth0 already")));
+    // CHECK is not to be asked without the result of ADD.
+    assert_eq!(container.ask("CHECK", &input).code(1).json()["code"], 7);
+    input["prevResult"] = result.clone();
+    container.ask("CHECK", &input).ok();
+    let cable = result["interfaces"][1]["name"].as_str().unwrap().to_owned();
+    Cmd::new("ip").args(["link", "set", &cable, "nomaster"]).run().ok();
+    let error = container.ask("CHECK", &input).code(1).quiet().json();
+    assert!(error["code"] == 102 && error["details"].as_str().unwrap().contains(&cable), "{error}");
+    let graph = host.podbox(["net", "graph"]).ok();
+    assert!(!graph.stdout.contains("on other networks"), "{graph}");
+    graph.says("✗ unplugged").says("pod team/guest ── attached by CNI");
+    Cmd::new("ip").args(["link", "del", &cable]).run().ok();
+    let error = container.ask("CHECK", &input).code(1).quiet().json();
+    assert!(error["code"] == 102 && error["details"].as_str().unwrap().contains(&cable), "{error}");
+    let graph = host.podbox(["net", "graph"]).ok();
+    assert!(!graph.stdout.contains("without a network"), "{graph}");
+    graph.says("✗ unplugged").says(result["ips"][0]["address"].as_str().unwrap());
+    // GC keeps what the runtime knows of.
+    input.as_object_mut().unwrap().remove("prevResult");
+    assert_eq!(container.ask("GC", &input).code(1).json()["code"], 7);
+    input["cni.dev/valid-attachments"] = json!([{"containerID": "c1", "ifname": "eth0"}]);
+    container.ask("GC", &input).ok();
+    let used = || host.podbox(["net", "ls", "-o", "json"]).ok().json()[0]["subnets"][0]["used"].clone();
+    assert_eq!(used(), 1);
+    input["cni.dev/valid-attachments"] = json!([]);
+    container.ask("GC", &input).ok();
+    assert_eq!(used(), 0);
+    container.ask("DEL", &input).ok();
+    host.finish();
+}
+
+#[test]
+fn del_needs_no_namespace_and_no_result_and_does_not_mind_whom_it_does_not_know() {
+    let host = Host::new();
+    let mut container = Container::new(&host);
+    let input = single(&host);
+    container.ask("ADD", &input).ok();
+    container.netns = String::new();
+    assert_eq!(container.ask("DEL", &input).ok().quiet().stdout, "");
+    container.ask("DEL", &input).ok();
+    assert_eq!(container.ask("ADD", &input).code(1).json()["code"], 4);
     host.finish();
 }
 

@@ -35,6 +35,17 @@ fn what_a_plugin_says_instead_of_an_error_object_is_told() {
 }
 
 #[test]
+fn what_a_plugin_says_moves_no_cursor() {
+    let (_kept, caller) = plugin(r"printf '\033[2J\033]0;owned\007no\r'; exit 3");
+    let error = caller.call("plugin", &[], &Value::Null).unwrap_err().to_string();
+    assert_eq!(error, r"plugin: \u{1b}[2J\u{1b}]0;owned\u{7}no");
+    let object = r#"{"code":7,"msg":"\u001b[31mred","details":"\u009b1m"}"#;
+    let (_kept, caller) = plugin(&format!("cat <<'END'\n{object}\nEND\nexit 1"));
+    let error = caller.call("plugin", &[], &Value::Null).unwrap_err().to_string();
+    assert_eq!(error, r"plugin: \u{1b}[31mred: \u{9b}1m");
+}
+
+#[test]
 fn a_plugin_that_hangs_is_ended_with_what_it_has_started() {
     let (directory, mut caller) = plugin("echo $$ >${0%/*}/group; sleep 600 & sleep 600");
     caller.limit = Duration::from_millis(300);

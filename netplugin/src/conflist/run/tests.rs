@@ -189,6 +189,21 @@ fn a_plugin_that_hangs_over_taking_back_has_a_moment_and_what_it_has_stays_writt
 }
 
 #[test]
+fn in_a_hurry_nobody_is_asked_twice_to_take_back() {
+    let site = Site::new(&[("one", WITH_ADDRESS), ("hangs", r#"echo $$ >"$here/group"; sleep 600"#)]);
+    let overseer = Overseer::new().unwrap();
+    overseer.hurry();
+    let record = site.record(&["one", "hangs"]);
+    let first: Vec<String> = record.delete(&overseer).iter().map(ToString::to_string).collect();
+    let begun = Instant::now();
+    let again = record.delete(&overseer);
+    assert!(begun.elapsed() < UNDOING, "{:?}", begun.elapsed());
+    assert_eq!(again.iter().map(ToString::to_string).collect::<Vec<_>>(), first);
+    let order: Vec<_> = site.calls().iter().map(|line| line[..7].to_owned()).collect();
+    assert_eq!(order, ["DEL han", "DEL one", "DEL one"]);
+}
+
+#[test]
 fn what_is_described_has_the_version_that_would_be_asked_for() {
     let site = Site::new(&[("one", WITH_ADDRESS)]);
     let described = site.record(&["one"]).describe();

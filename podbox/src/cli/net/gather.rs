@@ -148,7 +148,8 @@ fn networks(
             networks.push(network);
         }
     }
-    let own: Vec<&str> = session.settings.networks().map(|config| config.bridge.as_str()).collect();
+    let own = session.settings.networks().filter(|config| !is_anothers(config));
+    let own: Vec<&str> = own.map(|config| config.bridge.as_str()).collect();
     networks.extend(other_networks(pods, links, &own));
     Ok(networks)
 }
@@ -157,16 +158,23 @@ fn networks(
 fn network(config: &NetworkConfig, window: &mut Window, links: &Links) -> Result<NetworkPart, Failure> {
     let held = leases(config).map_err(|error| Failure::host(&error))?;
     let tables = window.tables().unwrap_or_default();
+    // The table has the bridge's name, so it is another's too.
+    let is_ours = !is_anothers(config);
     Ok(NetworkPart {
         name: config.name.clone(),
         subnets: room(config, &held),
         masquerade: config.masquerade == Masquerade::Egress,
         bridge: links
             .by_name(&config.bridge)
-            .filter(|link| link.kind == "bridge")
+            .filter(|link| link.kind == "bridge" && is_ours)
             .map(|link| links.end(link)),
-        table: Some(config.table()).filter(|table| tables.contains(table)),
+        table: Some(config.table()).filter(|table| tables.contains(table) && is_ours),
     })
+}
+
+/// Whether the bridge of the network's name belongs to another one, such as another podbox's. What cannot be found out is drawn.
+fn is_anothers(config: &NetworkConfig) -> bool {
+    netplugin::is_anothers(config).unwrap_or(false)
 }
 
 /// Other runtimes' containers that are on the network, as far as it can be seen from outside: whoever put them there knows
@@ -180,18 +188,21 @@ fn containers(config: &NetworkConfig, wanted: Option<&str>, links: &Links) -> Re
             let subnet = config.subnets().find(|subnet| subnet.contains(*address))?;
             Some(InterfaceAddress { address: *address, prefix: subnet.prefix() })
         };
-        let cable = outside.map(|end| Cable {
+        let bridge = outside.and_then(|end| links.by_index(end.master?)).map(|bridge| bridge.name.clone());
+        let cable = Cable {
+            // What can be told without looking inside. Its end is not there either, if the cable has gone.
             inside: End {
-                index: end.peer.unwrap_or_default(),
+                index: outside.and_then(|end| end.peer).unwrap_or_default(),
                 name: lease.interface.clone(),
                 mac: Some(lease.mac),
-                mtu: end.mtu,
-                live: end.live,
+                mtu: outside.map_or(0, |end| end.mtu),
+                live: outside.is_some_and(|end| end.live),
                 addresses: lease.addresses.iter().filter_map(within).collect(),
             },
-            outside: Some(links.end(end)),
-            bridge: end.master.and_then(|master| links.by_index(master)).map(|bridge| bridge.name.clone()),
-        });
+            outside: outside.map(|end| links.end(end)),
+            unplugged_from: bridge.is_none().then(|| config.bridge.clone()),
+            bridge,
+        };
         PodPart {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
@@ -201,7 +212,7 @@ fn containers(config: &NetworkConfig, wanted: Option<&str>, links: &Links) -> Re
             host_network: false,
             netns: None,
             netns_inode: None,
-            cables: cable.into_iter().collect(),
+            cables: vec![cable],
             containers: mapped(&lease).into_iter().collect(),
         }
     };
@@ -265,7 +276,8 @@ fn cables(inside: &Links, host: &Links) -> Vec<Cable> {
     let cable = |link: &SeenLink| {
         let outside = host.other_end(link);
         let bridge = outside.and_then(|end| host.by_index(end.master?)).map(|bridge| bridge.name.clone());
-        Cable { inside: inside.end(link), outside: outside.map(|end| host.end(end)), bridge }
+        let outside = outside.map(|end| host.end(end));
+        Cable { inside: inside.end(link), outside, bridge, unplugged_from: None }
     };
     own.map(cable).collect()
 }

@@ -1,4 +1,5 @@
-//! The pod that has the name until now: asked to end, and waited for.
+//! A pod that has to go: the one that has the name until now, or one that this command has started in vain. It is asked to
+//! end, and waited for.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -11,13 +12,33 @@ use super::super::{Failure, Session, down};
 /// A wait that is over sooner is not worth a word.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Ends the pod, and says what is waited for once that lasts. A pod that ends already is not hurried.
+/// Ends the pod that has the name, and says what is waited for once that lasts. A pod that ends already is not hurried. What is
+/// left of a pod that is gone keeps nobody from its name: that is a warning.
 ///
 /// # Errors
 /// If it does not end, or if somebody presses Ctrl-C meanwhile; then it goes on ending.
 pub(super) fn end(session: &Session, watch: &Watch, found: &Found) -> Result<(), Failure> {
     let ending = found.memory().and_then(|memory| memory.stop);
     let grace = ending.map(|stop| stop.grace.as_secs());
+    match end_within(session, watch, found, grace) {
+        Err(failure) if found.is_gone() => {
+            anstream::eprintln!("warning: pod {} was there before: {}", found.name(), failure.message());
+            Ok(())
+        }
+        ended => ended,
+    }
+}
+
+/// Ends a pod that has so many seconds for it, or its own grace period; else as [`end`].
+///
+/// # Errors
+/// If it does not end, or something is left of it, or if somebody presses Ctrl-C meanwhile; then it goes on ending.
+pub(super) fn end_within(
+    session: &Session,
+    watch: &Watch,
+    found: &Found,
+    grace: Option<u64>,
+) -> Result<(), Failure> {
     let (over, end) = io::pipe().map_err(|error| Failure::host(&error))?;
     let stop = {
         let (session, found) = (session.clone(), found.clone());

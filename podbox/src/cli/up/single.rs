@@ -65,6 +65,6 @@ pub(in crate::cli) fn start_new<T>(
         Ok((_, Waited::Failed(failure))) | Err(failure) => failure,
         Ok((_, Waited::Interrupted)) => Failure::interrupted(),
     };
-    undo(session, &all);
+    undo(session, &watch, &all);
     Err(failure)
 }

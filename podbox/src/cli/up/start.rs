@@ -139,7 +139,7 @@ fn settle(
     let same = found.pod.manifest_hash == loaded.pod.manifest_hash;
     // Over, or left by an `up` that was killed before anything ran.
     if care == Care::Finished || (care == Care::Abandoned && !found.dir.machine().exists()) {
-        found.stop(session, None)?;
+        previous::end(session, watch, &found)?;
         return Ok(None);
     }
     // Somebody has asked for its end: whatever it was, it goes, and leaves nothing.
