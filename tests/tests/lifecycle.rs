@@ -366,6 +366,25 @@ fn an_images_stop_signal_is_used() {
 }
 
 #[test]
+fn down_of_a_pod_that_is_over_lets_the_network_go_though_its_supervisor_was_killed_before_it_could() {
+    let host = Host::new();
+    for _ in 0..5 {
+        host.up_none(&pod(
+            "brief",
+            "  restartPolicy: Never\n  containers:\n  - {name: c, image: podbox.local/toolbox, command: ['true']}",
+        ));
+        // It lingers for half a second, in case that another pod needs the bridge.
+        host.wait_pod("brief", "Succeeded", |pod| pod.phase() == "Succeeded");
+        if let Some(supervisor) = host.supervisor("brief") {
+            host.kill(supervisor);
+        }
+        host.down(&["brief"]);
+        host.expect_nothing_left();
+    }
+    host.finish();
+}
+
+#[test]
 fn the_termination_message_is_read_from_its_file() {
     let host = Host::new();
     host.up(&pod(

@@ -19,7 +19,7 @@ use crate::supervisor::machine::State;
 use crate::supervisor::release_idle;
 
 use super::kinds::Kind;
-use super::pods::{self, Found};
+use super::pods::{self, Found, Stopped};
 use super::removal::Removal;
 use super::{Failure, Session, completion, names, out};
 use objects::Chosen;
@@ -60,6 +60,7 @@ pub(super) fn run(session: &Session, args: &DownArgs) -> Result<ExitCode, Failur
     let removal = Removal { session, grace: args.grace_period, volumes: args.volumes };
     let (found, missing) = (chosen.with_namespaces(removal)?, chosen.missing);
     let mut failures = Vec::new();
+    let mut is_here = false;
     let (over, ended) = mpsc::channel();
     // All of them get their request before the first is waited for.
     std::thread::scope(|scope| {
@@ -69,7 +70,9 @@ pub(super) fn run(session: &Session, args: &DownArgs) -> Result<ExitCode, Failur
         let stops: Vec<_> = match found.as_slice() {
             [] => Vec::new(),
             [only] => {
-                report(session, only, only.stop(session, args.grace_period), &mut failures);
+                let result = only.stop(session, args.grace_period);
+                is_here |= result == Ok(Stopped::Here);
+                report(session, only, result, &mut failures);
                 Vec::new()
             }
             many => {
@@ -78,6 +81,7 @@ pub(super) fn run(session: &Session, args: &DownArgs) -> Result<ExitCode, Failur
         };
         for (pod, stop) in stops {
             let result = stop.join().unwrap_or_else(|_| Err(Failure::cannot("its thread panicked")));
+            is_here |= result == Ok(Stopped::Here);
             report(session, pod, result, &mut failures);
         }
         drop(over);
@@ -85,6 +89,8 @@ pub(super) fn run(session: &Session, args: &DownArgs) -> Result<ExitCode, Failur
     failures.extend(objects::remove_all(removal, &chosen.objects));
     if args.all {
         failures.extend(sweep(session));
+    } else if is_here {
+        failures.extend(release_idle(&session.settings).into_iter().map(Failure::cannot));
     }
     failures.extend(missing);
     Failure::all(failures)
@@ -132,10 +138,10 @@ fn plugins(grace: Duration) -> String {
     }
 }
 
-fn report(session: &Session, pod: &Found, result: Result<(), Failure>, failures: &mut Vec<Failure>) {
+fn report(session: &Session, pod: &Found, result: Result<Stopped, Failure>, failures: &mut Vec<Failure>) {
     match result {
-        Ok(()) if session.quiet => {}
-        Ok(()) => failures.extend(out::line(format_args!("pod {} down", pod.name())).err()),
+        Ok(_) if session.quiet => {}
+        Ok(_) => failures.extend(out::line(format_args!("pod {} down", pod.name())).err()),
         Err(failure) => {
             failures.push(Failure::cannot(format!("stop pod {}: {}", pod.name(), failure.message())));
         }

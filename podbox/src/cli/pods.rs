@@ -50,6 +50,15 @@ pub(super) enum Care {
     Abandoned,
 }
 
+/// Who has removed what was left of a pod that was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// Its supervisor, which lets the network go if nobody needs it any more.
+    BySupervisor,
+    /// This command: its supervisor may be gone, killed before it could let the network go.
+    Here,
+}
+
 /// The pod of that name.
 pub(super) fn find(session: &Session, namespace: &str, name: &str) -> Result<Found, Failure> {
     let store = &session.settings.store;
@@ -234,26 +243,27 @@ impl Found {
 
     /// Asks the supervisor to end the pod and waits until it is gone. A supervisor that dies over it has a successor,
     /// which is asked again.
-    pub(super) fn stop(&self, session: &Session, grace_seconds: Option<u64>) -> Result<(), Failure> {
+    pub(super) fn stop(&self, session: &Session, grace_seconds: Option<u64>) -> Result<Stopped, Failure> {
+        let here = |removed: Result<(), Failure>| removed.map(|()| Stopped::Here);
         let started = Instant::now();
         loop {
             match self.care() {
-                Care::Finished => return self.remove_within(session, grace_seconds),
+                Care::Finished => return here(self.remove_within(session, grace_seconds)),
                 // It never came to run anything, and now cannot: its guardian's place is taken.
                 Care::Abandoned if !self.dir.machine().exists() => {
                     if let Ok(Some(_place)) = try_lock(&self.dir.guardian_lock()) {
-                        return self.remove(session);
+                        return here(self.remove(session));
                     }
                 }
                 Care::Abandoned => self.readopt_if_abandoned()?,
                 Care::Guarded => {}
             }
             match self.ask(Request::Stop { grace_seconds }) {
-                Ok(answer) if answer.errors.is_empty() => return Ok(()),
+                Ok(answer) if answer.errors.is_empty() => return Ok(Stopped::BySupervisor),
                 Ok(answer) => return Err(Failure::cannot(answer.errors.join("\nerror: "))),
                 // It may have finished by itself in this very moment.
                 Err(_) if self.finishes() => {
-                    return if self.dir.pod().exists() { self.remove(session) } else { Ok(()) };
+                    return here(if self.dir.pod().exists() { self.remove(session) } else { Ok(()) });
                 }
                 Err(error) if started.elapsed() > PATIENCE => return Err(Failure::host(&error)),
                 Err(_) => std::thread::sleep(Duration::from_millis(20)),

@@ -134,7 +134,7 @@ fn attached(session: &Session, args: &RunArgs, loaded: LoadedPod) -> Result<Exit
             anstream::eprintln!("pod \"{}\" deleted from {} namespace", found.pod.name, found.pod.namespace);
         }
         // Of a pod that is gone nothing "runs on".
-        return ended.map_err(Failure::unhinted).and_then(|code| removed.map(|()| code));
+        return ended.map_err(Failure::unhinted).and_then(|code| removed.map(|_| code));
     }
     ended
 }

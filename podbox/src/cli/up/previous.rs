@@ -67,5 +67,5 @@ pub(super) fn end_within(
             Woken::Changed | Woken::Unheard => {}
         }
     }
-    stop.join().unwrap_or_else(|_| Err(Failure::cannot("the thread that ends a pod panicked")))
+    stop.join().unwrap_or_else(|_| Err(Failure::cannot("the thread that ends a pod panicked"))).map(|_| ())
 }

@@ -57,7 +57,7 @@ pub(super) fn prune(session: &Session, set: &str, kept: &BTreeSet<Key>) -> Resul
             continue;
         }
         match found.stop(session, None) {
-            Ok(()) => say(session, &format!("pod {}", found.name()))?,
+            Ok(_) => say(session, &format!("pod {}", found.name()))?,
             Err(failure) => failures.push(failure),
         }
     }
