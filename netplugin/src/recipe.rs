@@ -28,7 +28,7 @@ use crate::config::{
 use crate::error::NetError;
 use crate::firewall;
 use crate::hash::fnv1a;
-use crate::host::{Facts, Ipv6};
+use crate::host::{self, Facts, Ipv6};
 use crate::ipam::{self, Lease};
 use crate::links::{self, Link};
 use crate::netlink::{KernelError, Netlink};
@@ -40,6 +40,9 @@ use crate::way_back;
 use crate::wishes::{Bandwidth, WayOut};
 
 mod acts;
+
+/// How often a pod is attached whose bridge somebody deletes at that very moment.
+const TRIES: u32 = 3;
 
 /// Why a step failed; the step's name is added by whoever runs it.
 #[derive(Debug)]
@@ -111,6 +114,9 @@ pub(crate) struct World<'a> {
     /// For tests of crashes: do no more than so many steps.
     #[cfg(test)]
     stop_after: usize,
+    /// For tests of what others do meanwhile: called before each step, with its name.
+    #[cfg(test)]
+    interfere: fn(&str),
 }
 
 impl<'a> World<'a> {
@@ -134,6 +140,8 @@ impl<'a> World<'a> {
             notes: Vec::new(),
             #[cfg(test)]
             stop_after: usize::MAX,
+            #[cfg(test)]
+            interfere: |_| {},
         })
     }
 
@@ -149,6 +157,8 @@ impl<'a> World<'a> {
             if self.trace.len() == self.stop_after {
                 return Err(NetError::Request { id: self.request.id.to_owned(), problem: "stop".to_owned() });
             }
+            #[cfg(test)]
+            (self.interfere)(step.name);
             let start = Instant::now();
             (step.act)(self).map_err(|fault| match fault {
                 Fault::Net(error) => error,
@@ -162,13 +172,30 @@ impl<'a> World<'a> {
 
     /// Does all steps of the recipe.
     pub(crate) fn attach(mut self) -> Result<(Attachment, Vec<Timed>), NetError> {
-        match self.attach_steps() {
-            Ok(()) => Ok((self.attachment(), self.trace)),
-            Err(error) => {
-                self.undo();
-                Err(error)
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            match self.attach_steps() {
+                Ok(()) => return Ok((self.attachment(), self.trace)),
+                // The lease stays, so the pod gets the same addresses.
+                Err(_) if tries > 0 && self.has_lost_its_bridge() => {
+                    self.lock = None;
+                    self.remove_cable();
+                }
+                Err(error) => {
+                    self.undo();
+                    return Err(error);
+                }
             }
         }
+    }
+
+    /// Whether somebody has deleted the bridge since it was found or made.
+    fn has_lost_its_bridge(&mut self) -> bool {
+        let Some(index) = self.bridge.as_ref().map(|bridge| bridge.index).filter(|index| *index != 0) else {
+            return false;
+        };
+        host::find_link(&mut self.host, Link::Index(index)).is_ok_and(|link| link.is_none())
     }
 
     fn attach_steps(&mut self) -> Result<(), NetError> {
@@ -188,10 +215,11 @@ impl<'a> World<'a> {
     }
 
     /// Makes what all pods share once more, for a largest packet of `mtu` bytes; each step is harmless where it was done
-    /// before. The ways to other hosts are somebody else's. The caller holds the lock alone.
-    pub(crate) fn make_bridge_again(&mut self, mtu: u32) -> Result<(), NetError> {
-        self.mtu = mtu;
-        self.run(bridge_steps(self.config, self.host_ipv6, mtu, &peers::Plan::default()))
+    /// before. Ways to other hosts are made where none are written
+    /// down. The caller holds the lock alone.
+    pub(crate) fn make_bridge_again(&mut self, (mtu, beyond): (u32, peers::Plan)) -> Result<(), NetError> {
+        (self.mtu, self.beyond) = (mtu, beyond);
+        self.run(bridge_steps(self.config, self.host_ipv6, mtu, &self.beyond))
     }
 
     /// Mends a cable, for what is leased and on a bridge that is complete. Ports of the host lead to the addresses, whoever has
