@@ -96,6 +96,9 @@ pub(crate) fn lease(
     subnets: &[Subnet],
     is_in_use: &dyn Fn(IpAddr) -> bool,
 ) -> Result<Lease, NetError> {
+    if let Some(address) = first_wished(request, subnets).filter(|address| is_in_use(*address)) {
+        return Err(held(config, address));
+    }
     let file = file_of(config, request.id, request.ifname);
     state::make_directory(&pod_directory(config, request.id))?;
     let mut lease = Lease {
@@ -111,9 +114,6 @@ pub(crate) fn lease(
         remember_chosen_macs(config)?;
     }
     let is_first_in_use = |addresses: &[IpAddr]| addresses.first().is_some_and(|first| is_in_use(*first));
-    if let Some(address) = first_wished(request, subnets).filter(|address| is_in_use(*address)) {
-        return Err(held(config, address));
-    }
     let result = take_what_is_wished(config, request, subnets, |addresses| {
         if is_first_in_use(addresses) {
             return Ok(false);
