@@ -324,7 +324,7 @@ fn containers_whose_leases_were_removed_keep_their_addresses_and_their_bridge() 
     std::fs::remove_dir_all(&host.config.state_dir).unwrap();
     let pod = host.pod("b");
     assert_ne!(pod.ip4(), container.ip4());
-    let wished = [container.ip4().into()];
+    let wished = [container.ip4()];
     let netns = Netns::new();
     let refused = host.netns.run(|| {
         let wishes = netplugin::Wishes { addresses: &wished, ..netplugin::Wishes::default() };
@@ -338,7 +338,8 @@ fn containers_whose_leases_were_removed_keep_their_addresses_and_their_bridge() 
     host.detach("b");
     drop(pod);
     assert!(!host.release_idle(), "the container is on the network still");
-    host.netns.sh(&format!("ping -c 1 -W 5 {}", container.ip4()));
+    let plugged = host.netns.sh("ip -o link show master podbox0");
+    assert!(plugged.contains(&container.attached.attachment.host_interface), "{plugged}");
     drop(container);
     host.wait_for_cables();
     assert!(host.release_idle());
