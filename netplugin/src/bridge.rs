@@ -280,6 +280,17 @@ pub(crate) fn give_addresses(
     netlink.commit()
 }
 
+/// Makes the routes to the pods again, which the kernel makes with the bridge's addresses.
+pub(crate) fn lead_to_pods(netlink: &mut Netlink, bridge: &Bridge) -> Result<(), NetError> {
+    let config = bridge.made_for();
+    for subnet in crate::ipam::subnets(config, Ipv6::here()) {
+        let (message, flags) = links::add_pods_route(bridge.index, subnet);
+        netlink.push(message, flags);
+    }
+    let step = || format!("lead the pods' addresses to the bridge {}", config.bridge);
+    netlink.commit().map_err(|source| NetError::Kernel { step: step(), source })
+}
+
 /// Lets the host pass packets on between its interfaces. Where /proc/sys cannot be written the network still
 /// works within this host, so the problem is returned as a note.
 pub(crate) fn forward(netlink: &mut Netlink, config: &NetworkConfig, ipv6: Ipv6) -> Option<String> {

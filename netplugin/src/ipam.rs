@@ -80,7 +80,7 @@ pub(crate) fn find(
     let Some(lease) = state::read::<Lease>(&file)? else { return Ok(Found::Nothing) };
     let fits = lease.addresses.len() == subnets.len()
         && lease.addresses.iter().zip(subnets).all(|(address, subnet)| subnet.contains(*address))
-        && lease.addresses.iter().all(|address| is_same_file(&file, &address_file(config, *address)))
+        && is_whole(config, &lease)
         && lease.ports == request.ports
         && lease.mac == request.wishes.mac
         && request.wishes.addresses.iter().all(|wished| lease.addresses.contains(wished))
@@ -88,12 +88,17 @@ pub(crate) fn find(
     Ok(if fits { Found::Fits(lease) } else { Found::Stale })
 }
 
-/// Leases an address of each subnet to an interface that holds nothing. The caller holds the lock, shared.
+/// Leases an address of each subnet to an interface that holds nothing; none whose first address is in use without a lease.
+/// The caller holds the lock, shared.
 pub(crate) fn lease(
     config: &NetworkConfig,
     request: &Request<'_>,
     subnets: &[Subnet],
+    is_in_use: &dyn Fn(IpAddr) -> bool,
 ) -> Result<Lease, NetError> {
+    if let Some(address) = first_wished(request, subnets).filter(|address| is_in_use(*address)) {
+        return Err(held(config, address));
+    }
     let file = file_of(config, request.id, request.ifname);
     state::make_directory(&pod_directory(config, request.id))?;
     let mut lease = Lease {
@@ -108,7 +113,11 @@ pub(crate) fn lease(
     if lease.mac.is_some() {
         remember_chosen_macs(config)?;
     }
+    let is_first_in_use = |addresses: &[IpAddr]| addresses.first().is_some_and(|first| is_in_use(*first));
     let result = take_what_is_wished(config, request, subnets, |addresses| {
+        if is_first_in_use(addresses) {
+            return Ok(false);
+        }
         lease.addresses = addresses.to_vec();
         state::replace(&file, &lease)?;
         take(config, &file, addresses)
@@ -126,6 +135,53 @@ pub(crate) fn lease(
             Err(error)
         }
     }
+}
+
+/// The address that was asked for in the first subnet, from which a cable's Ethernet address is made.
+fn first_wished(request: &Request<'_>, subnets: &[Subnet]) -> Option<IpAddr> {
+    let first = subnets.first()?;
+    request.wishes.addresses.iter().copied().find(|address| first.contains(*address))
+}
+
+/// Takes a lease again whose files somebody has removed, while what it is about is in use. The caller holds the lock alone.
+///
+/// # Errors
+/// [`NetError::AddressHeld`] if somebody else has got one of its addresses.
+pub(crate) fn restore(config: &NetworkConfig, lease: &Lease) -> Result<(), NetError> {
+    let file = file_of(config, &lease.id, &lease.ifname);
+    if !file.exists() {
+        keep(config, lease)?;
+    }
+    if lease.mac.is_some() {
+        remember_chosen_macs(config)?;
+    }
+    for address in &lease.addresses {
+        let name = address_file(config, *address);
+        if state::link(&file, &name)? || is_same_file(&file, &name) {
+            continue;
+        }
+        // The pod's own, of before its file was removed.
+        if state::read::<Lease>(&name)?
+            .is_none_or(|other| (&other.id, &other.ifname) != (&lease.id, &lease.ifname))
+        {
+            return Err(held(config, *address));
+        }
+        state::remove_file(&name)?;
+        state::link(&file, &name)?;
+    }
+    Ok(())
+}
+
+/// Whether every address of a lease has its file.
+pub(crate) fn is_whole(config: &NetworkConfig, lease: &Lease) -> bool {
+    let file = file_of(config, &lease.id, &lease.ifname);
+    lease.addresses.iter().all(|address| is_same_file(&file, &address_file(config, *address)))
+}
+
+/// What an interface holds by its looks.
+pub(crate) fn seen(request: &Request<'_>, addresses: Vec<IpAddr>) -> Result<Lease, NetError> {
+    let reserved = reservation((request.id, request.owner), request.ifname, request.ports)?;
+    Ok(Lease { addresses, mac: request.wishes.mac, ..reserved })
 }
 
 /// What somebody holds who has no interface, and so no addresses: ports of the host.
@@ -279,7 +335,8 @@ fn refuse_held(config: &NetworkConfig, request: &Request<'_>) -> Result<(), NetE
 
 fn held(config: &NetworkConfig, address: IpAddr) -> NetError {
     let lease = state::read::<Lease>(&address_file(config, address)).ok().flatten();
-    let holder = lease.map_or_else(|| "another pod".to_owned(), |lease| lease.owner);
+    let holder =
+        lease.map_or_else(|| "a pod whose lease somebody has removed".to_owned(), |lease| lease.owner);
     NetError::AddressHeld { address: address.to_string(), holder }
 }
 

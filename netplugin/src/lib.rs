@@ -21,6 +21,7 @@ mod error;
 mod firewall;
 mod hash;
 mod host;
+mod in_use;
 mod inspect;
 mod interfaces;
 mod ipam;
@@ -72,7 +73,7 @@ pub use look::{
     Room, SeenAddress, SeenChain, SeenLease, SeenLink, SeenMap, SeenNeighbour, SeenRoute, SeenRule,
     SeenTable, Window, leases, room,
 };
-pub use mend::{Heeded, LinkChanges, Loss, Mending, heeded, lost, mend};
+pub use mend::{Heeded, LinkChanges, Loss, Mending, heeded, lease_file, lost, mend, unled};
 pub use netlink::KernelError;
 pub use owner::is_anothers;
 pub use packets::{Instruction, PacketSocket, Seen, Way};
@@ -212,6 +213,9 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
     }
     if bridge::may_exist(config) {
         config.validate()?;
+        if sweep::has_unleased(&mut Netlink::route()?, config)? {
+            return Ok(false);
+        }
         // It is not complete from here on. On a full disk the old record has to make room for the new one.
         let unfinished = bridge::Bridge::unfinished(config, bridge::may_translate(config));
         if bridge::remember(config, &unfinished).is_err() {
@@ -233,12 +237,30 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
     }
     state::remove_file(&config.state_dir.join("last"))?;
     ipam::forget_chosen_macs(config)?;
+    sweep::forget_loose(config)?;
     let _ = state::remove_directory(&config.state_dir.join("ports"));
     let _ = state::remove_directory(&pods);
     // The lock's file goes last; whoever waits for it sees that it is gone and makes a new one.
     state::remove_file(&config.state_dir.join("lock"))?;
     let _ = state::remove_directory(&config.state_dir);
     Ok(true)
+}
+
+/// The addresses of cables that are plugged in and that nobody has leased, for longer than a pod takes to leave: somebody has
+/// removed the leases of containers that run. None of them is given out.
+///
+/// # Errors
+/// If the kernel cannot be asked.
+pub fn unleased(config: &NetworkConfig) -> Result<Vec<std::net::Ipv4Addr>, NetError> {
+    let mut netlink = Netlink::route()?;
+    let begun = std::time::Instant::now();
+    loop {
+        let found = sweep::loose(&mut netlink, config)?;
+        if found.is_empty() || begun.elapsed() > sweep::LEAVING {
+            return Ok(found);
+        }
+        std::thread::sleep(sweep::LEAVING / 20);
+    }
 }
 
 /// Sends what is for these ranges of virtual addresses to the bridge, if there is one: packets that nobody translates end

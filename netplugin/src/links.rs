@@ -358,6 +358,23 @@ fn neighbour(address: IpAddr) -> NeighbourAddress {
     }
 }
 
+/// `bridge fdb get MAC br BRIDGE`
+pub(crate) fn get_forward(bridge: u32, mac: Mac) -> RouteNetlinkMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+    message.attributes.push(NeighbourAttribute::Controller(bridge));
+    RouteNetlinkMessage::GetNeighbour(message)
+}
+
+/// The number of the port that the answer to [`get_forward`] tells of.
+pub(crate) fn port_of(answer: &RouteNetlinkMessage) -> Option<u32> {
+    match answer {
+        RouteNetlinkMessage::NewNeighbour(message) => Some(message.header.ifindex),
+        _ => None,
+    }
+}
+
 /// `ip neighbour delete`
 pub(crate) fn delete_neighbour(index: u32, address: IpAddr) -> Message {
     let mut message = NeighbourMessage::default();
@@ -369,14 +386,32 @@ pub(crate) fn delete_neighbour(index: u32, address: IpAddr) -> Message {
 
 /// `ip route replace SUBNET dev …`: its addresses are asked for there.
 pub(crate) fn add_link_route(index: u32, to: Subnet) -> Message {
+    let message = link_route(index, to, RouteProtocol::Boot);
+    (RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+fn link_route(index: u32, to: Subnet, by: RouteProtocol) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(to.network());
     message.header.destination_prefix_length = to.prefix();
     message.header.table = RouteHeader::RT_TABLE_MAIN;
-    message.header.protocol = RouteProtocol::Boot;
+    message.header.protocol = by;
     message.header.scope = RouteScope::Link;
     message.header.kind = RouteType::Unicast;
     message.attributes.push(RouteAttribute::Destination(RouteAddress::from(to.network())));
     message.attributes.push(RouteAttribute::Oif(index));
+    message
+}
+
+/// The route that the kernel makes with a bridge's address: `ip route replace SUBNET dev … proto kernel scope link src …`.
+pub(crate) fn add_pods_route(index: u32, to: Subnet) -> Message {
+    let mut message = link_route(index, to, RouteProtocol::Kernel);
+    if to.network().is_ipv4() {
+        message.attributes.push(RouteAttribute::PrefSource(RouteAddress::from(to.gateway())));
+    } else {
+        // As the kernel's own (IP6_RT_PRIO_ADDRCONF), which others then take the place of.
+        message.header.scope = RouteScope::Universe;
+        message.attributes.push(RouteAttribute::Priority(256));
+    }
     (RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
 }

@@ -114,6 +114,9 @@ pub(crate) struct World<'a> {
     /// For tests of crashes: do no more than so many steps.
     #[cfg(test)]
     stop_after: usize,
+    /// For tests of what others do meanwhile: called before each step, with its name.
+    #[cfg(test)]
+    interfere: fn(&str),
 }
 
 impl<'a> World<'a> {
@@ -137,6 +140,8 @@ impl<'a> World<'a> {
             notes: Vec::new(),
             #[cfg(test)]
             stop_after: usize::MAX,
+            #[cfg(test)]
+            interfere: |_| {},
         })
     }
 
@@ -152,6 +157,8 @@ impl<'a> World<'a> {
             if self.trace.len() == self.stop_after {
                 return Err(NetError::Request { id: self.request.id.to_owned(), problem: "stop".to_owned() });
             }
+            #[cfg(test)]
+            (self.interfere)(step.name);
             let start = Instant::now();
             (step.act)(self).map_err(|fault| match fault {
                 Fault::Net(error) => error,

@@ -48,11 +48,14 @@ fn a_bridge_name_that_belongs_to_something_else_is_refused() {
 fn a_full_pool_is_refused_with_its_size() {
     let mut host = Host::new();
     host.config.ipv4 = Some("10.244.0.0/29".parse().unwrap());
-    let _pods: Vec<_> = (0..5).map(|n| host.pod(&format!("pod-{n}"))).collect();
+    let mut pods: Vec<_> = (0..5).map(|n| host.pod(&format!("pod-{n}"))).collect();
     let error = host.attach("late", &Netns::new(), &[]).unwrap_err();
     assert_eq!(chain(&error), "lease an address: all 5 addresses of 10.244.0.0/29 are leased");
     assert!(!host.config.state_dir.join("pods/late").exists());
     host.detach("pod-3");
+    let error = host.attach("late", &Netns::new(), &[]).unwrap_err();
+    assert!(chain(&error).contains("all 5 addresses"), "somebody has its namespace open: {error}");
+    drop(pods.remove(3));
     host.pod("late");
 }
 

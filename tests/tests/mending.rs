@@ -292,3 +292,48 @@ fn a_pod_whose_bridge_is_deleted_in_the_moment_in_which_it_is_plugged_in_starts_
     }
     host.finish();
 }
+
+#[test]
+fn leases_whose_files_are_removed_come_back_and_nobody_else_gets_the_addresses() {
+    let site = Site::new();
+    // Supervisors look after their leases from two seconds on.
+    std::thread::sleep(Duration::from_secs(2));
+    let leases = site.host.run_dir().join("ipam");
+    fs::remove_dir_all(&leases).expect("leases");
+    site.host.up(&pod("other", ECHO));
+    let ip = site.host.pod("other").ip();
+    assert!(![site.server[0].clone(), site.host.pod("client").ip()].contains(&ip), "{ip} twice");
+    site.talks("without leases");
+    for name in ["server", "client"] {
+        site.host.wait_event(name, "NetworkMended", "no lease of 10.213");
+    }
+    site.is_whole();
+    let names: Vec<_> = fs::read_dir(&leases).expect("networks").flatten().map(|one| one.path()).collect();
+    let network = names.iter().find(|path| path.join(&site.server[0]).exists());
+    let network = network.unwrap_or_else(|| panic!("{} in one of {names:?}", site.server[0]));
+    fs::remove_file(network.join(&site.server[0])).expect("the file of an address");
+    wait_until("the file of an address", PATIENCE, || network.join(&site.server[0]).exists());
+    site.is_whole();
+    site.finish();
+}
+
+#[test]
+fn routes_that_are_deleted_come_back() {
+    let site = Site::new();
+    std::thread::sleep(Duration::from_secs(2));
+    let there = || site.sh("ip route; ip -6 route");
+    let routes = there();
+    let by_bridge =
+        |line: &&str| line.contains(&format!(" dev {} ", site.host.bridge())) && !line.starts_with("fe80");
+    let lines: Vec<&str> = routes.lines().filter(by_bridge).collect();
+    assert!(lines.len() >= 4, "the pods' and the Services', of both families: {routes}");
+    for line in lines {
+        let to = line.split_whitespace().next().expect("a destination");
+        let family = if to.contains(':') { "-6" } else { "-4" };
+        site.sh(&format!("ip {family} route del {to} dev BRIDGE"));
+        wait_until(line, PATIENCE, || there().lines().any(|now| now.starts_with(&format!("{to} dev "))));
+    }
+    site.is_whole();
+    site.talks("after all routes were deleted");
+    site.finish();
+}

@@ -38,7 +38,7 @@ fn take_lease(config: &NetworkConfig, id: &str) -> Result<Lease, NetError> {
     let _lock = state::lock(&config.state_dir, Sharing::Shared)?;
     match find(config, &request, &subnets)? {
         Found::Fits(lease) => Ok(lease),
-        _ => lease(config, &request, &subnets),
+        _ => lease(config, &request, &subnets, &|_| false),
     }
 }
 
@@ -66,12 +66,12 @@ fn take_asked(config: &NetworkConfig, asked: &Asked) -> Result<Lease, NetError> 
     let _lock = state::lock(&config.state_dir, Sharing::Exclusive)?;
     match find(config, &request, &subnets)? {
         Found::Fits(lease) => Ok(lease),
-        Found::Nothing => lease(config, &request, &subnets),
+        Found::Nothing => lease(config, &request, &subnets, &|_| false),
         Found::Stale => {
             for old in leases_of(config, &asked.id)?.iter().filter(|old| old.ifname == asked.ifname) {
                 give_back(config, old)?;
             }
-            lease(config, &request, &subnets)
+            lease(config, &request, &subnets, &|_| false)
         }
     }
 }

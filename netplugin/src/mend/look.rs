@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{Heeded, Loss};
 use crate::bridge::{self, Bridge};
-use crate::config::{NetworkConfig, Request};
+use crate::config::{NetworkConfig, Request, Subnet};
 use crate::error::NetError;
 use crate::host::{self, Facts, Ipv6};
+use crate::ipam;
 use crate::links::Link;
 use crate::netlink::{KernelError, Netlink};
 use crate::peers::{self, record};
@@ -51,7 +52,18 @@ pub(super) fn bridge(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Fo
         !there.iter().any(is_it)
     });
     losses.extend(missing.map(|address| Loss::Address(name.clone(), address)));
+    if losses.is_empty() {
+        let own = unled(netlink, link.index, &ipam::subnets(made.made_for(), Ipv6::here()))?;
+        losses.extend(own.into_iter().map(|to| Loss::Route(name.clone(), to)));
+    }
     Ok(Found { record, losses })
+}
+
+/// Those of `ranges` that no route leads to by a link.
+pub(super) fn unled(netlink: &mut Netlink, index: u32, ranges: &[Subnet]) -> Result<Vec<Subnet>, NetError> {
+    let there = host::routes(netlink).map_err(kernel)?;
+    let is_led = |to: &Subnet| there.iter().any(|route| route.to == *to && route.index == Some(index));
+    Ok(ranges.iter().filter(|to| !is_led(to)).copied().collect())
 }
 
 /// Routes that are written down as made and are not there. One by an interface that is not up could not be made either.
@@ -100,6 +112,7 @@ pub(super) fn heeded(
     for name in [&config.bridge, &tunnel, &recipe::host_interface(config, request)] {
         heeded.own.extend(find(netlink, name)?.map(|link| link.index));
     }
+    config.subnets().for_each(|subnet| heeded.lead_to(subnet));
     let record = record::read(config)?.unwrap_or_default();
     let beyond: BTreeSet<&str> = peers::interfaces(&record).filter(|name| *name != tunnel).collect();
     for name in beyond {

@@ -3,15 +3,18 @@
 //!
 //! Whoever looks, looks without any lock first. Only if something is missing the network's lock is taken and it is looked
 //! once more, so that of all pods that come together one makes what they share. Nothing is made for an interface without a
-//! lease: its pod has left, and whoever removes an idle network is not fought with.
+//! lease and without an address: its pod has left, and whoever removes an idle network is not fought with.
 //!
 //! What is made is what [`crate::attach`] makes, by the same steps. The shared part is made for what the bridge's own record
 //! says it was made for, whatever the caller's configuration.
 
 mod changes;
+mod leases;
 mod look;
 
 use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
 
 use crate::bridge;
 use crate::config::{InterfaceAddress, NetworkConfig, Request, Subnet};
@@ -28,12 +31,16 @@ pub use changes::{Heeded, LinkChanges};
 /// Something that a pod's network should have and has not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loss {
+    /// Nothing says that an interface of the pod holds its addresses.
+    Lease(String, Vec<IpAddr>),
     /// There is no bridge of that name, or another one than was made.
     Bridge(String),
     /// The bridge is switched off.
     BridgeDown(String),
     /// The bridge has not got an address.
     Address(String, InterfaceAddress),
+    /// No route leads to the pods by the bridge.
+    Route(String, Subnet),
     /// No route leads to another host's pods.
     Way(Subnet),
     /// There is no cable to an interface of the pod: its end's name on the host, and the interface's.
@@ -49,9 +56,14 @@ pub enum Loss {
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Loss::Lease(interface, addresses) => {
+                let told: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                write!(f, "no lease of {} for {interface}", told.join(" and "))
+            }
             Loss::Bridge(bridge) => write!(f, "no bridge {bridge}"),
             Loss::BridgeDown(bridge) => write!(f, "{bridge} down"),
             Loss::Address(bridge, address) => write!(f, "{bridge} without {address}"),
+            Loss::Route(bridge, to) => write!(f, "no route to {to} by {bridge}"),
             Loss::Way(to) => write!(f, "no way to {to}"),
             Loss::Cable(cable, interface) => write!(f, "no cable {cable} to {interface}"),
             Loss::Unplugged(cable, interface, bridge) => {
@@ -83,19 +95,33 @@ impl Mending {
     }
 }
 
-/// What an interface of a pod, and the network that it is on, should have and have not; nothing if it holds no lease.
+/// What an interface of a pod, and the network that it is on, should have and have not; nothing if it holds no lease, nor an address
+/// inside the pod that somebody has removed the lease of.
 ///
 /// # Errors
 /// If the kernel or a state file cannot be read.
 pub fn lost(config: &NetworkConfig, request: &Request<'_>) -> Result<Vec<Loss>, NetError> {
-    if lease(config, request)?.is_none() {
+    let lost = leases::lost(config, request)?;
+    if lost.is_none() && lease(config, request)?.is_none() {
         return Ok(Vec::new());
     }
     let mut netlink = Netlink::route()?;
-    let mut all = look::bridge(&mut netlink, config)?.losses;
+    let mut all: Vec<Loss> = lost.as_ref().map(leases::loss).into_iter().collect();
+    all.extend(look::bridge(&mut netlink, config)?.losses);
     all.extend(look::ways(&mut netlink, config)?);
     all.extend(look::cable(&mut netlink, config, request)?);
     Ok(all)
+}
+
+/// Those ranges of virtual addresses that [`crate::lead_to_bridge`] should have led to the bridge and that no route leads to.
+///
+/// # Errors
+/// If the kernel cannot be asked.
+pub fn unled(config: &NetworkConfig, ranges: &[Subnet]) -> Result<Vec<Subnet>, NetError> {
+    let mut netlink = Netlink::route()?;
+    let Some(bridge) = bridge::find_link(&mut netlink, config)? else { return Ok(Vec::new()) };
+    let possible = |range: &&Subnet| range.network().is_ipv4() || Ipv6::here() == Ipv6::On;
+    look::unled(&mut netlink, bridge.index, &ranges.iter().filter(possible).copied().collect::<Vec<_>>())
 }
 
 /// Whose changes are worth looking at, for an interface of a pod.
@@ -110,6 +136,7 @@ pub fn heeded(config: &NetworkConfig, request: &Request<'_>) -> Result<Heeded, N
 #[must_use]
 pub fn mend(config: &NetworkConfig, request: &Request<'_>) -> Mending {
     let mut mending = Mending::default();
+    mending.note(leases::mend(config, request));
     match lease(config, request) {
         Ok(Some(_)) => {}
         Ok(None) => return mending,
@@ -137,16 +164,23 @@ fn mend_bridge(config: &NetworkConfig, request: &Request<'_>) -> Result<Vec<Loss
     if found.losses.is_empty() || lease(config, request)?.is_none() {
         return Ok(Vec::new());
     }
+    if found.losses.iter().all(|loss| matches!(loss, Loss::Route(..)))
+        && let Some(record) = &found.record
+    {
+        bridge::lead_to_pods(&mut netlink, record)?;
+        return Ok(found.losses);
+    }
+    let mut beyond = peers::Plan::default();
     let made_for = found.record.as_ref().map_or(config, |record| record.made_for());
     let mtu = match found.record.as_ref().filter(|record| record.index != 0) {
         Some(record) => record.mtu,
         // Nobody has written down what it was.
         None => {
-            let beyond = peers::plan(&mut netlink, config, Ipv6::here())?;
+            beyond = peers::plan(&mut netlink, config, Ipv6::here())?;
             beyond.fit(bridge::mtu(&mut netlink, made_for))
         }
     };
-    recipe::World::new(made_for, request)?.make_bridge_again(mtu)?;
+    recipe::World::new(made_for, request)?.make_bridge_again((mtu, beyond))?;
     Ok(found.losses)
 }
 
@@ -190,6 +224,13 @@ fn mend_cable(config: &NetworkConfig, request: &Request<'_>) -> Result<Vec<Loss>
         world.mend_cable((bridge.clone(), lease.clone()), how)?;
     }
     Ok(lost)
+}
+
+/// The file that tells what an interface of a pod holds. The files of its addresses are names of the same: whoever watches
+/// it hears if one of them goes.
+#[must_use]
+pub fn lease_file(config: &NetworkConfig, request: &Request<'_>) -> PathBuf {
+    ipam::file_of(config, request.id, request.ifname)
 }
 
 /// What the interface holds.

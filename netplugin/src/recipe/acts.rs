@@ -10,16 +10,17 @@ use nix::errno::Errno;
 use super::{Fault, Inside, Joining, World, host_interface};
 use crate::announce;
 use crate::bridge::{self, Bridge};
-use crate::config::PortMapping;
+use crate::config::{PortMapping, Subnet};
 use crate::error::NetError;
 use crate::host::{self, Ipv6};
-use crate::ipam;
+use crate::in_use::Cables;
+use crate::ipam::{self, Lease};
 use crate::links::{self, Link, Message, Veth};
 use crate::netlink::{KernelError, Netlink};
 use crate::state::{self, Sharing};
 use crate::way_back;
 use crate::wishes::{Bandwidth, WayOut};
-use crate::{firewall, netns, nft, owner, peers, ports, shaping, sysctl};
+use crate::{firewall, netns, nft, owner, peers, ports, shaping, sweep, sysctl};
 
 const LOOPBACK_INDEX: u32 = 1;
 
@@ -53,10 +54,34 @@ pub(super) fn lease(world: &mut World<'_>) -> Result<(), Fault> {
     // bridge that we find stays.
     // An Ethernet address that was asked for is compared with everybody's.
     let sharing = if world.request.wishes.mac.is_some() { Sharing::Exclusive } else { Sharing::Shared };
-    let _lock = state::lock(&world.config.state_dir, sharing)?;
-    let found = match ipam::find(world.config, world.request, &subnets)? {
-        ipam::Found::Fits(lease) => lease,
-        ipam::Found::Nothing => ipam::lease(world.config, world.request, &subnets)?,
+    let deadline = Instant::now() + sweep::LEAVING;
+    loop {
+        let lock = state::lock(&world.config.state_dir, sharing)?;
+        match find_or_lease(world, &subnets) {
+            // What is in the way may be a cable whose pod has left, and that is about to go.
+            Err(NetError::AddressHeld { .. } | NetError::PoolFull { .. })
+                if Instant::now() < deadline && has_loose_cables(world)? =>
+            {
+                drop(lock);
+                std::thread::sleep(sweep::LEAVING / 100);
+            }
+            result => {
+                world.lease = Some(result?);
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Whether cables are there whose addresses nobody has leased.
+fn has_loose_cables(world: &mut World<'_>) -> Result<bool, NetError> {
+    Ok(!sweep::loose(&mut world.host, world.config)?.is_empty())
+}
+
+fn find_or_lease(world: &mut World<'_>, subnets: &[Subnet]) -> Result<Lease, NetError> {
+    match ipam::find(world.config, world.request, subnets)? {
+        ipam::Found::Fits(lease) => return Ok(lease),
+        ipam::Found::Nothing => {}
         ipam::Found::Stale => {
             let mut errors = Vec::new();
             for lease in ipam::leases_of(world.config, world.request.id)? {
@@ -65,13 +90,12 @@ pub(super) fn lease(world: &mut World<'_>) -> Result<(), Fault> {
                 }
             }
             if let Some(error) = errors.pop() {
-                return Err(error.into());
+                return Err(error);
             }
-            ipam::lease(world.config, world.request, &subnets)?
         }
-    };
-    world.lease = Some(found);
-    Ok(())
+    }
+    let cables = Cables::of(&mut world.host, world.config, world.request);
+    ipam::lease(world.config, world.request, subnets, &|address| cables.has(address))
 }
 
 pub(super) fn hold_ports(world: &mut World<'_>) -> Result<(), Fault> {
@@ -109,6 +133,9 @@ pub(super) fn check_host(world: &mut World<'_>) -> Result<(), Fault> {
     ipam::forget_other_boots(world.config)?;
     owner::clear(&mut world.host, world.config)?;
     world.found = bridge::check(&mut world.host, world.config)?;
+    if world.found.is_some() && bridge::recorded(world.config).is_ok_and(|record| record.is_none()) {
+        sweep::remember_loose(&mut world.host, world.config)?;
+    }
     // From here on there may be something to remove.
     bridge::remember(world.config, world.bridge.insert(Bridge::unfinished(world.config, false)))?;
     Ok(())

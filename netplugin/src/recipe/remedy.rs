@@ -22,10 +22,10 @@ pub(crate) enum Remedy {
 
 impl World<'_> {
     /// Makes what all pods share once more, for a largest packet of `mtu` bytes; each step is harmless where it was done
-    /// before. The ways to other hosts are somebody else's. The caller holds the lock alone.
-    pub(crate) fn make_bridge_again(&mut self, mtu: u32) -> Result<(), NetError> {
-        self.mtu = mtu;
-        self.run(bridge_steps(self.config, self.host_ipv6, mtu, &peers::Plan::default()))
+    /// before. Ways to other hosts are made where none are written down. The caller holds the lock alone.
+    pub(crate) fn make_bridge_again(&mut self, (mtu, beyond): (u32, peers::Plan)) -> Result<(), NetError> {
+        (self.mtu, self.beyond) = (mtu, beyond);
+        self.run(bridge_steps(self.config, self.host_ipv6, mtu, &self.beyond))
     }
 
     /// Mends a cable, for what is leased and on a bridge that is complete. Ports of the host lead to the addresses, whoever has

@@ -275,3 +275,73 @@ fn a_pod_that_knows_an_older_list_of_peers_does_not_bring_back_one_that_is_gone(
     host.detach("b");
     assert!(host.release_idle());
 }
+
+#[test]
+fn a_bridge_that_is_deleted_as_the_cable_is_plugged_in_is_made_again_for_the_same_lease() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static LEFT: AtomicU32 = AtomicU32::new(0);
+    let interfere = |step: &str| {
+        if step == "plug the cable into the bridge"
+            && LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
+        {
+            let done = Command::new("ip").args(["link", "del", "podbox0"]).status().unwrap();
+            assert!(done.success());
+        }
+    };
+    for (deleted, works) in [(TRIES - 1, true), (TRIES, false)] {
+        let host = Host::new();
+        let pod = Netns::new();
+        LEFT.store(deleted, Ordering::Relaxed);
+        let attached = host.netns.run(|| {
+            let request = Request {
+                id: "a",
+                owner: "default/a",
+                netns: pod.path(),
+                ifname: "eth0",
+                ports: &[],
+                wishes: netplugin::Wishes::default(),
+            };
+            let world = World { interfere, ..World::new(&host.config, &request).unwrap() };
+            world.attach().map(|(attachment, _)| attachment.addresses[0].to_string())
+        });
+        assert_eq!(LEFT.load(Ordering::Relaxed), 0);
+        match attached {
+            Ok(address) => assert!(works && address == "10.244.0.2/16", "{address}"),
+            Err(error) => assert!(!works, "{}", support::chain(&error)),
+        }
+        host.detach("a");
+        drop(pod);
+        assert!(host.release_idle());
+        host.wait_for_cables();
+        assert_eq!(host.left_behind(), "");
+    }
+}
+
+#[test]
+fn containers_whose_leases_were_removed_keep_their_addresses_and_their_bridge() {
+    let host = Host::new();
+    let container = host.pod("cni-a");
+    std::fs::remove_dir_all(&host.config.state_dir).unwrap();
+    let pod = host.pod("b");
+    assert_ne!(pod.ip4(), container.ip4());
+    let wished = [container.ip4()];
+    let netns = Netns::new();
+    let refused = host.netns.run(|| {
+        let wishes = netplugin::Wishes { addresses: &wished, ..netplugin::Wishes::default() };
+        let request =
+            Request { id: "c", owner: "default/c", netns: netns.path(), ifname: "eth0", ports: &[], wishes };
+        crate::attach(&host.config, &request).unwrap_err()
+    });
+    assert!(support::chain(&refused).contains("a pod whose lease somebody has removed"), "{refused}");
+    let unleased = host.netns.run(|| crate::unleased(&host.config)).unwrap();
+    assert!(unleased.iter().map(ToString::to_string).eq([container.ip4().to_string()]), "{unleased:?}");
+    host.detach("b");
+    drop(pod);
+    assert!(!host.release_idle(), "the container is on the network still");
+    let plugged = host.netns.sh("ip -o link show master podbox0");
+    assert!(plugged.contains(&container.attached.attachment.host_interface), "{plugged}");
+    drop(container);
+    host.wait_for_cables();
+    assert!(host.release_idle());
+    assert_eq!(host.left_behind(), "");
+}

@@ -316,6 +316,8 @@ impl Found {
         volumes::release(&self.pod, &self.dir, store);
         errors.extend(owed::keep(&self.dir, store, &self.pod.uid));
         let logs = self.dir.logs(&self.pod.namespace, &self.pod.name, &self.pod.uid);
+        // The Pod goes before its state: a supervisor that begins in this very moment, after one that was killed, sees by it
+        // that the state that it does not find is not that of a new pod.
         for path in [logs.as_path(), self.dir.data(), self.dir.run()] {
             errors.extend(remove(path).err().map(|error| report::chain(&error)));
         }

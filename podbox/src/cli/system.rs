@@ -144,6 +144,7 @@ fn findings(session: &Session) -> Vec<Finding> {
         findings.extend(switches(&settings.network));
         findings.extend(firewall(&settings.network));
         findings.extend(running(session));
+        findings.extend(unleased(&settings.network));
         findings.extend(peers(&settings.network));
     }
     findings.extend(owed(session));
@@ -249,6 +250,18 @@ fn running(session: &Session) -> Option<Finding> {
         what: "network of running pods".into(),
         problem: (!problems.is_empty()).then(|| problems.join("\n         ")),
         mend: "each pod's supervisor restores this, ever more slowly if it is taken away again and again; `podbox restart` and `podbox up` do so at once",
+        optional: false,
+    })
+}
+
+/// Containers that run on a network without a lease, if there are any.
+fn unleased(network: &NetworkConfig) -> Option<Finding> {
+    let found = netplugin::unleased(network).ok().filter(|found| !found.is_empty())?;
+    let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+    Some(Finding {
+        what: "leases".into(),
+        problem: Some(format!("nothing says who has {} on {}", told.join(", "), network.bridge)),
+        mend: "somebody has removed files below the run directory's ipam; nobody else gets these addresses while their cables are plugged in. Begin those containers anew",
         optional: false,
     })
 }

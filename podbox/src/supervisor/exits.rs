@@ -23,6 +23,7 @@ use crate::status;
 
 use super::catalogue::Watcher;
 use super::machine::{Exit, Memory};
+use super::mending;
 use super::readable::readable;
 use super::world::{Message, World};
 
@@ -62,7 +63,10 @@ pub(super) fn watch(world: &Arc<World>) -> io::Result<Watcher> {
                     // Which record it was does not matter: the directory is read anew, also if the kernel had no room
                     // to say what happened.
                     is_ours |= event.wd == exits || event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
-                    if event.wd != exits {
+                    if event.mask.intersects(mending::LEASES) {
+                        // Only of leases one wants to know that.
+                        world.mending.notify_one();
+                    } else if event.wd != exits {
                         let _ = others.send((event.wd, event.name));
                     }
                 }

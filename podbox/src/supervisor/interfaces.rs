@@ -135,8 +135,7 @@ pub(super) fn detach(settings: &Settings, pod: &Pod) -> Vec<String> {
     errors.map(|error| report::chain(&error)).collect()
 }
 
-/// Asks the same of each of a pod's interfaces: of its network, with what the pod asks for there. Ports of the host are the
-/// addresses', whatever becomes of the interface.
+/// Asks the same of each of a pod's interfaces: of its network, with what the pod asks for there.
 ///
 /// # Errors
 /// Annotations that ask for what is not there.
@@ -147,10 +146,11 @@ pub(super) fn each<T>(
     act: impl Fn(&NetworkConfig, &Request<'_>) -> T,
 ) -> Result<Vec<T>, String> {
     let (owner, asked) = (format!("{}/{}", pod.namespace, pod.name), asked(pod)?);
+    let ports = port_mappings(pod);
     let one = |Wish { network, interface, ports, wishes }| {
         act(network, &Request { id: &pod.uid, owner: &owner, netns, ifname: interface, ports, wishes })
     };
-    Ok(wishes(settings, &asked, &[])?.into_iter().map(one).collect())
+    Ok(wishes(settings, &asked, &ports)?.into_iter().map(one).collect())
 }
 
 /// What is missing of a running pod's networks, in words.
@@ -166,6 +166,12 @@ pub fn lost(settings: &Settings, pod: &Pod, netns: &Path) -> Result<Vec<String>,
                 all.push(loss);
             }
         }
+    }
+    // Nobody has led them anywhere before there was a table for them.
+    if settings.store.host_services().join("host.json").exists() {
+        let unled = netplugin::unled(&settings.network, &settings.service_ranges());
+        let unled = unled.map_err(|error| report::chain(&error))?;
+        all.extend(unled.iter().map(|range| format!("no route to the Services' {range}")));
     }
     Ok(all)
 }

@@ -1,8 +1,8 @@
 //! Noticing that somebody has taken away some of the pod's network, and making it again: the bridge, its addresses, the pod's
-//! cables, the ways to other hosts.
+//! cables, the ways to other hosts, and the leases of its addresses.
 //!
 //! The kernel tells of changes of links and addresses; a filter lets only those wake the supervisor that are about the
-//! interfaces of this very pod and its networks. Then it looks whether something is missing, which is a few questions, and
+//! interfaces of this very pod and its networks. A watch on the files of its leases tells if somebody removes one. Then it looks whether something is missing, which is a few questions, and
 //! makes it. Of what pods share, whoever comes first makes it, under the network's lock. Somebody who takes it away again
 //! and again is answered ever more slowly: it may be meant.
 
@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netplugin::{Heeded, LinkChanges};
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, Inotify};
 use tokio::time::Instant;
 
 use crate::report;
@@ -25,15 +27,18 @@ const STARTED: Duration = Duration::from_secs(2);
 /// Changes within this time are looked at together: whoever switches the bridge off and on does two things.
 const TOGETHER: Duration = Duration::from_millis(100);
 
-/// Begins to listen, once the pod has addresses.
-pub(super) fn begin(world: &Arc<World>) {
-    let world = Arc::clone(world);
+/// What one wants to know of the files of leases: that one of their names has gone. Nobody else asks for that.
+pub(super) const LEASES: AddWatchFlags = AddWatchFlags::IN_ATTRIB.union(AddWatchFlags::IN_DELETE_SELF);
+
+/// Begins to listen, once the pod has addresses. `inotify` is everybody's in this process.
+pub(super) fn begin(world: &Arc<World>, inotify: &Arc<Inotify>) {
+    let (world, inotify) = (Arc::clone(world), Arc::clone(inotify));
     tokio::spawn(async move {
         if !world.known.has_addresses().await || !is_ours(&world) {
             return;
         }
         tokio::time::sleep(STARTED).await;
-        if let Err(error) = listen(&world).await {
+        if let Err(error) = listen(&world, &inotify).await {
             report::log(format_args!("supervisor: watch the pod's network: {error}"));
         }
     });
@@ -44,10 +49,10 @@ fn is_ours(world: &World) -> bool {
     !world.pod().host.network && world.settings.chain.is_none()
 }
 
-async fn listen(world: &Arc<World>) -> std::io::Result<()> {
+async fn listen(world: &Arc<World>, inotify: &Inotify) -> std::io::Result<()> {
     let changes = LinkChanges::begin()?;
     let fd = readable(&changes)?;
-    let mut mender = Mender { world, changes: &changes, pace: Pace::default(), told: Vec::new() };
+    let mut mender = Mender { world, changes: &changes, inotify, pace: Pace::default(), told: Vec::new() };
     loop {
         let again = mender.look();
         // Nothing may come for a long time now.
@@ -65,6 +70,7 @@ async fn listen(world: &Arc<World>) -> std::io::Result<()> {
 struct Mender<'a> {
     world: &'a World,
     changes: &'a LinkChanges,
+    inotify: &'a Inotify,
     pace: Pace,
     /// What could not be made, as it was said last.
     told: Vec<String>,
@@ -102,14 +108,32 @@ impl Mender<'_> {
         let all =
             interfaces::each(&self.world.settings, &self.world.pod(), &self.world.netns(), netplugin::heeded);
         all.unwrap_or_default().into_iter().flatten().for_each(|one| heeded.extend(one));
+        self.world.settings.service_ranges().into_iter().for_each(|range| heeded.lead_to(range));
         if let Err(error) = self.changes.heed(&heeded) {
             report::log(format_args!("supervisor: watch the pod's network: {error}"));
         }
+        self.watch_leases();
         if let Err(error) = catalogue::lead_again(&self.world.settings) {
             report::log(format_args!("supervisor: {error}"));
         }
         let lost = interfaces::lost(&self.world.settings, &self.world.pod(), &self.world.netns());
         lost.is_ok_and(|lost| !lost.is_empty())
+    }
+
+    /// A lease that was taken again is another file. One that is not there is found missing.
+    fn watch_leases(&self) {
+        let files = interfaces::each(
+            &self.world.settings,
+            &self.world.pod(),
+            &self.world.netns(),
+            netplugin::lease_file,
+        );
+        for file in files.unwrap_or_default() {
+            match self.inotify.add_watch(&file, LEASES) {
+                Ok(_) | Err(Errno::ENOENT) => {}
+                Err(error) => report::log(format_args!("supervisor: watch {}: {error}", file.display())),
+            }
+        }
     }
 }
 
@@ -126,13 +150,12 @@ pub(super) fn now(world: &World) -> Vec<String> {
         all.iter().flat_map(|mending| &mending.restored).map(ToString::to_string).collect();
     if !restored.is_empty() {
         tell(world, "NetworkMended", format!("Mended the pod's network: {}", restored.join("; ")));
-        // The bridge may be another one.
-        if let Err(error) = catalogue::lead_again(&world.settings) {
-            report::log(format_args!("supervisor: {error}"));
-        }
         world.mending.notify_one();
     }
-    all.iter().flat_map(|mending| &mending.failed).map(|error| report::chain(error)).collect()
+    // The bridge may be another one.
+    let led = catalogue::lead_again(&world.settings).err();
+    let failed = all.iter().flat_map(|mending| &mending.failed).map(|error| report::chain(error));
+    failed.chain(led).collect()
 }
 
 /// How soon something may be made again.

@@ -145,6 +145,10 @@ async fn supervise(run_dir: &Path, guardian: Pid, stages: FirstStages) -> Result
         Err(_) => None,
     };
     let memory = memory.transpose().map_err(during("read the pod's state"))?;
+    if memory.is_none() && !dir.pod().exists() {
+        // Not a new pod: somebody removes it in this very moment, this file before its state.
+        return Ok(End::Over);
+    }
     let pod = match &memory {
         Some(memory) => memory.complete(pod),
         None => pod,
@@ -161,10 +165,10 @@ async fn supervise(run_dir: &Path, guardian: Pid, stages: FirstStages) -> Result
         None => (PodMachine::new(pod, backoff, now), true),
     };
     let before = if fresh { catalogue::Before::Nothing } else { catalogue::Before::Something };
+    mending::begin(&world, &watcher.0);
     catalogue::begin(&world, watcher, (before, guardian));
     neighbour::begin(&world);
     firewall::begin(&world);
-    mending::begin(&world);
     never_wait_for_a_reader().map_err(during("look at standard output"))?;
     let mut effects = Effects::new(Arc::clone(&world));
     if fresh {
