@@ -18,8 +18,16 @@ const CTA_PROTO_DST_PORT: u16 = 3;
 const CTA_FILTER: u16 = 25;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const CTA_FILTER_REPLY_FLAGS: u16 = 2;
-/// Only these parts of the tuple count.
+const CTA_TUPLE_IP: u16 = 1;
+const CTA_IP_SRC: u16 = 1;
+const CTA_IP_DST: u16 = 2;
+const CTA_PROTO_SRC_PORT: u16 = 2;
+/// Only these parts of a tuple count (`CTA_FILTER_F_` of the kernel's nf_internals.h).
 const FILTER_PROTO_NUM_AND_DST_PORT: u32 = 1 << 3 | 1 << 5;
+/// Address, protocol and port of the source.
+const SOURCE: u32 = 1 << 0 | 1 << 3 | 1 << 4;
+/// Address, protocol and port of the destination.
+const DESTINATION: u32 = 1 << 1 | 1 << 3 | 1 << 5;
 
 /// Forgets all tracked connections that were opened to a port, by a netfilter socket. Where the kernel cannot (no connection
 /// tracking, or older than 5.9: no filter), old connections go on until they are idle for long enough.
@@ -30,26 +38,64 @@ pub(crate) fn forget(netlink: &mut Netlink, protocol: Protocol, port: u16) {
     }
 }
 
-/// Forgets all tracked connections that were led to a backend.
-pub(crate) fn forget_backend(netlink: &mut Netlink, protocol: Protocol, backend: SocketAddr) {
-    const CTA_TUPLE_REPLY: u16 = 2;
-    const CTA_TUPLE_IP: u16 = 1;
-    const CTA_IP_V4_SRC: u16 = 1;
-    const CTA_IP_V6_SRC: u16 = 3;
-    const CTA_PROTO_SRC_PORT: u16 = 2;
-    /// Address, protocol and port of the source.
-    const SOURCE: u32 = 1 << 0 | 1 << 3 | 1 << 4;
-    let (family, address) = match backend.ip() {
-        IpAddr::V4(v4) => (NetfilterProtoFamily::IPv4, DefaultNla::new(CTA_IP_V4_SRC, v4.octets().to_vec())),
-        IpAddr::V6(v6) => (NetfilterProtoFamily::IPv6, DefaultNla::new(CTA_IP_V6_SRC, v6.octets().to_vec())),
+/// Where clients of a Service send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Front {
+    /// A virtual address and its port.
+    Address(SocketAddr),
+    /// A port of the host.
+    Port(u16),
+}
+
+/// Forgets what was sent there: all of it, or what was led to one backend.
+pub(crate) fn forget_front(
+    netlink: &mut Netlink,
+    protocol: Protocol,
+    front: Front,
+    backend: Option<SocketAddr>,
+) {
+    let (address, port) = match (front, backend) {
+        (Front::Port(port), None) => return forget(netlink, protocol, port),
+        (Front::Address(front), _) => (Some(front.ip()), front.port()),
+        (Front::Port(port), Some(_)) => (None, port),
     };
+    let Some(family) = address.or(backend.map(|backend| backend.ip())) else { return };
+    let [there, back] = [CTA_FILTER_ORIG_FLAGS, CTA_FILTER_REPLY_FLAGS];
+    let mut tuples = vec![tuple(there, (address, CTA_IP_DST), protocol, (port, CTA_PROTO_DST_PORT))];
+    let destination = if address.is_some() { DESTINATION } else { FILTER_PROTO_NUM_AND_DST_PORT };
+    let mut source = 0;
+    if let Some(backend) = backend {
+        tuples.push(tuple(
+            back,
+            (Some(backend.ip()), CTA_IP_SRC),
+            protocol,
+            (backend.port(), CTA_PROTO_SRC_PORT),
+        ));
+        source = SOURCE;
+    }
+    let family = if family.is_ipv4() { NetfilterProtoFamily::IPv4 } else { NetfilterProtoFamily::IPv6 };
+    netlink.push(deletion(family, tuples, [destination, source]), 0);
+    let _ = netlink.commit();
+}
+
+/// `CTA_TUPLE_ORIG` and `CTA_TUPLE_REPLY` have the numbers of their filters' flags. Of an address the attribute is that of IPv4;
+/// that of IPv6 has a number that is greater by two.
+fn tuple(
+    kind: u16,
+    (address, end): (Option<IpAddr>, u16),
+    protocol: Protocol,
+    (port, port_end): (u16, u16),
+) -> DefaultNla {
+    let address = address.map(|address| match address {
+        IpAddr::V4(v4) => DefaultNla::new(end, v4.octets().to_vec()),
+        IpAddr::V6(v6) => DefaultNla::new(end + 2, v6.octets().to_vec()),
+    });
     let port = [
         DefaultNla::new(CTA_PROTO_NUM, vec![protocol.number()]),
-        DefaultNla::new(CTA_PROTO_SRC_PORT, backend.port().to_be_bytes().to_vec()),
+        DefaultNla::new(port_end, port.to_be_bytes().to_vec()),
     ];
-    let tuple = [nested(CTA_TUPLE_IP, &[address]), nested(CTA_TUPLE_PROTO, &port)];
-    netlink.push(deletion(family, nested(CTA_TUPLE_REPLY, &tuple), [0, SOURCE]), 0);
-    let _ = netlink.commit();
+    let address = address.map(|address| nested(CTA_TUPLE_IP, &[address]));
+    nested(kind, &address.into_iter().chain([nested(CTA_TUPLE_PROTO, &port)]).collect::<Vec<_>>())
 }
 
 fn delete(family: NetfilterProtoFamily, protocol: Protocol, port: u16) -> NetfilterMessage {
@@ -60,11 +106,15 @@ fn delete(family: NetfilterProtoFamily, protocol: Protocol, port: u16) -> Netfil
             DefaultNla::new(CTA_PROTO_DST_PORT, port.to_be_bytes().to_vec()),
         ],
     );
-    deletion(family, nested(CTA_TUPLE_ORIG, &[tuple]), [FILTER_PROTO_NUM_AND_DST_PORT, 0])
+    deletion(family, vec![nested(CTA_TUPLE_ORIG, &[tuple])], [FILTER_PROTO_NUM_AND_DST_PORT, 0])
 }
 
-/// Deletes what fits a tuple in those parts that count, on the way there and on the way back.
-fn deletion(family: NetfilterProtoFamily, tuple: DefaultNla, [there, back]: [u32; 2]) -> NetfilterMessage {
+/// Deletes what fits the tuples in those parts that count, on the way there and on the way back.
+fn deletion(
+    family: NetfilterProtoFamily,
+    mut tuples: Vec<DefaultNla>,
+    [there, back]: [u32; 2],
+) -> NetfilterMessage {
     let filter = [
         DefaultNla::new(CTA_FILTER_ORIG_FLAGS, there.to_ne_bytes().to_vec()),
         DefaultNla::new(CTA_FILTER_REPLY_FLAGS, back.to_ne_bytes().to_vec()),
@@ -72,7 +122,10 @@ fn deletion(family: NetfilterProtoFamily, tuple: DefaultNla, [there, back]: [u32
     let inner = NetfilterMessageInner::Other {
         subsys: NetfilterSubsystem::Conntrack,
         message_type: IPCTNL_MSG_CT_DELETE,
-        attributes: vec![tuple, nested(CTA_FILTER, &filter)],
+        attributes: {
+            tuples.push(nested(CTA_FILTER, &filter));
+            tuples
+        },
     };
     NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), inner)
 }

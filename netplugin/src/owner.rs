@@ -131,7 +131,7 @@ fn of_unmarked(netlink: &mut Netlink, config: &NetworkConfig, link: &Facts) -> R
     while begun.elapsed() < PATIENCE {
         std::thread::sleep(PATIENCE / 20);
         match host::find_link(netlink, Link::Index(link.index)).map_err(failed)? {
-            Some(now) if now.alias.is_some() => return of(netlink, config, &now),
+            Some(now) if marked(&now).is_some() => return of(netlink, config, &now),
             Some(_) => {}
             None => return Ok(Owner::Nobody(None)),
         }

@@ -14,7 +14,7 @@ mod elements;
 mod kept;
 mod table;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -257,24 +257,36 @@ impl Balancer {
         transaction.commit()
     }
 
-    /// A flow of UDP packets goes where its first packet went, for as long as it lasts. One whose backend is gone must be
-    /// looked at anew.
+    /// A flow of UDP packets goes where its first packet went, for as long as it lasts. It must be looked at anew where its
+    /// backend is not behind that address or port any more, and where there was nobody before, as by kube-proxy
+    /// (pkg/proxy/conntrack/cleanup.go).
     fn forget_connections(&mut self, before: Option<&Balance>, wanted: &Balance) {
-        let backends = |balance: &Balance| -> BTreeSet<SocketAddr> {
-            let fronts = balance.fronts.iter().filter(|front| front.protocol == Protocol::Udp);
-            let ports = balance.node_ports.iter().filter(|port| port.protocol == Protocol::Udp);
-            fronts
-                .flat_map(|front| &front.backends)
-                .chain(ports.flat_map(|port| &port.backends))
-                .copied()
-                .collect()
-        };
-        let now = backends(wanted);
-        let gone = before.map(backends).unwrap_or_default();
-        for backend in gone.difference(&now) {
-            conntrack::forget_backend(&mut self.netlink, Protocol::Udp, *backend);
+        let Some(before) = before else { return };
+        let (old, new) = (udp_backends(before), udp_backends(wanted));
+        let nobody = BTreeSet::new();
+        for front in old.keys().chain(new.keys().filter(|front| !old.contains_key(front))) {
+            let [old, new] = [&old, &new].map(|all| all.get(front).unwrap_or(&nobody));
+            if old.is_empty() != new.is_empty() {
+                conntrack::forget_front(&mut self.netlink, Protocol::Udp, *front, None);
+                continue;
+            }
+            for backend in old.difference(new) {
+                conntrack::forget_front(&mut self.netlink, Protocol::Udp, *front, Some(*backend));
+            }
         }
     }
+}
+
+/// Who is behind which address or port, of those for UDP.
+fn udp_backends(balance: &Balance) -> BTreeMap<conntrack::Front, BTreeSet<SocketAddr>> {
+    let fronts = balance.fronts.iter().filter(|front| front.protocol == Protocol::Udp);
+    let ports = balance.node_ports.iter().filter(|port| port.protocol == Protocol::Udp);
+    let fronts = fronts.map(|front| {
+        let address = SocketAddr::new(front.address, front.port);
+        (conntrack::Front::Address(address), &front.backends)
+    });
+    let ports = ports.map(|port| (conntrack::Front::Port(port.port), &port.backends));
+    fronts.chain(ports).map(|(front, backends)| (front, backends.iter().copied().collect())).collect()
 }
 
 fn add_rule(transaction: &mut Transaction<'_>, table: &str, rule: table::Rule) {

@@ -139,7 +139,10 @@ fn kernel(step: &'static str) -> impl Fn(KernelError) -> NetError {
 
 /// Nobody else may have a peer's slice on this host: no address in it, no route to it that we have not made.
 fn no_clash(netlink: &mut Netlink, config: &NetworkConfig) -> Result<(), NetError> {
-    let recorded = record::read(config)?.unwrap_or_default();
+    let record = record::read(config)?;
+    // Somebody has removed what was written down: what leads to the very slice, and is marked as ours, is that.
+    let is_lost = record.is_none();
+    let recorded = record.unwrap_or_default();
     let addresses = host::addresses(netlink).map_err(kernel("list the host's addresses"))?;
     let routes = host::routes(netlink).map_err(kernel("list the host's routes"))?;
     for peer in &config.peers.hosts {
@@ -152,8 +155,10 @@ fn no_clash(netlink: &mut Netlink, config: &NetworkConfig) -> Result<(), NetErro
                 );
                 return Err(trouble(peer, problem));
             }
-            let ours =
-                |route: &host::Route| route.is_ours && recorded.ways.iter().any(|way| way.leads_to(route.to));
+            let ours = |route: &host::Route| {
+                let is_recorded = recorded.ways.iter().any(|way| way.leads_to(route.to));
+                route.is_ours && (is_recorded || is_lost && route.to == *slice)
+            };
             let foreign =
                 routes.iter().find(|route| route.to.prefix() > 0 && route.to.overlaps(slice) && !ours(route));
             if let Some(route) = foreign {

@@ -100,7 +100,7 @@ fn answer(
         // One of them has been taken out already, and there may be only one (RFC 6891, 6.1.1).
         return refuse(RCODE::FormatError);
     }
-    if query.opt().is_some_and(|opt| opt.version != 0) {
+    if super::wire::edns_version(message).is_some_and(|version| version != 0) {
         return bad_version(&query).map(Reply::Send);
     }
     let QTYPE::TYPE(kind) = question.qtype else { return refuse(RCODE::Refused) };

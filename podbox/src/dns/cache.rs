@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answer::{HEADER, Transport};
+use super::wire::{TYPE_OPT, after_name, number, short};
 
 /// More answers are not kept.
 const MOST: usize = 256;
@@ -20,7 +21,6 @@ const LONGEST_QUESTION: usize = 400;
 const KEPT: u32 = 30;
 
 const TYPE_SOA: u16 = 6;
-const TYPE_OPT: u16 = 41;
 const TRUNCATED: u8 = 0x02;
 const NAME_ERROR: u8 = 3;
 
@@ -123,26 +123,6 @@ fn lifetime(reply: &[u8]) -> Option<(u32, Vec<usize>)> {
     }
     let is_kept = denied || (answers > 0 && code == 0);
     is_kept.then_some((seconds, ages))
-}
-
-fn after_name(message: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        match *message.get(at)? {
-            0 => return Some(at + 1),
-            length @ 1..64 => at += 1 + usize::from(length),
-            // The rest of it is elsewhere.
-            192.. => return Some(at + 2),
-            _ => return None,
-        }
-    }
-}
-
-fn short(message: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(message.get(at..at + 2)?.try_into().ok()?))
-}
-
-fn number(message: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(message.get(at..at + 4)?.try_into().ok()?))
 }
 
 #[cfg(test)]

@@ -69,7 +69,9 @@ impl Known<'_> {
             ips.map(|address| Endpoint { hostname: hostname.clone(), address, ports: ports.clone() })
                 .collect()
         };
-        self.catalogue.receiving(service).iter().flat_map(of_one).collect()
+        // Those that end and still serve are for whoever has been led there (KEP-1669), not for whoever asks.
+        let named = |backend: &&&Backend| service.publish_not_ready || !backend.terminating;
+        self.catalogue.receiving(service).iter().filter(named).flat_map(of_one).collect()
     }
 }
 

@@ -8,6 +8,7 @@ mod answer;
 mod cache;
 mod known;
 mod upstream;
+mod wire;
 mod zone;
 
 pub use alias::{Alias, MOST_ALIASES, is_cut, joined};

@@ -200,8 +200,25 @@ fn what_is_wrong_is_told_as_such() {
     *notify.opcode_mut() = OPCODE::Notify;
     assert_eq!(code(&notify), RCODE::NotImplemented);
     let mut future = query(name, TYPE::A.into(), CLASS::IN.into());
-    *future.opt_mut() = Some(OPT { opt_codes: Vec::new(), udp_packet_size: 1232, version: 1 });
-    let said = ask(&future);
+    *future.opt_mut() = Some(OPT { opt_codes: Vec::new(), udp_packet_size: 1232, version: 0 });
+    // Its time to live is a part of the code, the version, and two bytes of flags, of which the first bit is DO.
+    let with = |ttl: [u8; 4]| {
+        let mut bytes = future.build_bytes_vec().unwrap();
+        let at = bytes.len() - 6;
+        bytes[at..at + 4].copy_from_slice(&ttl);
+        let zone = Zone::new("cluster.local");
+        match respond(&bytes, Transport::Udp, &zone, &Known { crowd: 0 }) {
+            Reply::Send(said) => said,
+            other => panic!("{other:?}"),
+        }
+    };
+    for flags in [[0, 0, 0x80, 0], [0, 0, 0x41, 0], [0, 0, 0, 1]] {
+        let said = with(flags);
+        let reply = Packet::parse(&said).unwrap();
+        assert_eq!((reply.rcode(), reply.answers.len()), (RCODE::NoError, 1), "{flags:?}");
+    }
+    with([0, 255, 0, 0]);
+    let said = with([0, 1, 0x80, 0]);
     // The record of EDNS, which is the last: root, type 41, size 1232, code 16 in two parts, version 0, no flags, no data.
     assert_eq!(said[said.len() - 11..], [0, 0, 41, 4, 208, 1, 0, 0, 0, 0, 0]);
     assert_eq!((said[3] & 0xf, Packet::parse(&said).unwrap().answers.len()), (0, 0));

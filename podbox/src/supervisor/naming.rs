@@ -27,6 +27,9 @@ const PORT: u16 = 53;
 const LONGEST: usize = 4096;
 /// How many questions that others must answer, and how many connections, are dealt with at once.
 const AT_ONCE: usize = 64;
+/// How many more such questions wait for their turn, and for how long: a resolver has given up by then (resolv.conf(5)).
+const WAITING: usize = 1024;
+const TURN: Duration = Duration::from_secs(5);
 /// How long a connection may be silent.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -59,6 +62,7 @@ struct Server {
     cache: Mutex<Cache>,
     silent: Silent,
     room: Semaphore,
+    queue: Semaphore,
 }
 
 /// Where a pod's questions go.
@@ -215,6 +219,7 @@ fn serve(world: &Arc<World>, sockets: Vec<(IpAddr, Listeners)>) {
         cache: Mutex::default(),
         silent: Silent::default(),
         room: Semaphore::new(AT_ONCE),
+        queue: Semaphore::new(AT_ONCE + WAITING),
     });
     for (_, (udp, tcp)) in sockets {
         let (datagrams, connections) = (Arc::clone(&server), Arc::clone(&server));
@@ -351,14 +356,17 @@ impl Server {
         }
     }
 
-    /// What the host's servers say, or have said. Whoever asks too much at once, or where nobody answers, is told of a
-    /// failure at once.
+    /// What the host's servers say, or have said. Whoever asks much at once waits; whoever asks too much, or where nobody
+    /// answers, is told of a failure.
     async fn forward(&self, message: &[u8], transport: Transport) -> Option<Vec<u8>> {
         let kept = self.cache().answer(message, transport, Instant::now());
         if kept.is_some() {
             return kept;
         }
-        let Ok(_room) = self.room.try_acquire() else { return dns::unanswered(message) };
+        let Ok(_place) = self.queue.try_acquire() else { return dns::unanswered(message) };
+        let Ok(Ok(_room)) = tokio::time::timeout(TURN, self.room.acquire()).await else {
+            return dns::unanswered(message);
+        };
         let servers =
             dns::servers(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(), &self.own);
         let Some(reply) = dns::ask(message, transport, (&servers, &self.silent)).await else {

@@ -128,11 +128,11 @@ pub(crate) fn qualified(text: &str) -> Wrong {
 
 /// The name of a port.
 pub(crate) fn port(text: &str) -> Wrong {
-    let known = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let known = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     checks(&[
         (text.len() <= 15, "must be no more than 15 characters"),
         (known && !text.is_empty(), "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"),
-        (text.bytes().any(|byte| byte.is_ascii_alphabetic()), "must contain at least one letter (a-z)"),
+        (text.bytes().any(|byte| byte.is_ascii_lowercase()), "must contain at least one letter (a-z)"),
         (!text.contains("--"), "must not contain consecutive hyphens"),
         (!text.starts_with('-') && !text.ends_with('-'), "must not begin or end with a hyphen"),
     ])
