@@ -68,7 +68,7 @@ pub use firewall::{Changes, Review, restore, review};
 pub use host::{host_addresses, is_address_of_host};
 pub use inspect::raise_loopback;
 pub use interfaces::{Interface, interfaces};
-pub use listen::{Listeners, describe_listen, listen, listen_here};
+pub use listen::{Listeners, describe_listen, listen, listen_here, lost_addresses, restore_addresses};
 pub use look::{
     Room, SeenAddress, SeenChain, SeenLease, SeenLink, SeenMap, SeenNeighbour, SeenRoute, SeenRule,
     SeenTable, Window, leases, room,

@@ -7,11 +7,13 @@ use std::path::Path;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use crate::config::{Described, InterfaceAddress};
+use crate::host;
 use crate::links::{self, Link};
 use crate::netlink::Netlink;
 use crate::netns;
 
-const LOOPBACK_INDEX: u32 = 1;
+/// Of the loopback interface, in every namespace.
+pub(crate) const LOOPBACK_INDEX: u32 = 1;
 
 /// A socket of each kind, at one address.
 pub type Listeners = (UdpSocket, TcpListener);
@@ -28,19 +30,55 @@ pub fn listen(
 ) -> io::Result<Vec<(IpAddr, io::Result<Listeners>)>> {
     netns::inside(&netns::open(namespace)?, || {
         let mut netlink = Netlink::open(NETLINK_ROUTE)?;
-        // An IPv6 address of an interface that is down is none to bind to.
-        let (message, flags) = links::up(Link::Index(LOOPBACK_INDEX));
-        netlink.push(message, flags);
-        netlink.commit().map_err(io::Error::other)?;
+        raise(&mut netlink)?;
         let mut one = |address: IpAddr| {
-            let own = InterfaceAddress { address, prefix: prefix(address) };
-            let (message, flags) = links::add_address(LOOPBACK_INDEX, own);
-            netlink.push(message, flags);
-            netlink.commit().map_err(io::Error::other)?;
+            give(&mut netlink, address)?;
             listen_here(address, port)
         };
         Ok(addresses.iter().map(|address| (*address, one(*address))).collect())
     })?
+}
+
+/// Which of these addresses the loopback interface of a namespace has not got.
+///
+/// # Errors
+/// If the namespace is gone, or the kernel does not tell.
+pub fn lost_addresses(namespace: &Path, addresses: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
+    let namespace = netns::open(namespace)?;
+    netns::inside(&namespace, || lost(&mut Netlink::open(NETLINK_ROUTE)?, addresses))?
+}
+
+/// Gives the loopback interface of a namespace these addresses again. Whoever listens there needs nothing else.
+///
+/// # Errors
+/// If the namespace is gone, or the kernel refuses one.
+pub fn restore_addresses(namespace: &Path, addresses: &[IpAddr]) -> io::Result<()> {
+    netns::inside(&netns::open(namespace)?, || {
+        let mut netlink = Netlink::open(NETLINK_ROUTE)?;
+        raise(&mut netlink)?;
+        addresses.iter().try_for_each(|address| give(&mut netlink, *address))
+    })?
+}
+
+fn lost(netlink: &mut Netlink, addresses: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
+    let found = host::addresses(netlink).map_err(io::Error::other)?;
+    let has =
+        |address: &IpAddr| found.iter().any(|one| one.index == LOOPBACK_INDEX && one.address == *address);
+    Ok(addresses.iter().copied().filter(|address| !has(address)).collect())
+}
+
+/// An IPv6 address of an interface that is down is none to bind to.
+fn raise(netlink: &mut Netlink) -> io::Result<()> {
+    let (message, flags) = links::up(Link::Index(LOOPBACK_INDEX));
+    netlink.push(message, flags);
+    netlink.commit().map_err(io::Error::other)
+}
+
+fn give(netlink: &mut Netlink, address: IpAddr) -> io::Result<()> {
+    let own = InterfaceAddress { address, prefix: prefix(address) };
+    let (message, flags) = links::add_address(LOOPBACK_INDEX, own);
+    netlink.push(message, flags);
+    netlink.commit().map_err(io::Error::other)
 }
 
 /// Listens at an address of the calling thread's network namespace, by UDP and TCP.

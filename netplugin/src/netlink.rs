@@ -75,6 +75,13 @@ impl Netlink {
         Ok(Netlink { socket, batch: Vec::with_capacity(2048), sequence: 0, awaited: Vec::new() })
     }
 
+    /// The number that the kernel has given the socket (`nl_pid`), by which what it has changed is known.
+    pub(crate) fn port(&self) -> io::Result<u32> {
+        let mut address = SocketAddr::new(0, 0);
+        self.socket.get_address(&mut address)?;
+        Ok(address.port_number())
+    }
+
     /// Opens a socket for links, addresses and routes there.
     pub(crate) fn route() -> Result<Netlink, NetError> {
         let failed = |error: io::Error| NetError::Kernel {

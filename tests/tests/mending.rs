@@ -337,3 +337,141 @@ fn routes_that_are_deleted_come_back() {
     site.talks("after all routes were deleted");
     site.finish();
 }
+
+const NO_RULES: &str = "no rules for Services inside the pod";
+
+/// Runs shell lines in the client's own network.
+fn inside(host: &Host, lines: &str) {
+    let netns = format!("--net={}", host.pod_dir("client").join("ns/net").display());
+    host.beside("nsenter").args([&netns, "sh", "-ec", lines]).run().ok();
+}
+
+/// The addresses that the client asks for names, as `ip` has them.
+fn asked(host: &Host) -> Vec<String> {
+    let resolv = host.exec("client", &["cat", "/etc/resolv.conf"]);
+    resolv.lines().filter_map(|line| line.strip_prefix("nameserver ")).map(str::to_owned).collect()
+}
+
+/// The client finds a name.
+fn finds_a_name(host: &Host, when: &str) {
+    let resolve = ["exec", "client", "--", "resolve", "echo.default.svc.cluster.local"];
+    wait_good(&format!("{when}: a name"), || host.podbox(resolve));
+}
+
+#[test]
+fn rules_that_are_flushed_inside_a_pod_while_its_clients_connect_come_back() {
+    let site = Site::new();
+    let at = format!("{}:80", site.service[0]);
+    let many = format!("while :; do connect -t 1s {at} hi; done");
+    let mut crowd = site.host.cmd(["exec", "client", "--", "sh", "-c", &many]).spawn();
+    for (count, act) in (1..).zip([
+        "nft flush ruleset",
+        "nft delete table inet podbox-services",
+        "nft flush chain inet podbox-services look",
+    ]) {
+        inside(&site.host, act);
+        site.talks(&format!("after `{act}` inside the pod"));
+        wait_until("the event", PATIENCE, || {
+            site.host.event_count("client", "NetworkMended", NO_RULES) >= count
+        });
+        site.is_whole();
+    }
+    crowd.signal(nix::sys::signal::Signal::SIGTERM);
+    crowd.end(PATIENCE);
+    assert_eq!(site.host.event_count("server", "NetworkMended", NO_RULES), 0, "nobody has flushed there");
+    site.finish();
+}
+
+#[test]
+fn the_addresses_of_the_clusters_dns_come_back_inside_a_pod() {
+    let site = Site::new();
+    let servers = asked(&site.host);
+    assert_eq!(servers.len(), 2, "{servers:?}");
+    finds_a_name(&site.host, "before");
+    let delete = servers
+        .iter()
+        .map(|ip| format!("ip addr del {ip}/{} dev lo; ", if ip.contains(':') { 128 } else { 32 }));
+    for act in [
+        delete.collect::<String>(),
+        "ip addr flush dev lo; nft flush ruleset".to_owned(),
+        "ip link set lo down".to_owned(),
+    ] {
+        inside(&site.host, &act);
+        finds_a_name(&site.host, &format!("after `{act}`"));
+        site.is_whole();
+    }
+    for server in &servers {
+        site.host.wait_event("client", "NetworkMended", &format!("lo inside the pod without {server}"));
+    }
+    site.talks("after all");
+    site.finish();
+}
+
+#[test]
+fn a_container_that_flushes_again_and_again_is_not_fought_with_and_up_and_restart_mend_at_once() {
+    let host = Host::builder().own_net().build();
+    host.up(SERVICE);
+    host.up_ready(&pod("server", ECHO).replace("name: server", "name: server\n  labels: {app: echo}"));
+    let manifest = pod(
+        "client",
+        r"
+  containers:
+  - name: c
+    image: podbox.local/host
+    command: [sleep, infinity]
+    securityContext: {capabilities: {add: [NET_ADMIN]}}
+",
+    );
+    host.up(&manifest);
+    // A connection says nothing: the host leads it there too.
+    let has_table = || host.exec("client", &["nft", "list", "tables"]).contains("podbox-services");
+    wait_until("the table", PATIENCE, has_table);
+    let flush = || host.exec("client", &["nft", "flush", "ruleset"]);
+    let begin = Instant::now();
+    let mut flushed = 0;
+    while begin.elapsed() < Duration::from_secs(9) {
+        if has_table() {
+            flush();
+            flushed += 1;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // From two seconds on, after 0, 1, 3 and 7 seconds.
+    assert!((2..=5).contains(&flushed), "{flushed} times");
+    flush();
+    host.podbox(["system", "check"]).code(3).says(&format!("default/client: {NO_RULES}"));
+    host.try_up(&manifest, &["--wait", "none"]).ok().says("unchanged");
+    assert!(has_table(), "after `up` of an unchanged pod");
+    flush();
+    host.podbox(["restart", "client", "--timeout", "0"]).ok();
+    wait_until("the table after `restart`", Duration::from_millis(900), has_table);
+    host.finish();
+}
+
+#[test]
+fn what_a_supervisor_does_to_its_own_table_wakes_it_no_further() {
+    let host = Host::builder().own_net().build();
+    host.up(SERVICE);
+    host.up(&pod(
+        "client",
+        "  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity]}]",
+    ));
+    std::thread::sleep(Duration::from_secs(3));
+    inside(&host, "nft flush ruleset");
+    host.wait_event("client", "NetworkMended", NO_RULES);
+    host.up(&SERVICE.replace("port: 80", "port: 81"));
+    host.down(&["svc/echo"]);
+    host.up(SERVICE);
+    let supervisor = host.next_supervisor("client", None);
+    std::thread::sleep(Duration::from_secs(3));
+    let before = sleeps(supervisor);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(sleeps(supervisor), before, "while nothing happens");
+    // Others' rules come and take nothing away.
+    inside(&host, "nft add table inet other; nft add chain inet other c; nft add rule inet other c accept");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(sleeps(supervisor), before, "while somebody adds rules");
+    inside(&host, "nft delete table inet podbox-services");
+    wait_until("the event", PATIENCE, || host.event_count("client", "NetworkMended", NO_RULES) == 2);
+    host.finish();
+}

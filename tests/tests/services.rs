@@ -11,6 +11,8 @@ use serde_json::Value;
 
 use e2e::{Cmd, Host, Output, PATIENCE, pod, wait_good, wait_until};
 
+const IDLE: &str = "  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity]}]";
+
 /// A Service called web for the pods that [`server`] makes, with these lines in its `spec`.
 fn service(lines: &str) -> String {
     format!(
@@ -36,10 +38,7 @@ fn server(name: &str) -> String {
 }
 
 fn client(host: &Host) {
-    host.up(&pod(
-        "client",
-        "  containers: [{name: c, image: podbox.local/toolbox, command: [sleep, infinity]}]",
-    ));
+    host.up(&pod("client", IDLE));
 }
 
 fn address(host: &Host, path: &str) -> String {
@@ -225,6 +224,42 @@ fn a_client_stays_with_its_pod_until_that_is_gone() {
         let listed = host.beside("nft").args(["list", "ruleset"]).run().ok().stdout;
         listed.contains(&stays) && !listed.contains(&goes)
     });
+    host.finish();
+}
+
+#[test]
+fn clients_stay_with_their_pods_over_the_deaths_of_their_supervisors() {
+    let host = Host::new();
+    host.up(&service("  ipFamilyPolicy: RequireDualStack\n  sessionAffinity: ClientIP\n"));
+    for name in ["one", "two", "three"] {
+        host.up_ready(&server(name));
+    }
+    wait_until("three endpoints", PATIENCE, || endpoints(&host) == 3);
+    let [ip, ip6] = [".spec.clusterIPs[0]", ".spec.clusterIPs[1]"].map(|path| address(&host, path));
+    let urls = [format!("http://{ip}/"), format!("http://[{ip6}]/")];
+    // A supervisor that dies again and again has to wait ever longer for the next one, so there are several.
+    for name in ["a", "b", "c", "d", "e"] {
+        host.up(&pod(name, IDLE));
+        // Until it has a table of its own, the host's leads it.
+        let netns = format!("--net={}", host.pod_dir(name).join("ns/net").display());
+        wait_until("its table", PATIENCE, || {
+            let tables = Cmd::new("nsenter").args([netns.as_str(), "nft", "list", "tables"]).run().ok();
+            tables.stdout.contains("podbox-services")
+        });
+        let ask = |url: &String| host.podbox(["exec", name, "--", "get", url]);
+        let answers = || urls.each_ref().map(|url| ask(url).ok().text().to_owned());
+        let first = urls.each_ref().map(|url| wait_good("the Service", || ask(url)).text().to_owned());
+        let mut old = host.next_supervisor(name, None);
+        for round in 0..6 {
+            host.kill(old);
+            assert_eq!(answers(), first, "{name}: while it is dead, {round}");
+            old = host.next_supervisor(name, Some(old));
+            // It makes the table once it has read what there is.
+            std::thread::sleep(Duration::from_millis(100));
+            assert_eq!(answers(), first, "{name}: {round}");
+        }
+        host.down(&[name, "--grace-period", "0"]);
+    }
     host.finish();
 }
 

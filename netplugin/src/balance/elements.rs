@@ -89,7 +89,7 @@ fn words(bytes: &[u8], types: &[Type]) -> String {
 }
 
 /// As many elements as go into one message: the length of their list has 16 bits, and the largest takes some 130 bytes.
-const TOGETHER: usize = 400;
+pub(super) const TOGETHER: usize = 400;
 
 /// The elements in as few messages as they fit into. Every message is acknowledged by itself, and the acknowledgements of a
 /// transaction wait in the socket together, so there must not be one for each of ten thousand elements.

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use netlink_packet_netfilter::nftables::NfTablesMessage;
+use netlink_packet_netfilter::nftables::{
+    DataAttribute, ListAttribute, NfTablesMessage, SetElementAttribute, SetElementList, SetElementMessage,
+};
 use nix::errno::Errno;
 
 use super::Balance;
 use super::elements::{self, FAMILIES, Holding, Key};
 use super::table::{Family, KEPT};
-use crate::look::raw_elements;
+use crate::look::{RawElement, raw_elements};
 use crate::netlink::{KernelError, Netlink};
 use crate::nft::Transaction;
 
@@ -51,8 +53,8 @@ fn forget(
             Err(error) if error.is(Errno::ENOENT) => return Ok(()),
             found => found?,
         };
-        let gone = found.into_iter().filter(|(key, backend)| !may_stay(family, key, backend, stays));
-        let gone: Vec<Key> = gone.map(|(key, _)| Key::raw(map, key)).collect();
+        let gone = found.into_iter().filter(|one| !may_stay(family, &one.key, &one.value, stays));
+        let gone: Vec<Key> = gone.map(|one| Key::raw(map, one.key)).collect();
         if gone.is_empty() {
             return Ok(());
         }
@@ -67,6 +69,40 @@ fn forget(
         }
     }
     Ok(())
+}
+
+/// What a table remembers of clients whose backends stay, to be put into the one that takes its place. A table that is not there
+/// remembers nothing, and what cannot be read is forgotten: its clients choose anew.
+pub(super) fn remembered(netlink: &mut Netlink, table: &str, now: &Holding<'_>) -> Vec<SetElementMessage> {
+    let mut messages = Vec::new();
+    for family in FAMILIES {
+        let (map, stays) = (KEPT[family as usize], now.stays(family));
+        if stays.is_empty() {
+            continue;
+        }
+        let mut found = raw_elements(netlink, table, map).unwrap_or_default();
+        found.retain(|one| may_stay(family, &one.key, &one.value, &stays));
+        let elements: Vec<_> = found.into_iter().filter_map(again).collect();
+        messages.extend(elements.chunks(elements::TOGETHER).map(|elements| SetElementMessage {
+            attributes: vec![
+                SetElementList::Table(table.to_owned()),
+                SetElementList::Set(map.to_owned()),
+                SetElementList::Elements(elements.to_vec()),
+            ],
+        }));
+    }
+    messages
+}
+
+/// For the time that is left of the one that it is kept.
+fn again(one: RawElement) -> Option<ListAttribute<SetElementAttribute>> {
+    let (time, left) = one.kept?;
+    Some(ListAttribute::Element(vec![
+        SetElementAttribute::Key(DataAttribute::Value(one.key)),
+        SetElementAttribute::Data(DataAttribute::Value(one.value)),
+        SetElementAttribute::Timeout(time),
+        SetElementAttribute::Expiration(left.clamp(1, time.max(1))),
+    ]))
 }
 
 /// The key begins with the client's address.

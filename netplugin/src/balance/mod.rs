@@ -187,6 +187,24 @@ impl Balancer {
         Ok(base.iter().all(|rule| found.get(&rule.chain) == Some(&count_in(&rule.chain))))
     }
 
+    /// Makes the table again if somebody has removed it, or some of the rules that every packet meets. Returns whether there was
+    /// anything to do.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn restore(&mut self, wanted: &Balance) -> Result<bool, NetError> {
+        if wanted.is_empty() || self.is_whole(&wanted.ranges)? {
+            return Ok(false);
+        }
+        self.held = None;
+        self.apply(wanted).map(|()| true)
+    }
+
+    /// What its socket is known by.
+    pub(crate) fn port(&self) -> std::io::Result<u32> {
+        self.netlink.port()
+    }
+
     fn table_message(&self) -> TableMessage {
         TableMessage { attributes: vec![TableAttribute::Name(self.table.clone())] }
     }
@@ -201,9 +219,13 @@ impl Balancer {
         }
     }
 
-    /// All of it, in the place of what is there.
+    /// All of it, in the place of what is there; clients that stay with their backend do so nevertheless.
     fn make(&mut self, wanted: &Balance) -> Result<(), KernelError> {
         let (message, holding) = (self.table_message(), Holding::of(wanted));
+        let remembered = match wanted.has_affinity() {
+            true => kept::remembered(&mut self.netlink, &self.table, &holding),
+            false => Vec::new(),
+        };
         let mut transaction = Transaction::begin(&mut self.netlink);
         // Made first, so that deleting it cannot fail.
         transaction.push(NfTablesMessage::NewTable(message.clone()), NLM_F_CREATE);
@@ -223,7 +245,9 @@ impl Balancer {
         for rule in base.into_iter().chain(inner.iter().flat_map(table::Inner::rules)) {
             add_rule(&mut transaction, &self.table, rule);
         }
-        for message in elements::messages(&self.table, &holding.elements().all()) {
+        for message in
+            elements::messages(&self.table, &holding.elements().all()).into_iter().chain(remembered)
+        {
             transaction.push(NfTablesMessage::NewSetElement(message), NLM_F_CREATE);
         }
         transaction.commit()

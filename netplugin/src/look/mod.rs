@@ -23,7 +23,7 @@ use crate::netns;
 use raw::Raw;
 
 pub use leases::{Room, SeenLease, leases, room};
-pub(crate) use tables::{raw_elements, rule_in_words};
+pub(crate) use tables::{RawElement, raw_elements, rule_in_words};
 pub(crate) use traced::{Traced, trace_attributes};
 
 pub use tables::{SeenChain, SeenMap, SeenRule, SeenTable};

@@ -225,7 +225,13 @@ fn each_element(
 }
 
 /// A key and what a map says of it, as bytes.
-pub(crate) type RawElement = (Vec<u8>, Vec<u8>);
+#[derive(Debug)]
+pub(crate) struct RawElement {
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Vec<u8>,
+    /// How long it is kept and how much of that is left, in milliseconds, if it is not kept for good.
+    pub(crate) kept: Option<(u64, u64)>,
+}
 
 /// What a map says.
 pub(crate) fn raw_elements(
@@ -233,12 +239,13 @@ pub(crate) fn raw_elements(
     table: &str,
     map: &str,
 ) -> Result<Vec<RawElement>, KernelError> {
-    let [key, value] = [1, 2];
+    let [key, value, timeout, expiration] = [1, 2, 4, 5];
     let plain = 1;
     let mut found = Vec::new();
     each_element(netlink, table, map, |element| {
         let bytes = |of: u16| element.nested(of).get(plain).unwrap_or_default().to_vec();
-        found.push((bytes(key), bytes(value)));
+        let kept = element.long(timeout).zip(element.long(expiration));
+        found.push(RawElement { key: bytes(key), value: bytes(value), kept });
     })?;
     Ok(found)
 }

@@ -10,8 +10,11 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 use crate::config::Subnet;
+use crate::listen::LOOPBACK_INDEX;
+use crate::netns;
 use crate::news::News;
 use crate::packets::Instruction;
 
@@ -71,6 +74,18 @@ impl LinkChanges {
     /// If the kernel does not take the filter.
     pub fn begin() -> io::Result<LinkChanges> {
         News::begin(libc::NETLINK_ROUTE, GROUPS, &program(&Heeded::default())).map(LinkChanges)
+    }
+
+    /// Begins to listen in a network namespace, which is this file, to what its loopback interface loses.
+    ///
+    /// # Errors
+    /// If the namespace is gone, or the kernel does not take the filter.
+    pub fn of_loopback(netns: &Path) -> io::Result<LinkChanges> {
+        let heeded = Heeded { own: [LOOPBACK_INDEX].into(), ..Heeded::default() };
+        let filter = program(&heeded);
+        let news =
+            netns::inside(&netns::open(netns)?, || News::begin(libc::NETLINK_ROUTE, GROUPS, &filter))??;
+        Ok(LinkChanges(news))
     }
 
     /// From now on, changes of these are heard of. Whoever looks afterwards misses nothing.

@@ -11,6 +11,8 @@ use runtime::cgroup::Cgroups;
 
 use crate::chain::owed::{self, Owed};
 use crate::context::Context;
+use crate::services::Catalogue;
+use crate::supervisor::inside;
 use crate::supervisor::interfaces::lost;
 
 use super::pods::{Care, Found};
@@ -232,6 +234,7 @@ fn firewall(network: &NetworkConfig) -> Vec<Finding> {
 /// What running pods' networks have lost, if there are any.
 fn running(session: &Session) -> Option<Finding> {
     let found = pods::all(session, None).into_iter().filter(|pod| pod.care() != Care::Finished);
+    let catalogue = Catalogue::read(&session.settings.store);
     let mut count = 0;
     let mut problems = Vec::new();
     for Found { pod, dir } in found.filter(|found| !found.pod.host.network) {
@@ -240,7 +243,9 @@ fn running(session: &Session) -> Option<Finding> {
             continue;
         }
         count += 1;
-        match lost(&settings, &pod, &dir.namespaces().join("net")) {
+        let all = lost(&settings, &pod, &dir.namespaces().join("net"));
+        let inside = || inside::lost(&settings, (&pod, &dir), &catalogue);
+        match all.and_then(|all| Ok([all, inside()?].concat())) {
             Ok(lost) if lost.is_empty() => {}
             Ok(lost) => problems.push(format!("{}/{}: {}", pod.namespace, pod.name, lost.join("; "))),
             Err(error) => problems.push(format!("{}/{}: {error}", pod.namespace, pod.name)),

@@ -32,6 +32,7 @@ use crate::services::{self, Backend, Catalogue};
 use crate::store::{ObjectKind, lock, write_atomic};
 
 use super::followers;
+use super::inside;
 use super::standing::{OwnFile, Standing, withdraw};
 use super::world::World;
 
@@ -77,6 +78,13 @@ impl Known {
     /// Waits until the pod has addresses; false if there never will be any.
     pub(super) async fn has_addresses(&self) -> bool {
         self.own.subscribe().wait_for(Option::is_some).await.is_ok()
+    }
+
+    /// Whether what is known is worth anything: there is a pod that has addresses and has not left.
+    pub(super) fn is_told(&self) -> bool {
+        self.has_looked.load(Ordering::Relaxed)
+            && !self.left.load(Ordering::Relaxed)
+            && self.own.borrow().is_some()
     }
 
     /// Waits until others have been told that the pod is ending.
@@ -148,7 +156,14 @@ pub(super) fn begin(
         task.settle();
         loop {
             tokio::select! {
-                changed = own.changed() => if changed.is_err() { return },
+                changed = own.changed() => if changed.is_err() || task.has_left() { return },
+                () = task.inside.wait() => {
+                    if task.has_left() {
+                        return;
+                    }
+                    task.look_inside();
+                    continue;
+                }
                 first = news.recv() => {
                     let Some(first) = first else { return };
                     if !task.take_in(first) {
@@ -160,7 +175,7 @@ pub(super) fn begin(
             task.write_own(own.borrow_and_update().clone());
             // What comes together is answered together.
             tokio::time::sleep_until(task.next).await;
-            if world.known.left.load(Ordering::Relaxed) {
+            if task.has_left() {
                 // Whoever takes down what nobody is left to need must not be met by one who makes it again.
                 return;
             }
@@ -201,6 +216,8 @@ struct Task {
     catalogue: Arc<Catalogue>,
     /// The way to the table in the pod's network namespace.
     balancer: Option<Balancer>,
+    /// Hears of it if somebody takes that table away.
+    inside: inside::Watch,
     /// Why the pod's own file could not be written, if so.
     unwritten: Option<String>,
     /// What could not be done, as it was said last.
@@ -220,6 +237,7 @@ impl Task {
             watched: HashMap::new(),
             catalogue: Arc::default(),
             balancer: None,
+            inside: inside::Watch::new(&world.pod()),
             unwritten: None,
             told: None,
             next: Instant::now(),
@@ -381,7 +399,19 @@ impl Task {
                 none.insert(Balancer::inside(&netns).map_err(|error| report::chain(&error))?)
             }
         };
+        self.inside.has_table();
         balancer.apply(&wanted).map_err(|error| report::chain(&error))
+    }
+
+    fn has_left(&self) -> bool {
+        self.world.known.left.load(Ordering::Relaxed)
+    }
+
+    /// Makes again what somebody has taken away in the pod's own network.
+    fn look_inside(&mut self) {
+        let wanted = inside::wanted(&self.world.settings, &self.world.pod(), &self.catalogue);
+        let table = self.balancer.as_mut().map(|balancer| (balancer, &wanted));
+        self.inside.look(&self.world, table);
     }
 }
 
@@ -393,6 +423,8 @@ fn make_dir(dir: &Path) -> io::Result<()> {
 pub(super) fn leave(world: &World) {
     world.known.left.store(true, Ordering::Relaxed);
     tell(world, None);
+    // The task lets the pod's namespace go, also if the pod was over before.
+    world.known.own.send_modify(|_| ());
     followers::forget(world);
     let dir = world.settings.store.endpoints_dir();
     if !dir.exists() {

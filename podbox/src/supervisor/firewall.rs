@@ -3,8 +3,8 @@
 //! Whoever loads his own firewall anew often begins with `nft flush ruleset`, which takes everybody's rules. Every supervisor
 //! listens to the changes of nftables in the host's network; a filter lets only those wake it that may have taken something
 //! away, or put something in a packet's way. Then it looks whether something is missing, which is a few questions to the
-//! kernel, and whoever finds so first brings it back under the network's lock. Rules in pods' own networks are not the
-//! host's, and nobody's who flushes there.
+//! kernel, and whoever finds so first brings it back under the network's lock. Of the rules in pods' own networks
+//! [`super::inside`] hears.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,10 +16,11 @@ use tokio::time::Instant;
 
 use crate::report;
 
+use super::pace::Pace;
 use super::readable::readable;
 use super::sandbox::tell;
 use super::world::World;
-use super::{catalogue, interfaces};
+use super::{catalogue, inside, interfaces};
 
 /// Begins after this, so that nothing of it stands in the way of a pod that starts, nor of dozens that start one after the
 /// other. What has happened meanwhile is seen then.
@@ -139,8 +140,9 @@ impl Mender<'_> {
 
 /// Makes what is missing, and tells the pod of it. Returns what could not be made.
 pub(super) fn now(world: &World) -> Vec<String> {
+    let mut errors = inside::now(world);
     if !is_ours(world) {
-        return Vec::new();
+        return errors;
     }
     let all = match interfaces::each(&world.settings, &world.pod(), &world.netns(), netplugin::mend) {
         Ok(all) => all,
@@ -155,53 +157,6 @@ pub(super) fn now(world: &World) -> Vec<String> {
     // The bridge may be another one.
     let led = catalogue::lead_again(&world.settings).err();
     let failed = all.iter().flat_map(|mending| &mending.failed).map(|error| report::chain(error));
-    failed.chain(led).collect()
-}
-
-/// How soon something may be made again.
-#[derive(Debug, Default)]
-struct Pace {
-    wait: Duration,
-    last: Option<Instant>,
-}
-
-impl Pace {
-    const FIRST: Duration = Duration::from_secs(1);
-    const LONGEST: Duration = Duration::from_secs(64);
-
-    /// How long to wait until the next try.
-    fn left(&self, now: Instant) -> Duration {
-        self.last.map_or(Duration::ZERO, |last| (last + self.wait).saturating_duration_since(now))
-    }
-
-    /// It was tried. After each try that follows soon upon another one the next has to wait twice as long.
-    fn tried(&mut self, now: Instant) {
-        let is_soon = self.last.is_some_and(|last| now.duration_since(last) <= self.wait * 2);
-        self.wait = if is_soon { (self.wait * 2).min(Pace::LONGEST) } else { Pace::FIRST };
-        self.last = Some(now);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whoever_takes_away_again_and_again_is_answered_ever_more_slowly_and_after_a_rest_at_once() {
-        let begin = Instant::now();
-        let mut pace = Pace::default();
-        let mut now = begin;
-        assert_eq!(pace.left(now), Duration::ZERO, "the first time at once");
-        let mut waits = Vec::new();
-        for _ in 0..8 {
-            pace.tried(now);
-            waits.push(pace.left(now).as_secs());
-            now += pace.left(now);
-        }
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 64]);
-        now += Duration::from_secs(129);
-        assert_eq!(pace.left(now), Duration::ZERO);
-        pace.tried(now);
-        assert_eq!(pace.left(now), Duration::from_secs(1));
-    }
+    errors.extend(failed.chain(led));
+    errors
 }

@@ -18,6 +18,7 @@ use crate::config::Settings;
 use crate::dns::{self, Cache, Known, Reply, Silent, Transport, Zone};
 use crate::pod::{DnsPolicy, Pod};
 use crate::report;
+use crate::store::PodDir;
 
 use super::sandbox::lines;
 use super::world::{Message, World};
@@ -105,6 +106,16 @@ pub(super) fn addresses(world: &World) -> Vec<IpAddr> {
         Place::Inside => world.settings.service_bounds().dns().collect(),
         Place::OnTheHost => candidates(world).into_iter().take(1).collect(),
     }
+}
+
+/// The addresses inside the pod's own network that its containers ask, as they have been told.
+pub(super) fn told_inside(settings: &Settings, pod: &Pod, dir: &PodDir) -> Vec<IpAddr> {
+    if Place::of(pod, settings) != Place::Inside {
+        return Vec::new();
+    }
+    let told = std::fs::read_to_string(dir.etc().join("resolv.conf")).unwrap_or_default();
+    let told: Vec<IpAddr> = dns::servers(&told, &[]).iter().map(SocketAddr::ip).collect();
+    settings.service_bounds().dns().filter(|own| told.contains(own)).collect()
 }
 
 /// The commands that [`begin`] stands for.
