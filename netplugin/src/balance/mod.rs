@@ -257,6 +257,16 @@ impl Balancer {
         transaction.commit()
     }
 
+    /// A flow of UDP packets that began while there was no table is tracked as not translated, for as long as it lasts: its next
+    /// packet is looked at anew, as is that of every other flow to such a port. For whoever has made a table again that
+    /// somebody had removed. Of TCP nothing need be forgotten: a connection waits for its first packet, which ends.
+    pub fn forget_untranslated(&mut self, balance: &Balance) {
+        let udp = balance.fronts.iter().filter(|front| front.protocol == Protocol::Udp);
+        for port in udp.map(|front| front.port).collect::<BTreeSet<_>>() {
+            conntrack::forget(&mut self.netlink, Protocol::Udp, port);
+        }
+    }
+
     /// A flow of UDP packets goes where its first packet went, for as long as it lasts. One whose backend is gone must be
     /// looked at anew.
     fn forget_connections(&mut self, before: Option<&Balance>, wanted: &Balance) {
