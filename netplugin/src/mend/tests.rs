@@ -98,7 +98,7 @@ fn whatever_is_taken_away_comes_back_and_both_families_work() {
             "podbox0 renamed to x; podbox0 without fd00:10:244::1/64; podbox0 without fe80::1/64",
         ),
         (
-            "ip route del unreachable 10.244.0.0/16; ip -6 route del unreachable fd00:10:244::/64",
+            "ip route del unreachable 10.244.0.0/16; ip -6 route del fd00:10:244::/64 proto 112",
             "no unreachable route to 10.244.0.0/16; no unreachable route to fd00:10:244::/64",
         ),
         (
