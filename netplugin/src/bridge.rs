@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::barrier;
 use crate::config::{InterfaceAddress, Mac, Masquerade, NetworkConfig};
 use crate::error::NetError;
 use crate::host::{self, Facts, Ipv6};
@@ -131,6 +132,41 @@ pub(crate) fn complete(netlink: &mut Netlink, config: &NetworkConfig) -> Result<
 pub(crate) fn find_link(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Option<Facts>, NetError> {
     host::find_link(netlink, Link::Name(&config.bridge))
         .map_err(|source| NetError::Kernel { step: format!("look for the bridge {}", config.bridge), source })
+}
+
+/// The bridge, if somebody has given it another name, and nothing has its own.
+pub(crate) fn renamed(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Option<Facts>, NetError> {
+    let Some(bridge) = recorded(config).unwrap_or(None) else { return Ok(None) };
+    if bridge.index == 0 || bridge.config.bridge != config.bridge || find_link(netlink, config)?.is_some() {
+        return Ok(None);
+    }
+    let found = host::find_link(netlink, Link::Index(bridge.index)).map_err(|source| NetError::Kernel {
+        step: format!("look for the bridge {}", config.bridge),
+        source,
+    })?;
+    let mark = owner::mark(&config.state_dir);
+    Ok(found.filter(|link| link.is_bridge && link.alias.as_deref() == Some(&mark)))
+}
+
+/// Gives the bridge its name again, if somebody has given it another one; true if so. The caller holds the lock alone.
+pub(crate) fn rename_back(netlink: &mut Netlink, config: &NetworkConfig) -> Result<bool, NetError> {
+    let Some(link) = renamed(netlink, config)? else { return Ok(false) };
+    let step = || format!("give the bridge {} its name again, which is {} now", config.bridge, link.name);
+    let failed = |source| NetError::Kernel { step: step(), source };
+    let (rename, flags) = links::rename(link.index, &config.bridge);
+    netlink.push(rename.clone(), flags);
+    match netlink.commit() {
+        // Before Linux 6.2 only what is switched off can get another name. What it loses by that is made again.
+        Err(error) if error.is(Errno::EBUSY) => {
+            let which = Link::Index(link.index);
+            for (message, flags) in [links::down(which), (rename, flags), links::up(which)] {
+                netlink.push(message, flags);
+            }
+            netlink.commit().map_err(failed)?;
+        }
+        result => result.map_err(failed)?,
+    }
+    Ok(true)
 }
 
 /// Fails if the network cannot be here: something else has the bridge's name or the subnets' addresses. Returns the bridge
@@ -267,26 +303,29 @@ pub(crate) fn resize(netlink: &mut Netlink, config: &NetworkConfig, mtu: u32) ->
     netlink.commit().map_err(|source| NetError::Kernel { step: step(), source })
 }
 
-/// Gives the bridge its addresses.
+/// Gives the bridge its addresses, with which the kernel makes the routes to the pods, and makes those that count without it.
 pub(crate) fn give_addresses(
     netlink: &mut Netlink,
-    index: u32,
-    addresses: &[InterfaceAddress],
+    config: &NetworkConfig,
+    (index, ipv6): (u32, Ipv6),
 ) -> Result<(), KernelError> {
-    for address in addresses {
-        let (message, flags) = links::add_address(index, *address);
+    for address in addresses(config, ipv6) {
+        let (message, flags) = links::add_address(index, address);
         netlink.push(message, flags);
     }
+    barrier::push(netlink, config, &crate::ipam::subnets(config, ipv6));
     netlink.commit()
 }
 
-/// Makes the routes to the pods again, which the kernel makes with the bridge's addresses.
+/// Makes the routes to the pods again, which the kernel makes with the bridge's addresses, and those that count without it.
 pub(crate) fn lead_to_pods(netlink: &mut Netlink, bridge: &Bridge) -> Result<(), NetError> {
     let config = bridge.made_for();
-    for subnet in crate::ipam::subnets(config, Ipv6::here()) {
-        let (message, flags) = links::add_pods_route(bridge.index, subnet);
+    let subnets = crate::ipam::subnets(config, Ipv6::here());
+    for subnet in &subnets {
+        let (message, flags) = links::add_pods_route(bridge.index, *subnet);
         netlink.push(message, flags);
     }
+    barrier::push(netlink, config, &subnets);
     let step = || format!("lead the pods' addresses to the bridge {}", config.bridge);
     netlink.commit().map_err(|source| NetError::Kernel { step: step(), source })
 }

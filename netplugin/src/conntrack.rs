@@ -18,12 +18,14 @@ const CTA_PROTO_DST_PORT: u16 = 3;
 const CTA_FILTER: u16 = 25;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const CTA_FILTER_REPLY_FLAGS: u16 = 2;
+const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_IP_SRC: u16 = 1;
 const CTA_IP_DST: u16 = 2;
 const CTA_PROTO_SRC_PORT: u16 = 2;
 /// Only these parts of a tuple count (`CTA_FILTER_F_` of the kernel's nf_internals.h).
 const FILTER_PROTO_NUM_AND_DST_PORT: u32 = 1 << 3 | 1 << 5;
+const FILTER_PROTO_NUM_AND_SRC_PORT: u32 = 1 << 3 | 1 << 4;
 /// Address, protocol and port of the source.
 const SOURCE: u32 = 1 << 0 | 1 << 3 | 1 << 4;
 /// Address, protocol and port of the destination.
@@ -47,7 +49,9 @@ pub(crate) enum Front {
     Port(u16),
 }
 
-/// Forgets what was sent there: all of it, or what was led to one backend.
+/// Forgets what was sent there: all of it, or what was led to one backend. Of IPv6 addresses the kernel takes all but the one
+/// that is named (`ctnetlink_filter_match_tuple` has the comparison the wrong way round), so there only ports are compared: a
+/// flow that is forgotten needlessly is looked at anew.
 pub(crate) fn forget_front(
     netlink: &mut Netlink,
     protocol: Protocol,
@@ -59,27 +63,25 @@ pub(crate) fn forget_front(
         (Front::Address(front), _) => (Some(front.ip()), front.port()),
         (Front::Port(port), Some(_)) => (None, port),
     };
-    let Some(family) = address.or(backend.map(|backend| backend.ip())) else { return };
-    let [there, back] = [CTA_FILTER_ORIG_FLAGS, CTA_FILTER_REPLY_FLAGS];
-    let mut tuples = vec![tuple(there, (address, CTA_IP_DST), protocol, (port, CTA_PROTO_DST_PORT))];
-    let destination = if address.is_some() { DESTINATION } else { FILTER_PROTO_NUM_AND_DST_PORT };
-    let mut source = 0;
+    let Some(of) = address.or(backend.map(|backend| backend.ip())) else { return };
+    let family = if of.is_ipv4() { NetfilterProtoFamily::IPv4 } else { NetfilterProtoFamily::IPv6 };
+    let compared = |address: Option<IpAddr>| address.filter(IpAddr::is_ipv4);
+    let part =
+        |address: Option<IpAddr>, with: u32, without: u32| if address.is_some() { with } else { without };
+    let address = compared(address);
+    let mut tuples = vec![tuple(CTA_TUPLE_ORIG, (address, CTA_IP_DST), protocol, (port, CTA_PROTO_DST_PORT))];
+    let mut parts = [part(address, DESTINATION, FILTER_PROTO_NUM_AND_DST_PORT), 0];
     if let Some(backend) = backend {
-        tuples.push(tuple(
-            back,
-            (Some(backend.ip()), CTA_IP_SRC),
-            protocol,
-            (backend.port(), CTA_PROTO_SRC_PORT),
-        ));
-        source = SOURCE;
+        let from = compared(Some(backend.ip()));
+        let port = (backend.port(), CTA_PROTO_SRC_PORT);
+        tuples.push(tuple(CTA_TUPLE_REPLY, (from, CTA_IP_SRC), protocol, port));
+        parts[1] = part(from, SOURCE, FILTER_PROTO_NUM_AND_SRC_PORT);
     }
-    let family = if family.is_ipv4() { NetfilterProtoFamily::IPv4 } else { NetfilterProtoFamily::IPv6 };
-    netlink.push(deletion(family, tuples, [destination, source]), 0);
+    netlink.push(deletion(family, tuples, parts), 0);
     let _ = netlink.commit();
 }
 
-/// `CTA_TUPLE_ORIG` and `CTA_TUPLE_REPLY` have the numbers of their filters' flags. Of an address the attribute is that of IPv4;
-/// that of IPv6 has a number that is greater by two.
+/// One direction's ends. The attribute of an address is that of IPv4; that of IPv6 has a number that is greater by two.
 fn tuple(
     kind: u16,
     (address, end): (Option<IpAddr>, u16),

@@ -152,12 +152,30 @@ pub(crate) struct Route {
 
 /// The host's routes in every table, except those that follow from its own addresses.
 pub(crate) fn routes(netlink: &mut Netlink) -> Result<Vec<Route>, KernelError> {
+    Ok(route_messages(netlink)?.iter().flat_map(ways).collect())
+}
+
+/// The destinations of `unreachable` routes of that metric that some podbox made.
+pub(crate) fn unreachable(netlink: &mut Netlink, metric: u32) -> Result<Vec<Subnet>, KernelError> {
+    let is_such = |message: &RouteMessage| {
+        message.header.kind == RouteType::Unreachable
+            && message.header.protocol == RouteProtocol::Other(links::OUR_PROTOCOL)
+            && message.attributes.contains(&RouteAttribute::Priority(metric))
+    };
+    let destination = |message: &RouteNetlinkMessage| match message {
+        RouteNetlinkMessage::NewRoute(message) if is_such(message) => destination(message),
+        _ => None,
+    };
+    Ok(route_messages(netlink)?.iter().filter_map(destination).collect())
+}
+
+fn route_messages(netlink: &mut Netlink) -> Result<Vec<RouteNetlinkMessage>, KernelError> {
     let mut found = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut message = RouteMessage::default();
         message.header.address_family = family;
         match netlink.dump(RouteNetlinkMessage::GetRoute(message)) {
-            Ok(messages) => found.extend(messages.iter().flat_map(ways)),
+            Ok(messages) => found.extend(messages),
             Err(error) if error.is(Errno::EOPNOTSUPP) || error.is(Errno::EAFNOSUPPORT) => (),
             Err(error) => return Err(error),
         }
@@ -187,26 +205,29 @@ fn route(message: &RouteMessage) -> Option<Route> {
     if header.table == LOCAL_TABLE || header.kind != RouteType::Unicast {
         return None;
     }
-    let unspecified: IpAddr = match header.address_family {
+    let to = destination(message)?;
+    let gateway = message.attributes.iter().find_map(gateway);
+    let index = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(oif) => Some(*oif),
+        _ => None,
+    });
+    let is_advertised = header.protocol == RouteProtocol::Ra;
+    let is_ours = header.protocol == RouteProtocol::Other(links::OUR_PROTOCOL);
+    Some(Route { to, index, gateway, is_advertised, is_ours })
+}
+
+fn destination(message: &RouteMessage) -> Option<Subnet> {
+    let unspecified: IpAddr = match message.header.address_family {
         AddressFamily::Inet => std::net::Ipv4Addr::UNSPECIFIED.into(),
         AddressFamily::Inet6 => std::net::Ipv6Addr::UNSPECIFIED.into(),
         _ => return None,
     };
-    let mut to = unspecified;
-    let mut index = None;
-    let gateway = message.attributes.iter().find_map(gateway);
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet(v4)) => to = (*v4).into(),
-            RouteAttribute::Destination(RouteAddress::Inet6(v6)) => to = (*v6).into(),
-            RouteAttribute::Oif(oif) => index = Some(*oif),
-            _ => (),
-        }
-    }
-    let to = Subnet::new(to, header.destination_prefix_length).ok()?;
-    let is_advertised = header.protocol == RouteProtocol::Ra;
-    let is_ours = header.protocol == RouteProtocol::Other(links::OUR_PROTOCOL);
-    Some(Route { to, index, gateway, is_advertised, is_ours })
+    let told = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet(v4)) => Some((*v4).into()),
+        RouteAttribute::Destination(RouteAddress::Inet6(v6)) => Some((*v6).into()),
+        _ => None,
+    });
+    Subnet::new(told.unwrap_or(unspecified), message.header.destination_prefix_length).ok()
 }
 
 fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {

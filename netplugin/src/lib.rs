@@ -11,6 +11,7 @@
 
 mod announce;
 mod balance;
+mod barrier;
 mod bridge;
 pub mod cni;
 mod config;
@@ -207,6 +208,9 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
             return Ok(false);
         }
     }
+    if bridge::may_exist(config) {
+        bridge::rename_back(&mut Netlink::route()?, config)?;
+    }
     if bridge::may_exist(config) && is_anothers(config)? {
         // Somebody was quicker, and nothing that has the bridge's name is ours.
         bridge::forget(config)?;
@@ -229,6 +233,7 @@ pub fn release_idle(config: &NetworkConfig) -> Result<bool, NetError> {
             .map_err(|source| NetError::Kernel { step: "delete cables without a pod".to_owned(), source })?;
         peers::record::remove(&mut netlink, config)?;
         bridge::remove(&mut netlink, config)?;
+        barrier::remove(&mut netlink, config)?;
         bridge::forget(config)?;
     }
     if !ids.is_empty() {
@@ -264,19 +269,23 @@ pub fn unleased(config: &NetworkConfig) -> Result<Vec<std::net::Ipv4Addr>, NetEr
 }
 
 /// Sends what is for these ranges of virtual addresses to the bridge, if there is one: packets that nobody translates end
-/// there, and those that the host itself sends have the bridge's address as their source. The routes go with the bridge.
+/// there, and those that the host itself sends have the bridge's address as their source. Where somebody takes the bridge away, a
+/// second route lets them end on the host. Both go with the network.
 ///
 /// # Errors
 /// What the kernel refuses.
 pub fn lead_to_bridge(config: &NetworkConfig, ranges: &[Subnet]) -> Result<(), NetError> {
     let failed =
         |source| NetError::Kernel { step: "lead virtual addresses to the bridge".to_owned(), source };
+    // Whoever removes an idle network does so alone: nothing is made behind his back that stays.
+    let Some(_lock) = state::lock_if_present(&config.state_dir, Sharing::Shared)? else { return Ok(()) };
     let mut netlink = Netlink::open(NETLINK_ROUTE).map_err(|error| failed(error.into()))?;
     let found = host::find_link(&mut netlink, links::Link::Name(&config.bridge)).map_err(failed)?;
     let Some(bridge) = found.filter(|_| !is_anothers(config).unwrap_or(false)) else { return Ok(()) };
     for range in ranges {
         let (message, flags) = links::add_link_route(bridge.index, *range);
         netlink.push(message, flags);
+        barrier::push(&mut netlink, config, &[*range]);
         match netlink.commit() {
             // This host has no such family.
             Err(error) if range.network().is_ipv6() => drop(error),
@@ -289,8 +298,8 @@ pub fn lead_to_bridge(config: &NetworkConfig, ranges: &[Subnet]) -> Result<(), N
 /// What [`lead_to_bridge`] does, as commands.
 #[must_use]
 pub fn describe_leading(config: &NetworkConfig, ranges: &[Subnet]) -> Described {
-    let lines =
-        ranges.iter().map(|range| format!("ip route replace {range} dev {} scope link", config.bridge));
+    let lead = |range| format!("ip route replace {range} dev {} scope link", config.bridge);
+    let lines = ranges.iter().map(lead).chain(barrier::commands(config, ranges));
     Described {
         name: "lead virtual addresses to the bridge".to_owned(),
         command: lines.collect::<Vec<_>>().join("\n"),

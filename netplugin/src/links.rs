@@ -75,6 +75,20 @@ pub(crate) fn up(which: Link<'_>) -> Message {
     (RouteNetlinkMessage::SetLink(message), 0)
 }
 
+/// `ip link set down`
+pub(crate) fn down(which: Link<'_>) -> Message {
+    let mut message = link(which);
+    message.header.change_mask = LinkFlags::Up;
+    (RouteNetlinkMessage::SetLink(message), 0)
+}
+
+/// `ip link set name`
+pub(crate) fn rename(index: u32, name: &str) -> Message {
+    let mut message = link(Link::Index(index));
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    (RouteNetlinkMessage::SetLink(message), 0)
+}
+
 /// `ip link set mtu`
 pub(crate) fn set_mtu(which: Link<'_>, mtu: u32) -> Message {
     let mut message = link(which);
@@ -414,4 +428,27 @@ pub(crate) fn add_pods_route(index: u32, to: Subnet) -> Message {
         message.attributes.push(RouteAttribute::Priority(256));
     }
     (RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// `ip route replace unreachable … metric … proto 112`
+pub(crate) fn add_unreachable(to: Subnet, metric: u32) -> Message {
+    (RouteNetlinkMessage::NewRoute(unreachable(to, metric)), NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// `ip route delete unreachable … metric … proto 112`
+pub(crate) fn delete_unreachable(to: Subnet, metric: u32) -> Message {
+    (RouteNetlinkMessage::DelRoute(unreachable(to, metric)), 0)
+}
+
+fn unreachable(to: Subnet, metric: u32) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(to.network());
+    message.header.destination_prefix_length = to.prefix();
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Other(OUR_PROTOCOL);
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unreachable;
+    message.attributes.push(RouteAttribute::Destination(RouteAddress::from(to.network())));
+    message.attributes.push(RouteAttribute::Priority(metric));
+    message
 }

@@ -21,6 +21,7 @@ use std::time::Instant;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
 
+use crate::barrier;
 use crate::bridge::{self, Bridge};
 use crate::config::{
     Attachment, Described, InterfaceAddress, Mac, NetworkConfig, Protocol, Request, Subnet, Timed,
@@ -422,7 +423,9 @@ fn bridge_steps(config: &NetworkConfig, ipv6: Ipv6, mtu: u32, beyond: &peers::Pl
     }
     make += &format!("\nip link set {name} up");
     let addresses = bridge::addresses(config, ipv6);
-    let give: Vec<_> = addresses.iter().map(|a| format!("ip address replace {a} dev {name} nodad")).collect();
+    let mut give: Vec<_> =
+        addresses.iter().map(|a| format!("ip address replace {a} dev {name} nodad")).collect();
+    give.extend(barrier::commands(config, &ipam::subnets(config, ipv6)));
     let mut forward = Vec::new();
     forward.extend(config.ipv4.map(|_| "sysctl -w net.ipv4.ip_forward=1"));
     forward

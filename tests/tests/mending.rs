@@ -4,6 +4,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use e2e::{Host, PATIENCE, bracketed, pod, wait_for, wait_good, wait_until};
 
 const ECHO: &str = r"
@@ -98,6 +101,103 @@ impl Site {
 fn a_bridge_that_is_deleted_comes_back() {
     let site = Site::new();
     site.survives("ip link del BRIDGE", "no bridge BRIDGE");
+    site.finish();
+}
+
+/// Processes that are stopped, and go on when this goes.
+struct Stopped(Vec<i32>);
+
+impl Stopped {
+    fn new(pids: Vec<i32>) -> Stopped {
+        pids.iter().for_each(|pid| kill(Pid::from_raw(*pid), Signal::SIGSTOP).expect("it runs"));
+        Stopped(pids)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGCONT);
+        }
+    }
+}
+
+#[test]
+fn while_there_is_no_bridge_nothing_for_pods_and_services_leaves_by_the_uplink() {
+    let site = Site::new();
+    site.sh("ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up1 up
+         ip addr add 192.0.2.1/24 dev up0; ip -6 addr add 2001:db8::1/64 dev up0 nodad
+         ip route add default via 192.0.2.2; ip -6 route add default via 2001:db8::2
+         ip neigh add 192.0.2.2 lladdr 02:00:00:00:00:02 dev up0
+         ip neigh add 2001:db8::2 lladdr 02:00:00:00:00:02 dev up0");
+    std::thread::sleep(Duration::from_secs(1));
+    {
+        let _stopped = Stopped::new(site.host.helpers("supervise"));
+        site.sh("ip link del BRIDGE");
+        for (ip, service) in site.server.iter().zip(&site.service) {
+            for at in [format!("{}:9000", bracketed(ip)), format!("{}:80", bracketed(service))] {
+                let said = site.host.podbox(["toolbox", "connect", "-t", "30s", &at, "hi"]);
+                let text = format!("{}{}", said.stdout, said.stderr);
+                assert!(text.to_lowercase().contains("no route to host"), "{at}: {text}");
+                let way = site.host.beside("ip").args(["route", "get", at_alone(&at)]).run();
+                assert!(!format!("{way:?}").contains("up0"), "{at}: {way:?}");
+            }
+        }
+        let found = site.sh("ip route show default; ip -6 route show default");
+        assert!(found.matches("up0").count() >= 2, "there is another way: {found}");
+    }
+    site.talks("after the bridge is back");
+    site.is_whole();
+    site.sh("ip link del up0");
+    site.finish();
+}
+
+/// The address without its port.
+fn at_alone(at: &str) -> &str {
+    at.rsplit_once(':').expect("a port").0.trim_matches(['[', ']'])
+}
+
+#[test]
+fn who_goes_on_sending_while_the_table_of_services_is_away_is_led_on_once_it_is_back() {
+    let host = Host::builder().own_net().build();
+    host.up(&SERVICE.replace("port: 80, targetPort: 9000", "port: 80, targetPort: 9000, protocol: UDP"));
+    let server =
+        "  containers: [{name: c, image: podbox.local/toolbox, command: [udp-echo, --port, '9000']}]";
+    host.up(&pod("server", server).replace("name: server", "name: server\n  labels: {app: echo}"));
+    for index in [0, 1] {
+        let path = format!("jsonpath={{.spec.clusterIPs[{index}]}}");
+        let service = host.podbox(["get", "svc", "echo", "-o", &path]).ok().text().trim().to_owned();
+        // One socket for all, so that it is one flow to the kernel.
+        let send = format!(
+            "exec 3<>/dev/udp/{service}/80; for i in $(seq 100); do echo hi >&3; read -t 0.2 -N 1 -u 3 && exit 0; sleep 0.1; done; exit 1"
+        );
+        wait_good("the Service", || host.beside("bash").args(["-c", &send]).run());
+        // Supervisors listen from two seconds on.
+        std::thread::sleep(Duration::from_secs(3));
+        let stopped = Stopped::new(host.helpers("supervise"));
+        let delete = "nft delete table inet $(nft list tables | grep -o '[^ ]*-services')";
+        host.beside("sh").args(["-ec", delete]).run().ok();
+        let mut sender = host.beside("bash").args(["-c", &send]).spawn();
+        std::thread::sleep(Duration::from_secs(1));
+        drop(stopped);
+        assert_eq!(sender.end(PATIENCE), 0, "{service}: {}", sender.said());
+    }
+    host.finish();
+}
+
+#[test]
+fn a_bridge_that_is_renamed_has_its_name_again() {
+    let site = Site::new();
+    site.survives(
+        "ip link set BRIDGE down; ip link set BRIDGE name other0; ip link set other0 up",
+        "BRIDGE renamed to other0",
+    );
+    let left = site.sh("ip -o link show");
+    assert!(!left.contains("other0"), "{left}");
+    let stopped = Stopped::new(site.host.helpers("supervise"));
+    site.sh("ip link set BRIDGE down; ip link set BRIDGE name other0");
+    site.host.podbox(["system", "check"]).code(3).says("renamed to other0");
+    drop(stopped);
     site.finish();
 }
 

@@ -281,6 +281,15 @@ impl Balancer {
         transaction.commit()
     }
 
+    /// A flow of UDP packets that began while there was no table is tracked as not translated, for as long as it lasts: its next
+    /// packet is looked at anew, as is that of every other flow to such an address or port. For whoever has made a table again
+    /// that somebody had removed. Of TCP nothing need be forgotten: a connection waits for its first packet, which ends.
+    pub fn forget_untranslated(&mut self, balance: &Balance) {
+        for front in udp_backends(balance).into_keys() {
+            conntrack::forget_front(&mut self.netlink, Protocol::Udp, front, None);
+        }
+    }
+
     /// A flow of UDP packets goes where its first packet went, for as long as it lasts. It must be looked at anew where its
     /// backend is not behind that address or port any more, and where there was nobody before, as by kube-proxy
     /// (pkg/proxy/conntrack/cleanup.go).

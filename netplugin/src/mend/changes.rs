@@ -40,6 +40,8 @@ pub struct Heeded {
     pub beyond: BTreeSet<u32>,
     /// The destinations of routes: the first four bytes of each.
     routes: BTreeSet<[u8; 4]>,
+    /// The same of routes to other hosts. Where there are too many, these are heard of with the next look.
+    ways: BTreeSet<[u8; 4]>,
 }
 
 impl Heeded {
@@ -48,18 +50,27 @@ impl Heeded {
         self.own.extend(other.own);
         self.beyond.extend(other.beyond);
         self.routes.extend(other.routes);
+        self.ways.extend(other.ways);
     }
 
     /// And routes to there.
     pub fn lead_to(&mut self, range: Subnet) {
-        let start = match range.network() {
-            IpAddr::V4(v4) => v4.octets(),
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.octets();
-                [a, b, c, d]
-            }
-        };
-        self.routes.insert(start);
+        self.routes.insert(start(range));
+    }
+
+    /// And routes to another host's slice.
+    pub fn lead_beyond(&mut self, slice: Subnet) {
+        self.ways.insert(start(slice));
+    }
+}
+
+fn start(range: Subnet) -> [u8; 4] {
+    match range.network() {
+        IpAddr::V4(v4) => v4.octets(),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.octets();
+            [a, b, c, d]
+        }
     }
 }
 
@@ -123,7 +134,7 @@ fn program(heeded: &Heeded) -> Vec<Instruction> {
         let compared = |index: &u32| [is(u32::from_be_bytes(index.to_ne_bytes()), 0, 1), yes];
         indexes.iter().flat_map(compared).collect::<Vec<_>>()
     };
-    let destinations = heeded.routes.iter().take(MOST_ROUTES);
+    let destinations = heeded.routes.iter().chain(&heeded.ways).take(MOST_ROUTES);
     let to: Vec<Instruction> =
         destinations.flat_map(|start| [is(u32::from_be_bytes(*start), 0, 1), yes]).collect();
     // Past the destinations, what reads them and what ends them.
@@ -157,6 +168,9 @@ mod tests {
         let mut heeded = Heeded { own: [7, 300].into(), beyond: [2, 70_000].into(), ..Heeded::default() };
         heeded.lead_to("10.244.0.0/16".parse().unwrap());
         heeded.lead_to("fd00:10:96::/112".parse().unwrap());
+        for number in 0..=MOST_ROUTES {
+            heeded.lead_beyond(format!("10.{number}.0.0/16").parse().unwrap());
+        }
         socket2::SockRef::from(&to).attach_filter(&filter(&program(&heeded))).unwrap();
         let [link, link_gone, address, address_gone] = [16_u16, 17, 20, 21];
         for (kind, index, expected) in [
@@ -180,6 +194,7 @@ mod tests {
         for (kind, start, expected) in [
             (route_gone, [10, 244, 0, 0], true),
             (route_gone, [0xfd, 0, 0, 0x10], true),
+            (route_gone, [10, 5, 0, 0], true),
             (route_gone, [10, 245, 0, 0], false),
             (route, [10, 244, 0, 0], false),
         ] {

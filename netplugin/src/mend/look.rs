@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Heeded, Loss};
+use crate::barrier;
 use crate::bridge::{self, Bridge};
 use crate::config::{NetworkConfig, Request, Subnet};
 use crate::error::NetError;
@@ -33,6 +34,9 @@ pub(super) fn bridge(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Fo
     let record = bridge::recorded(config).unwrap_or(None);
     let name = &config.bridge;
     let link = find(netlink, name)?.filter(|link| link.is_bridge);
+    if let Some(link) = bridge::renamed(netlink, config)? {
+        return Ok(Found { record, losses: vec![Loss::Renamed(name.clone(), link.name)] });
+    }
     let (Some(link), Some(made)) = (link, &record) else {
         return Ok(Found { record, losses: vec![Loss::Bridge(name.clone())] });
     };
@@ -53,17 +57,23 @@ pub(super) fn bridge(netlink: &mut Netlink, config: &NetworkConfig) -> Result<Fo
     });
     losses.extend(missing.map(|address| Loss::Address(name.clone(), address)));
     if losses.is_empty() {
-        let own = unled(netlink, link.index, &ipam::subnets(made.made_for(), Ipv6::here()))?;
-        losses.extend(own.into_iter().map(|to| Loss::Route(name.clone(), to)));
+        let own = ipam::subnets(made.made_for(), Ipv6::here());
+        losses.extend(unled(netlink, made.made_for(), (link.index, &own))?);
     }
     Ok(Found { record, losses })
 }
 
-/// Those of `ranges` that no route leads to by a link.
-pub(super) fn unled(netlink: &mut Netlink, index: u32, ranges: &[Subnet]) -> Result<Vec<Subnet>, NetError> {
+/// The routes to `ranges` that are not there: those by a link, and those that count without it.
+pub(super) fn unled(
+    netlink: &mut Netlink,
+    config: &NetworkConfig,
+    (index, ranges): (u32, &[Subnet]),
+) -> Result<Vec<Loss>, NetError> {
     let there = host::routes(netlink).map_err(kernel)?;
     let is_led = |to: &Subnet| there.iter().any(|route| route.to == *to && route.index == Some(index));
-    Ok(ranges.iter().filter(|to| !is_led(to)).copied().collect())
+    let unled = ranges.iter().filter(|to| !is_led(to)).map(|to| Loss::Route(config.bridge.clone(), *to));
+    let open = barrier::missing(netlink, config, ranges).map_err(kernel)?;
+    Ok(unled.chain(open.into_iter().map(Loss::Barrier)).collect())
 }
 
 /// Routes that are written down as made and are not there. One by an interface that is not up could not be made either.
@@ -88,7 +98,12 @@ pub(super) fn cable(
     let Some(link) = find(netlink, &name)? else { return Ok(vec![Loss::Cable(name, interface)]) };
     let bridge = bridge::complete(netlink, config)?;
     let mut lost = Vec::new();
-    if link.master.is_none() || link.master != bridge.as_ref().map(|bridge| bridge.index) {
+    // One that has another name is told of as such.
+    let index = match &bridge {
+        Some(bridge) => Some(bridge.index),
+        None => bridge::renamed(netlink, config)?.map(|link| link.index),
+    };
+    if link.master.is_none() || link.master != index {
         lost.push(Loss::Unplugged(name.clone(), interface.clone(), config.bridge.clone()));
     } else if !link.is_up {
         lost.push(Loss::CableDown(name.clone(), interface.clone()));
@@ -101,7 +116,7 @@ pub(super) fn cable(
     Ok(lost)
 }
 
-/// The bridge, the tunnel and the cable; and the interfaces by which routes lead to other hosts.
+/// The bridge, the tunnel and the cable; the interfaces by which routes lead to other hosts; and those routes.
 pub(super) fn heeded(
     netlink: &mut Netlink,
     config: &NetworkConfig,
@@ -114,6 +129,7 @@ pub(super) fn heeded(
     }
     config.subnets().for_each(|subnet| heeded.lead_to(subnet));
     let record = record::read(config)?.unwrap_or_default();
+    peers::slices(&record).for_each(|slice| heeded.lead_beyond(slice));
     let beyond: BTreeSet<&str> = peers::interfaces(&record).filter(|name| *name != tunnel).collect();
     for name in beyond {
         heeded.beyond.extend(find(netlink, name)?.map(|link| link.index));

@@ -35,12 +35,16 @@ pub enum Loss {
     Lease(String, Vec<IpAddr>),
     /// There is no bridge of that name, or another one than was made.
     Bridge(String),
+    /// The bridge of that name has another one.
+    Renamed(String, String),
     /// The bridge is switched off.
     BridgeDown(String),
     /// The bridge has not got an address.
     Address(String, InterfaceAddress),
     /// No route leads to the pods by the bridge.
     Route(String, Subnet),
+    /// Nothing keeps packets for a range from leaving the host while no route leads there by the bridge.
+    Barrier(Subnet),
     /// No route leads to another host's pods.
     Way(Subnet),
     /// There is no cable to an interface of the pod: its end's name on the host, and the interface's.
@@ -61,9 +65,11 @@ impl fmt::Display for Loss {
                 write!(f, "no lease of {} for {interface}", told.join(" and "))
             }
             Loss::Bridge(bridge) => write!(f, "no bridge {bridge}"),
+            Loss::Renamed(bridge, is) => write!(f, "{bridge} renamed to {is}"),
             Loss::BridgeDown(bridge) => write!(f, "{bridge} down"),
             Loss::Address(bridge, address) => write!(f, "{bridge} without {address}"),
             Loss::Route(bridge, to) => write!(f, "no route to {to} by {bridge}"),
+            Loss::Barrier(to) => write!(f, "no unreachable route to {to}"),
             Loss::Way(to) => write!(f, "no way to {to}"),
             Loss::Cable(cable, interface) => write!(f, "no cable {cable} to {interface}"),
             Loss::Unplugged(cable, interface, bridge) => {
@@ -113,15 +119,16 @@ pub fn lost(config: &NetworkConfig, request: &Request<'_>) -> Result<Vec<Loss>, 
     Ok(all)
 }
 
-/// Those ranges of virtual addresses that [`crate::lead_to_bridge`] should have led to the bridge and that no route leads to.
+/// The routes to ranges of virtual addresses that [`crate::lead_to_bridge`] should have made and that are not there.
 ///
 /// # Errors
 /// If the kernel cannot be asked.
-pub fn unled(config: &NetworkConfig, ranges: &[Subnet]) -> Result<Vec<Subnet>, NetError> {
+pub fn unled(config: &NetworkConfig, ranges: &[Subnet]) -> Result<Vec<Loss>, NetError> {
     let mut netlink = Netlink::route()?;
     let Some(bridge) = bridge::find_link(&mut netlink, config)? else { return Ok(Vec::new()) };
     let possible = |range: &&Subnet| range.network().is_ipv4() || Ipv6::here() == Ipv6::On;
-    look::unled(&mut netlink, bridge.index, &ranges.iter().filter(possible).copied().collect::<Vec<_>>())
+    let ranges: Vec<Subnet> = ranges.iter().filter(possible).copied().collect();
+    look::unled(&mut netlink, config, (bridge.index, &ranges))
 }
 
 /// Whose changes are worth looking at, for an interface of a pod.
@@ -160,15 +167,23 @@ fn mend_bridge(config: &NetworkConfig, request: &Request<'_>) -> Result<Vec<Loss
     let Some(_lock) = state::lock_if_present(&config.state_dir, Sharing::Exclusive)? else {
         return Ok(Vec::new());
     };
-    let found = look::bridge(&mut netlink, config)?;
+    let mut found = look::bridge(&mut netlink, config)?;
     if found.losses.is_empty() || lease(config, request)?.is_none() {
         return Ok(Vec::new());
     }
-    if found.losses.iter().all(|loss| matches!(loss, Loss::Route(..)))
+    let mut restored = Vec::new();
+    if bridge::rename_back(&mut netlink, config)? {
+        restored = std::mem::replace(&mut found, look::bridge(&mut netlink, config)?).losses;
+        if found.losses.is_empty() {
+            return Ok(restored);
+        }
+    }
+    restored.extend(found.losses.iter().cloned());
+    if found.losses.iter().all(|loss| matches!(loss, Loss::Route(..) | Loss::Barrier(..)))
         && let Some(record) = &found.record
     {
         bridge::lead_to_pods(&mut netlink, record)?;
-        return Ok(found.losses);
+        return Ok(restored);
     }
     let mut beyond = peers::Plan::default();
     let made_for = found.record.as_ref().map_or(config, |record| record.made_for());
@@ -181,7 +196,7 @@ fn mend_bridge(config: &NetworkConfig, request: &Request<'_>) -> Result<Vec<Loss
         }
     };
     recipe::World::new(made_for, request)?.make_bridge_again((mtu, beyond))?;
-    Ok(found.losses)
+    Ok(restored)
 }
 
 fn mend_ways(config: &NetworkConfig) -> Result<Vec<Loss>, NetError> {

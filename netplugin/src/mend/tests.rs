@@ -93,6 +93,18 @@ fn whatever_is_taken_away_comes_back_and_both_families_work() {
             "ip addr flush dev podbox0",
             "podbox0 without 10.244.0.1/16; podbox0 without fd00:10:244::1/64; podbox0 without fe80::1/64",
         ),
+        (
+            "ip link set podbox0 down; ip link set podbox0 name x; ip link set x up",
+            "podbox0 renamed to x; podbox0 without fd00:10:244::1/64; podbox0 without fe80::1/64",
+        ),
+        (
+            "ip route del unreachable 10.244.0.0/16; ip -6 route del fd00:10:244::/64 proto 112",
+            "no unreachable route to 10.244.0.0/16; no unreachable route to fd00:10:244::/64",
+        ),
+        (
+            "ip route del 10.244.0.0/16 dev podbox0; ip route del unreachable 10.244.0.0/16",
+            "no route to 10.244.0.0/16 by podbox0; no unreachable route to 10.244.0.0/16",
+        ),
         ("ip link set CABLE mtu 1400", "CABLE, the cable of eth0, with an MTU of 1400, not 1500"),
         ("ip link del podbox0; ip link del CABLE", "no bridge podbox0; no cable CABLE to eth0"),
     ] {
@@ -210,4 +222,110 @@ fn of_all_changes_only_those_are_heard_that_concern_the_pod() {
     }
     host.detach("a");
     assert!(host.release_idle());
+}
+
+#[test]
+fn without_the_bridge_nothing_leaves_by_the_default_route_and_of_a_shared_range_everybody_removes_his_own() {
+    let host = Host::new();
+    let _outside = host.outside();
+    let pod = host.pod("a");
+    let ranges: Vec<Subnet> = vec!["10.96.0.0/16".parse().unwrap(), "fd00:10:96::/112".parse().unwrap()];
+    let lead = |config: &NetworkConfig| host.netns.run(|| crate::lead_to_bridge(config, &ranges)).unwrap();
+    lead(&host.config);
+    let mut other = host.config.clone();
+    other.bridge = "podbox1".to_owned();
+    other.ipv4 = Some("10.245.0.0/16".parse().unwrap());
+    other.ipv6 = Some("fd00:10:245::/64".parse().unwrap());
+    other.state_dir = host.config.state_dir.with_file_name("other");
+    let theirs = Netns::new();
+    let request = Request {
+        id: "b",
+        owner: "default/b",
+        netns: theirs.path(),
+        ifname: "eth0",
+        ports: &[],
+        wishes: Wishes::default(),
+    };
+    host.netns.run(|| crate::attach(&other, &request)).unwrap();
+    lead(&other);
+    host.netns.run(|| crate::check_ranges(&ranges)).unwrap();
+    let pods = [pod.ip4().to_string(), pod.ip6().to_string()];
+    let ends = |address: &str| {
+        let asked = host.netns.sh(&format!("ip route get {address} 2>&1 || true"));
+        assert!(asked.contains("No route to host"), "{address}: {asked}");
+    };
+    host.netns.sh("ip link del podbox0");
+    pods.iter().for_each(|address| ends(address));
+    host.netns.sh("ip link del podbox1");
+    ["10.96.0.10", "fd00:10:96::a"].into_iter().for_each(ends);
+    assert!(host.netns.run(|| crate::detach(&other, "b")).is_empty());
+    assert!(host.netns.run(|| crate::release_idle(&other)).unwrap());
+    ["10.96.0.10", "fd00:10:96::a"].into_iter().for_each(ends);
+    mended(&host, &pod.netns);
+    lead(&host.config);
+    for address in &pods {
+        let asked = host.netns.sh(&format!("ip route get {address}"));
+        assert!(asked.contains("dev podbox0"), "{asked}");
+    }
+    host.detach("a");
+    drop(pod);
+    assert!(host.release_idle());
+    host.wait_for_cables();
+    assert_eq!(host.left_behind(), "");
+    let left = host.netns.sh("ip route show type unreachable; ip -6 route show proto 112");
+    assert_eq!(left, "", "of the Services' ranges");
+}
+
+#[test]
+fn routes_to_other_hosts_are_heard_of_and_come_back() {
+    let mut host = Host::new();
+    host.netns
+        .sh("ip link add uplink0 type bridge; ip addr add 192.0.2.1/24 dev uplink0; ip link set uplink0 up");
+    (host.config.ipv4, host.config.ipv6) = (Some("10.244.1.0/24".parse().unwrap()), None);
+    host.config.peers = crate::Peers {
+        flat: vec!["10.244.0.0/16".parse().unwrap()],
+        overlay: crate::Overlay::HostGw,
+        underlay: None,
+        hosts: vec![crate::Peer {
+            name: "b".to_owned(),
+            slices: vec!["10.244.2.0/24".parse().unwrap()],
+            addresses: vec!["192.0.2.2".parse().unwrap()],
+        }],
+    };
+    let pod = host.pod("a");
+    let changes = host.netns.run(LinkChanges::begin).unwrap();
+    let heeded = with_request(&pod.netns, ("eth0", Wishes::default()), |request| {
+        host.netns.run(|| heeded(&host.config, request)).unwrap()
+    });
+    changes.heed(&heeded).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    changes.take();
+    host.netns.sh("ip route del 10.244.2.0/24");
+    assert!(changes.take(), "{heeded:?}");
+    assert_eq!(told(&mended(&host, &pod.netns)), "no way to 10.244.2.0/24");
+    host.detach("a");
+    assert!(host.release_idle());
+}
+
+#[test]
+fn a_bridge_that_was_renamed_is_found_by_the_next_pod_and_by_whoever_removes_the_network() {
+    let host = Host::new();
+    let pod = host.pod("a");
+    let number = host.netns.sh("ip -o link show podbox0 | cut -d: -f1");
+    let rename = "ip link set podbox0 down; ip link set podbox0 name x; ip link set x up";
+    host.netns.sh(rename);
+    let other = host.pod("b");
+    let now = host.netns.sh("ip -o link show podbox0 | cut -d: -f1");
+    assert_eq!(now, number, "it is the same");
+    host.netns.serve_tcp("[::]:81");
+    for pod in [&pod, &other] {
+        pod.netns.serve_tcp("[::]:80");
+        talks(&host, pod);
+    }
+    host.netns.sh(rename);
+    ["a", "b"].into_iter().for_each(|id| host.detach(id));
+    drop((pod, other));
+    assert!(host.release_idle());
+    host.wait_for_cables();
+    assert_eq!(host.left_behind(), "");
 }

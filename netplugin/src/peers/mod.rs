@@ -216,6 +216,11 @@ pub(crate) fn interfaces(record: &record::Record) -> impl Iterator<Item = &str> 
     record.ways.iter().filter_map(way::Way::route).map(|(_, by)| by)
 }
 
+/// The slices that routes lead to.
+pub(crate) fn slices(record: &record::Record) -> impl Iterator<Item = Subnet> {
+    record.ways.iter().filter_map(way::Way::slice)
+}
+
 /// Makes what leads to the peers what the configuration says, if the network is there: ways to those who are
 /// gone go, and whatever is missing is made again. Without a pod there is no network, and nothing is done;
 /// the first pod's [`crate::attach`] does it. Returns what was made and removed, as commands.

@@ -131,6 +131,7 @@ fn complete_bridge(world: &mut World<'_>) -> Result<Option<Bridge>, NetError> {
 
 pub(super) fn check_host(world: &mut World<'_>) -> Result<(), Fault> {
     ipam::forget_other_boots(world.config)?;
+    bridge::rename_back(&mut world.host, world.config)?;
     owner::clear(&mut world.host, world.config)?;
     world.found = bridge::check(&mut world.host, world.config)?;
     if world.found.is_some() && bridge::recorded(world.config).is_ok_and(|record| record.is_none()) {
@@ -163,9 +164,8 @@ fn lost(world: &mut World<'_>) -> Result<NetError, NetError> {
 }
 
 pub(super) fn address_bridge(world: &mut World<'_>) -> Result<(), Fault> {
-    let addresses = bridge::addresses(world.config, world.host_ipv6);
     let index = bridge_index(world);
-    Ok(bridge::give_addresses(&mut world.host, index, &addresses)?)
+    Ok(bridge::give_addresses(&mut world.host, world.config, (index, world.host_ipv6))?)
 }
 
 pub(super) fn forward_packets(world: &mut World<'_>) -> Result<(), Fault> {

@@ -189,7 +189,7 @@ fn after_a_crash_at_any_step_nothing_that_leads_to_other_hosts_is_left_and_the_n
             let host = host_with_a_peer(overlay.clone());
             let ways = || {
                 host.netns
-                    .sh("ip route show proto 112; ip -6 route show proto 112; ip -o link show type vxlan")
+                    .sh("ip route show proto 112 type unicast; ip -6 route show proto 112 type unicast; ip -o link show type vxlan")
             };
             let pod = Netns::new();
             let complete = crash_after(steps, &host, &pod, &[]);
@@ -249,18 +249,19 @@ fn a_record_of_ways_that_were_never_made_is_taken_back_and_one_of_others_is_made
     routed.peers.overlay = peers::Overlay::HostGw;
     let done = host.netns.run(|| crate::apply_peers(&routed)).unwrap();
     assert!(done.iter().any(|step| step.command == "ip link delete podbox0.vx"), "{done:?}");
-    let routes = host.netns.sh("ip route show proto 112");
+    let routes = host.netns.sh("ip route show proto 112 type unicast");
     assert!(routes.contains("10.244.2.0/24 via 192.0.2.2 dev uplink0 src 10.244.1.1"), "{routes}");
     host.netns.sh("ip route del 10.244.2.0/24");
     host.detach("a");
     assert!(host.release_idle());
-    assert_eq!(host.netns.sh("ip -6 route show proto 112"), "");
+    assert_eq!(host.netns.sh("ip -6 route show proto 112 type unicast"), "");
 }
 
 #[test]
 fn a_pod_that_knows_an_older_list_of_peers_does_not_bring_back_one_that_is_gone() {
     let mut host = host_with_a_peer(peers::Overlay::default());
-    let ways = |host: &Host| host.netns.sh("ip route show proto 112; ip -o link show type vxlan");
+    let ways =
+        |host: &Host| host.netns.sh("ip route show proto 112 type unicast; ip -o link show type vxlan");
     let (first, second) = (Netns::new(), Netns::new());
     host.attach("a", &first, &[]).unwrap();
     assert!(ways(&host).contains("10.244.2.0/24"));

@@ -477,7 +477,9 @@ pub(super) fn restore_host(settings: &Settings) -> Result<(), String> {
     if balancer.is_whole(&held.ranges).map_err(|error| failed(&error))? {
         return Ok(());
     }
-    balancer.apply(&held).map_err(|error| failed(&error))
+    balancer.apply(&held).map_err(|error| failed(&error))?;
+    balancer.forget_untranslated(&held);
+    Ok(())
 }
 
 /// The table has the bridge's name, so it is whose the bridge is. A chain's bridges are nobody's here.

@@ -171,7 +171,7 @@ pub fn lost(settings: &Settings, pod: &Pod, netns: &Path) -> Result<Vec<String>,
     if settings.store.host_services().join("host.json").exists() {
         let unled = netplugin::unled(&settings.network, &settings.service_ranges());
         let unled = unled.map_err(|error| report::chain(&error))?;
-        all.extend(unled.iter().map(|range| format!("no route to the Services' {range}")));
+        all.extend(unled.iter().map(|loss| format!("{loss}, the Services' range")));
     }
     Ok(all)
 }
