@@ -476,7 +476,7 @@ fn rules_that_are_flushed_inside_a_pod_while_its_clients_connect_come_back() {
         });
         site.is_whole();
     }
-    crowd.signal(nix::sys::signal::Signal::SIGTERM);
+    crowd.signal(Signal::SIGTERM);
     crowd.end(PATIENCE);
     assert_eq!(site.host.event_count("server", "NetworkMended", NO_RULES), 0, "nobody has flushed there");
     site.finish();
