@@ -62,6 +62,8 @@ fn an_address_that_cannot_be_had_is_refused_with_the_reason_and_nothing_stays() 
     let taken = ask(&host, "b", &Netns::new(), Wishes { mac, ..Wishes::default() }).unwrap_err();
     assert_eq!(chain(&taken), "address 02:00:00:00:00:07 is held by default/a");
     host.detach("a");
+    // As long as somebody has its namespace open its cable is plugged in.
+    drop(pod);
     let again = Netns::new();
     ask(&host, "b", &again, Wishes { mac, ..just(&[ip("10.244.7.7")]) }).unwrap();
 }

@@ -1,4 +1,7 @@
-//! Services that lead elsewhere than to pods: EndpointSlices and Endpoints of manifests.
+//! Services that lead elsewhere than to pods: EndpointSlices and Endpoints of manifests. And what becomes of flows when a Service
+//! leads elsewhere than before.
+
+use std::time::Duration;
 
 use e2e::{Host, PATIENCE, pod, wait_good, wait_until};
 
@@ -112,5 +115,73 @@ fn what_is_wrong_with_endpoints_is_told_at_its_place() {
         slice(1, &[("192.0.2.1", "")]).replace("  labels: {kubernetes.io/service-name: db}\n", "");
     std::fs::write(&manifest, unlabelled).unwrap();
     host.podbox(["validate", file]).ok().complains("without the label kubernetes.io/service-name");
+    host.finish();
+}
+
+/// Sends by UDP from one port to another every 20 ms, and says each answer that it gets.
+const SENDS: &str = r#"
+import socket, sys, time
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+s = socket.socket(family, socket.SOCK_DGRAM)
+s.bind(("", int(sys.argv[3])))
+s.settimeout(0.02)
+while True:
+    try:
+        s.sendto(b"hi", (sys.argv[1], int(sys.argv[2])))
+        s.recvfrom(999)
+        print("answered", flush=True)
+    except OSError:
+        pass
+    time.sleep(0.02)
+"#;
+
+#[test]
+fn a_flow_of_udp_follows_its_service() {
+    let host = Host::builder().own_net().build();
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: udp}\nspec:\n  type: NodePort\n  \
+                   ipFamilyPolicy: RequireDualStack\n  selector: {app: udp}\n  ports: [{port: 99, protocol: UDP, targetPort: 9001}]\n";
+    host.up(service);
+    // What keeps the network while nobody is behind the Service.
+    host.up(&pod(
+        "other",
+        "  containers:\n  - {name: c, image: podbox.local/toolbox, command: [sleep, infinity]}",
+    ));
+    let of = |path: &str| {
+        let path = format!("jsonpath={{.spec.{path}}}");
+        host.podbox(["get", "svc", "udp", "-o", &path]).ok().text().to_owned()
+    };
+    let node_port = of("ports[0].nodePort");
+    let ways = [
+        (of("clusterIPs[0]"), "99".to_owned()),
+        (of("clusterIPs[1]"), "99".to_owned()),
+        ("127.0.0.1".to_owned(), node_port.clone()),
+        (host.gateway(), node_port),
+    ];
+    let clients: Vec<_> = (24_000..)
+        .zip(&ways)
+        .map(|(port, (to, at))| host.beside("python3").args(["-c", SENDS, to, at, &port.to_string()]).spawn())
+        .collect();
+    let echo = "  terminationGracePeriodSeconds: 0\n  containers:\n  - {name: c, image: podbox.local/toolbox, command: [udp-echo, --port, '9001']}";
+    host.up(&pod("echo", echo).replace("name: echo", "name: echo\n  labels: {app: udp}"));
+    let counts =
+        || clients.iter().map(|client| client.said().matches("answered").count()).collect::<Vec<_>>();
+    let goes_on = |when: &str| {
+        let before = counts();
+        wait_until(when, PATIENCE, || counts().iter().zip(&before).all(|(now, before)| now > before));
+    };
+    goes_on("those who had sent to nobody to be answered");
+    host.up(&service.replace("selector: {app: udp}", "selector: {app: nobody}"));
+    let is_silent = || {
+        let before = counts();
+        std::thread::sleep(Duration::from_millis(400));
+        counts() == before
+    };
+    wait_until("nobody to be answered by a pod that is not selected", PATIENCE, is_silent);
+    host.up(service);
+    goes_on("all to be answered again");
+    host.down(&["svc/udp"]);
+    wait_until("nobody to be answered by a Service that is gone", PATIENCE, is_silent);
+    drop(clients);
+    host.down(&["--all", "--grace-period", "0"]);
     host.finish();
 }

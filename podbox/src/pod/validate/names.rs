@@ -189,7 +189,7 @@ mod tests {
             (qualified, "a/b/c", false),
             (qualified, "", false),
             (port, "web", true),
-            (port, "WEB", true),
+            (port, "WEB", false),
             (port, "8080", false),
             (port, "a--b", false),
             (port, "-a", false),
